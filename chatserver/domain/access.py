@@ -1,0 +1,83 @@
+"""Who asks, what they may do, and where they come from."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Origin = Literal["web", "api", "job"]
+AccountRole = Literal["admin", "member"]
+AccountState = Literal["active", "suspended", "disabled"]
+
+
+class Account(msgspec.Struct, frozen=True):
+    """Someone who can sign in, or a service. `email` is lower case; `groups` holds at least `default`."""
+
+    id: str
+    email: str
+    name: str
+    role: AccountRole
+    state: AccountState
+    groups: tuple[str, ...]
+    created_at: int
+
+
+class Actor(msgspec.Struct, frozen=True):
+    """Who asks, on this request. Origin follows the credential: cookie `web`, API key `api`, our own work `job`.
+
+    scopes: empty means all the account may do. session_id: SHA-256 of the cookie, or empty. key_id: the API key's id,
+    or empty.
+    """
+
+    account: Account
+    origin: Origin
+    session_id: str = ""
+    key_id: str = ""
+    scopes: tuple[str, ...] = ()
+
+    @property
+    def account_id(self) -> str:
+        return self.account.id
+
+    @property
+    def is_admin(self) -> bool:
+        return self.account.role == "admin" and (not self.scopes or "admin" in self.scopes)
+
+
+class Session(msgspec.Struct, frozen=True):
+    """A signed-in browser. `id` is the SHA-256 of the cookie, in hex; the cookie itself is never stored."""
+
+    id: str
+    account_id: str
+    created_at: int
+    seen_at: int
+    expires_at: int
+    user_agent: str = ""
+
+
+class ApiKey(msgspec.Struct, frozen=True):
+    id: str
+    account_id: str
+    name: str
+    last_four: str
+    scopes: tuple[str, ...]
+    created_at: int
+    expires_at: int | None = None
+    revoked_at: int | None = None
+    used_at: int | None = None
+
+
+PERMISSIONS = {
+    "chat.use": "Start chats and send messages",
+    "models.use": "Use the models served to one's groups",
+    "keys.manage": "Make and revoke one's own API keys",
+    "admin.console": "See and change the server's settings and accounts",
+}
+
+
+def default_permission(actor: Actor, permission: str) -> bool:
+    """What an actor may do when no plugin vetoes: members everything but `admin.*`, keys only within their scopes."""
+    if permission.startswith("admin.") and not actor.is_admin:
+        return False
+    return not actor.scopes or "admin" in actor.scopes or permission in actor.scopes or permission.split(".")[0] in actor.scopes

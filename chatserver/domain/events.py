@@ -1,0 +1,53 @@
+"""Committed facts in the outbox: a Struct each, tagged by a dotted name."""
+
+from __future__ import annotations
+
+import msgspec
+
+from chatserver.domain.access import Origin
+from chatserver.domain.calls import CallKind, CallState, Usage
+from chatserver.domain.turns import TurnState
+
+
+class AccountCreated(msgspec.Struct, frozen=True, tag="account.created", tag_field="name"):
+    account_id: str
+
+
+class CallEnded(msgspec.Struct, frozen=True, tag="call.ended", tag_field="name"):
+    """Every admitted call ends in exactly one of these, also when a later refusal kept it from starting."""
+
+    call_id: str
+    account_id: str
+    kind: CallKind
+    origin: Origin
+    model: str
+    channel: str
+    state: CallState
+    usage: Usage
+    turn_id: str | None = None
+    labels: dict[str, str] = {}
+
+
+class TurnEnded(msgspec.Struct, frozen=True, tag="turn.ended", tag_field="name"):
+    turn_id: str
+    conversation_id: str
+    account_id: str
+    question_id: str | None
+    reply_id: str
+    state: TurnState
+    usage: Usage
+    labels: dict[str, str] = {}
+
+
+Event = AccountCreated | CallEnded | TurnEnded
+
+encode_event = msgspec.json.Encoder().encode
+decode_event = msgspec.json.Decoder(Event).decode
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """An event on its way to a plugin, at least once; `seq` is the idempotency key."""
+
+    seq: int
+    event: Event
+    created_at: int

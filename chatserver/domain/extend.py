@@ -1,0 +1,242 @@
+"""What plugins and the core hand each other: pure values, and the protocols of what a plugin brings."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from chatserver.domain.access import Account, Actor, Origin
+from chatserver.domain.calls import CallKind, Usage
+from chatserver.domain.messages import Parts, Role
+from chatserver.domain.models import Candidate, Channel, Model
+from chatserver.domain.turns import ReasoningDelta, TextDelta, ToolCallDelta
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A polite no: a stable code, a sentence, and what the person can do next. status: the HTTP status it answers."""
+
+    code: str
+    message: str
+    next_step: str = ""
+    status: int = 403
+    retry_after_s: float | None = None
+
+
+class Admission(msgspec.Struct, frozen=True):
+    """A call that asks to be let in. `call_id` is made before, and is the id of any hold. max_output 0: no bound."""
+
+    call_id: str
+    account: Account
+    origin: Origin
+    kind: CallKind
+    model: str
+    input_tokens: int
+    max_output: int = 0
+    turn_id: str | None = None
+    labels: dict[str, str] = {}
+
+
+class PromptMessage(msgspec.Struct, frozen=True):
+    role: Role
+    parts: Parts
+
+
+class ToolSpec(msgspec.Struct, frozen=True):
+    """A tool a model may call. parameters: JSON Schema of its arguments."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+class Prompt(msgspec.Struct, frozen=True):
+    """What will be sent upstream, root to tip; hooks add to it and never silently drop.
+
+    parameters: temperature, max_output, reasoning_effort…, by their common names.
+    """
+
+    messages: tuple[PromptMessage, ...]
+    model: Model
+    account: Account
+    conversation_id: str = ""
+    turn_id: str = ""
+    tools: tuple[ToolSpec, ...] = ()
+    parameters: dict[str, Any] = {}
+    labels: dict[str, str] = {}
+
+
+class ChatRequest(msgspec.Struct, frozen=True):
+    """One request to one channel; `model` is the name the upstream knows. max_output 0: the upstream's default."""
+
+    model: str
+    messages: tuple[PromptMessage, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    max_output: int = 0
+    stream: bool = True
+    parameters: dict[str, Any] = {}
+
+
+class UsageReport(msgspec.Struct, frozen=True):
+    """The upstream's own count, meters made disjoint. The last one of a call wins."""
+
+    usage: Usage
+
+
+class Finish(msgspec.Struct, frozen=True):
+    """The upstream said it is done. reason: stop | length | tool_calls | content. A call without one was cut."""
+
+    reason: str
+
+
+ProviderDelta = TextDelta | ReasoningDelta | ToolCallDelta | UsageReport | Finish
+
+
+class EgressResponse(Protocol):
+    """What came back. `chunks` yields bytes as they arrive and raises UpstreamError when the gap or total rule breaks."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    def chunks(self) -> AsyncIterator[bytes]: ...
+    async def read(self, limit_bytes: int = 20_000_000) -> bytes: ...
+
+
+class EgressRequest(Protocol):
+    async def __aenter__(self) -> EgressResponse: ...
+    async def __aexit__(self, *exc: object) -> None: ...
+
+
+class Egress(Protocol):
+    """The only way out. profile `channel`: a URL an admin or the file set; `foreign`: anyone else's, never inward."""
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        profile: str = "foreign",
+        first_byte_s: float = 30.0,
+        gap_s: float = 30.0,
+        total_s: float = 30.0,
+    ) -> EgressRequest: ...
+
+
+class Provider(Protocol):
+    """Code that speaks a vendor's format. Errors are UpstreamError with `retryable` set; nothing else is expected.
+
+    name: what `provider =` names in a channel. discover: channels found in the environment or on this machine, given
+    the settings this plugin declared. list_models: what the upstream tells of its models; may raise UpstreamError.
+    chat: deltas as they arrive, ended by Finish; returning without one means the answer was cut. Closing the
+    iterator closes the upstream connection.
+    """
+
+    name: str
+
+    async def discover(self, http: Egress) -> list[Channel]: ...
+    async def list_models(self, channel: Channel, http: Egress) -> list[Model]: ...
+    def chat(self, request: ChatRequest, channel: Channel, http: Egress) -> AsyncIterator[ProviderDelta]: ...
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """A setting of a plugin: `[plugins.<plugin>] name = …` in the file, or the environment variable `env`.
+
+    kind: text | number | boolean | secret. A secret is never shown, only whether it is set.
+    """
+
+    name: str
+    help: str
+    kind: str = "text"
+    default: str = ""
+    env: str = ""
+
+
+class Migration(msgspec.Struct, frozen=True):
+    """One step of a schema: named, ordered, never edited once released.
+
+    sql: statements in the subset both engines share, with the placeholders {bytes} and {identity}.
+    """
+
+    name: str
+    sql: tuple[str, ...]
+
+
+class Route(msgspec.Struct, frozen=True):
+    """A plugin's HTTP route below its prefix. app: raw ASGI. prefix: `/x/<name>` unless one public prefix is declared."""
+
+    path: str
+    app: Callable[..., Awaitable[None]]
+    methods: tuple[str, ...] = ("GET",)
+
+
+class SignInAttempt(msgspec.Struct, frozen=True):
+    """What someone typed into the sign-in form; field names are the backend's own."""
+
+    fields: dict[str, str]
+    address: str
+    user_agent: str = ""
+
+
+class AuthBackend(Protocol):
+    """A way to sign in. sign_in: the account's id, a Refusal to show, or None when the fields are not for it.
+
+    enroll: keep a secret for an account (account creation, first admin); a Refusal says why it will not do.
+    """
+
+    name: str
+
+    async def sign_in(self, attempt: SignInAttempt) -> str | Refusal | None: ...
+    async def enroll(self, account_id: str, secret: str) -> Refusal | None: ...
+
+
+class JobSpec(msgspec.Struct, frozen=True):
+    """A kind of leased work. run is called with the payload, at least once. every_s 0: only when queued."""
+
+    kind: str
+    run: Callable[[dict[str, Any]], Awaitable[None]]
+    every_s: float = 0
+    lease_s: float = 60
+
+
+class NavItem(msgspec.Struct, frozen=True):
+    label: str
+    href: str
+    icon: str = ""
+
+
+class SlotContext(msgspec.Struct, frozen=True):
+    """Where a slot is rendered: who looks, at which conversation and message ('' when none), in which language."""
+
+    slot: str
+    account: Account
+    conversation_id: str = ""
+    message_id: str = ""
+    language: str = "en"
+
+
+class ThemeSpec(msgspec.Struct, frozen=True):
+    """A look. stylesheets and preload: file names below `static_dir`; `name` is what an account picks."""
+
+    name: str
+    title: str
+    static_dir: str
+    stylesheets: tuple[str, ...]
+    preload: tuple[str, ...] = ()
+
+
+class ModelUse(msgspec.Struct, frozen=True):
+    """What rank_channels is told of the request it ranks for."""
+
+    account: Account
+    model: str
+    origin: Origin
+    kind: CallKind
+    call_id: str
+    labels: dict[str, str] = {}
+
+
+Candidates = tuple[Candidate, ...]
+PermissionQuestion = tuple[Actor, str]

@@ -1,0 +1,100 @@
+"""A message is one node of the tree: inserted once, sealed once, never changed after."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Role = Literal["user", "assistant", "system", "tool"]
+MessageState = Literal["running", "done", "stopped", "interrupted", "failed"]
+
+
+class TextPart(msgspec.Struct, frozen=True, tag="text", tag_field="type"):
+    text: str
+
+
+class ReasoningPart(msgspec.Struct, frozen=True, tag="reasoning", tag_field="type", omit_defaults=True):
+    text: str
+    duration_ms: int = 0
+
+
+class ImagePart(msgspec.Struct, frozen=True, tag="image", tag_field="type", omit_defaults=True):
+    """A picture. Stored by `file_id`; in a prompt `url` holds it as a data: URL."""
+
+    file_id: str = ""
+    media_type: str = ""
+    url: str = ""
+    alt: str = ""
+
+
+class FilePart(msgspec.Struct, frozen=True, tag="file", tag_field="type", omit_defaults=True):
+    file_id: str
+    name: str = ""
+    media_type: str = ""
+    size_bytes: int = 0
+    text: str = ""
+
+
+class ToolCallPart(msgspec.Struct, frozen=True, tag="tool_call", tag_field="type"):
+    """`arguments` is the JSON text as the model wrote it, whole."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+class ToolResultPart(msgspec.Struct, frozen=True, tag="tool_result", tag_field="type", omit_defaults=True):
+    call_id: str
+    text: str
+    is_error: bool = False
+
+
+class CitationPart(msgspec.Struct, frozen=True, tag="citation", tag_field="type", omit_defaults=True):
+    source: str
+    text: str = ""
+    url: str = ""
+
+
+class ArtifactPart(msgspec.Struct, frozen=True, tag="artifact", tag_field="type", omit_defaults=True):
+    artifact_id: str
+    kind: str
+    title: str = ""
+    text: str = ""
+
+
+Part = (
+    TextPart | ReasoningPart | ImagePart | FilePart | ToolCallPart | ToolResultPart | CitationPart | ArtifactPart
+)
+Parts = tuple[Part, ...]
+
+encode_parts = msgspec.json.Encoder().encode
+decode_parts = msgspec.json.Decoder(Parts).decode
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One node. `state` of anything but a reply is `done`. Times in microseconds UTC.
+
+    continues: shown joined to its parent, and merged with it in prompts. cleared_after: a clear-context marker
+    stands below this message on its branch.
+    """
+
+    id: str
+    conversation_id: str
+    parent_id: str | None
+    role: Role
+    state: MessageState
+    parts: Parts
+    model: str
+    created_at: int
+    continues: bool = False
+    cleared_after: bool = False
+
+
+def text_of(parts: Parts) -> str:
+    """The visible text of a message: its text parts joined, reasoning and tool traffic left out."""
+    return "".join(part.text for part in parts if isinstance(part, TextPart))
+
+
+def reasoning_of(parts: Parts) -> str:
+    return "".join(part.text for part in parts if isinstance(part, ReasoningPart))

@@ -1,0 +1,64 @@
+"""A model is what a person picks; a channel is one credential and endpoint that serves some of them."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Model(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`id` is the public name. abilities: images, tools, reasoning, json. context_tokens 0 means unknown."""
+
+    id: str
+    name: str = ""
+    context_tokens: int = 0
+    max_output_tokens: int = 0
+    abilities: tuple[str, ...] = ()
+    is_demo: bool = False
+
+    @property
+    def title(self) -> str:
+        return self.name or self.id
+
+
+class ModelAlias(msgspec.Struct, frozen=True):
+    """The public name a person picks and the name the upstream knows it by."""
+
+    public: str
+    upstream: str
+
+
+class Channel(msgspec.Struct, frozen=True):
+    """One credential + endpoint. models empty: ask the upstream. priority: higher first. source: file | found | console.
+
+    `api_key` never leaves the process but to `base_url`; its repr is hidden.
+    """
+
+    name: str
+    provider: str
+    base_url: str = ""
+    api_key: str = ""
+    models: tuple[ModelAlias, ...] = ()
+    priority: int = 0
+    weight: int = 1
+    groups: tuple[str, ...] = ("default",)
+    source: str = "file"
+    first_token_s: float = 60.0
+    gap_s: float = 60.0
+    total_s: float = 900.0
+
+    def __repr__(self) -> str:
+        return f"Channel({self.name!r}, {self.provider!r}, {self.base_url!r})"
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A channel that could serve the wanted model, with the name the upstream expects."""
+
+    channel: Channel
+    upstream_model: str
+    model: Model
+
+
+def parse_alias(text: str) -> ModelAlias:
+    """`public=upstream`, or one name for both."""
+    public, _, upstream = text.partition("=")
+    return ModelAlias(public.strip(), (upstream or public).strip())

@@ -1,0 +1,179 @@
+"""Every hook: its signature, its mode, when it is called, what it may return, and what an error means. Nothing else.
+
+Modes. gather: every answer, lists flattened. first: one by one, stops at the first that is not None. chain: each may
+replace the value given as the first argument, None keeps it. notify: isolated, logged, no answer.
+Implementations may be plain functions (run in a thread, but for the register_* hooks, which run once at start) or
+coroutines (cancelled after `timeout_s`). Within a hook the order is the integer an implementation states, then its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+import msgspec
+import pluggy
+
+from chatserver.domain.access import Actor
+from chatserver.domain.events import Delivery
+from chatserver.domain.extend import (
+    Admission,
+    AuthBackend,
+    Candidates,
+    JobSpec,
+    Migration,
+    ModelUse,
+    NavItem,
+    Prompt,
+    Provider,
+    Refusal,
+    Route,
+    Setting,
+    SlotContext,
+    ThemeSpec,
+)
+
+PROJECT = "chatserver"
+Mode = Literal["gather", "first", "chain", "notify"]
+F = TypeVar("F", bound=Callable[..., Any])
+
+_pluggy_spec = pluggy.HookspecMarker(PROJECT)
+_pluggy_impl = pluggy.HookimplMarker(PROJECT)
+
+
+class HookRule(msgspec.Struct, frozen=True):
+    """How a hook is called. at_start: run synchronously in the loading pass. fatal: a failure stops the start."""
+
+    mode: Mode
+    timeout_s: float
+    at_start: bool = False
+    fatal: bool = False
+
+
+def hookspec(mode: Mode, *, timeout_s: float = 2.0, at_start: bool = False, fatal: bool = False) -> Callable[[F], F]:
+    """Mark a function as a hook's specification with the rule it is called by."""
+
+    def mark(function: F) -> F:
+        function.chatserver_rule = HookRule(mode, timeout_s, at_start, fatal)  # type: ignore[attr-defined]
+        return _pluggy_spec(function)
+
+    return mark
+
+
+def hookimpl(*, order: int = 100, optional: bool = False) -> Callable[[F], F]:
+    """Mark a plugin's function as the implementation of the hook of its name.
+
+    order: lower runs earlier. optional: skipped without an error when the hook belongs to a plugin that is absent.
+    """
+
+    def mark(function: F) -> F:
+        function.chatserver_order = order  # type: ignore[attr-defined]
+        return _pluggy_impl(function, optionalhook=True) if optional else _pluggy_impl(function)
+
+    return mark
+
+
+# --- what a plugin brings, asked once at start ---------------------------------------------------------------------
+
+
+@hookspec("gather", at_start=True, fatal=True)
+def register_hookspecs() -> list[object]:
+    """Modules or classes holding hookspecs of the plugin's own, for other plugins to implement. Called first of all."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec("gather", at_start=True, fatal=True)
+def register_settings() -> list[Setting]:
+    """The settings and environment names the plugin reads. What is not declared here it does not get."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec("gather", at_start=True, fatal=True)
+def register_migrations() -> list[Migration]:
+    """The plugin's tables, each prefixed `<plugin>_`. Run in the order given, after the core's, at start and migrate."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec("gather", at_start=True, fatal=True)
+def register_providers() -> list[Provider]:
+    """The vendors' formats the plugin speaks. A provider is never set aside, only reported."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec("gather", at_start=True, fatal=True)
+def register_auth_backends() -> list[AuthBackend]:
+    """Ways to sign in, shown on the sign-in page in their order. Never set aside, only reported."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec("gather", at_start=True, fatal=True)
+def register_routes() -> list[Route]:
+    """HTTP routes, mounted below `/x/<plugin>/`. The request carries the Actor in `scope["state"]["actor"]`."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec("gather", at_start=True, fatal=True)
+def register_jobs() -> list[JobSpec]:
+    """Kinds of leased work, run at least once on one node at a time."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec("gather", at_start=True, fatal=True)
+def register_themes() -> list[ThemeSpec]:
+    """Looks an operator or an account may pick. Static files are served below `/static/<theme>/`."""
+    raise AssertionError("a specification is never called")
+
+
+# --- a plugin's life ------------------------------------------------------------------------------------------------
+
+
+@hookspec("notify", timeout_s=60.0, fatal=True)
+def startup(ctx: Any) -> None:
+    """Before the first request. `ctx` is the plugin's only door (a chatserver.Context). A failure stops the start."""
+
+
+@hookspec("notify", timeout_s=10.0)
+def shutdown() -> None:
+    """After the last request. Failures are logged."""
+
+
+# --- the road of a message ------------------------------------------------------------------------------------------
+
+
+@hookspec("gather")
+def permission_allowed(actor: Actor, permission: str) -> bool | None:
+    """May this actor do this? One False vetoes; None everywhere means the core's default."""
+
+
+@hookspec("chain")
+def admit_call(admission: Admission) -> Admission | Refusal | None:
+    """Before a call is made. A new Admission may lower `max_output`; a Refusal stops the call and is shown."""
+
+
+@hookspec("chain", timeout_s=10.0)
+def prepare_prompt(prompt: Prompt) -> Prompt | None:
+    """After the path is cut to its context, before channels are ranked. Add messages, tools, parameters; never drop."""
+
+
+@hookspec("chain")
+def rank_channels(candidates: Candidates, use: ModelUse) -> Candidates | None:
+    """The channels that could serve this call, best first. Removing one means it is not tried."""
+
+
+@hookspec("notify", timeout_s=10.0)
+def handle_event(delivery: Delivery) -> None:
+    """A committed fact, from the outbox, at least once. `delivery.seq` is the idempotency key; an error is retried."""
+
+
+# --- the page -------------------------------------------------------------------------------------------------------
+
+
+@hookspec("gather")
+def nav_items(actor: Actor) -> list[NavItem]:
+    """Links for the sidebar, below Search."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec("gather")
+def render_slot(context: SlotContext) -> str | None:
+    """HTML for a named place in a page. Sanitised by nobody: a plugin is trusted code. Escape what people wrote."""

@@ -1,0 +1,78 @@
+"""The core's own tables. Ids TEXT, times BIGINT microseconds UTC, booleans INTEGER, JSON as TEXT read in Python only."""
+
+from __future__ import annotations
+
+from chatserver.domain.extend import Migration
+
+CORE = [
+    Migration(
+        "0001_first",
+        (
+            "CREATE TABLE accounts (id TEXT PRIMARY KEY, email TEXT NOT NULL UNIQUE, name TEXT NOT NULL,"
+            " role TEXT NOT NULL, state TEXT NOT NULL, groups TEXT NOT NULL, settings TEXT NOT NULL,"
+            " created_at BIGINT NOT NULL)",
+            "CREATE TABLE sessions (id TEXT PRIMARY KEY, account_id TEXT NOT NULL REFERENCES accounts(id),"
+            " created_at BIGINT NOT NULL, seen_at BIGINT NOT NULL, expires_at BIGINT NOT NULL,"
+            " user_agent TEXT NOT NULL)",
+            "CREATE INDEX sessions_by_account ON sessions (account_id)",
+            "CREATE TABLE api_keys (id TEXT PRIMARY KEY, account_id TEXT NOT NULL REFERENCES accounts(id),"
+            " name TEXT NOT NULL, hash TEXT NOT NULL UNIQUE, last_four TEXT NOT NULL, scopes TEXT NOT NULL,"
+            " created_at BIGINT NOT NULL, expires_at BIGINT, revoked_at BIGINT, used_at BIGINT)",
+            "CREATE INDEX api_keys_by_account ON api_keys (account_id)",
+            "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+            "CREATE TABLE conversations (id TEXT PRIMARY KEY, owner_id TEXT NOT NULL REFERENCES accounts(id),"
+            " title TEXT NOT NULL, title_source TEXT NOT NULL, tip_id TEXT, model TEXT NOT NULL,"
+            " pinned INTEGER NOT NULL, archived INTEGER NOT NULL, created_at BIGINT NOT NULL,"
+            " updated_at BIGINT NOT NULL, deleted_at BIGINT)",
+            "CREATE INDEX conversations_by_owner ON conversations (owner_id, archived, updated_at)",
+            "CREATE TABLE messages (id TEXT PRIMARY KEY, conversation_id TEXT NOT NULL REFERENCES conversations(id),"
+            " parent_id TEXT REFERENCES messages(id), role TEXT NOT NULL, state TEXT NOT NULL, parts TEXT NOT NULL,"
+            " model TEXT NOT NULL, continues INTEGER NOT NULL, created_at BIGINT NOT NULL, deletion_id TEXT)",
+            "CREATE INDEX messages_by_conversation ON messages (conversation_id, id)",
+            "CREATE INDEX messages_by_parent ON messages (parent_id)",
+            "CREATE TABLE context_markers (message_id TEXT PRIMARY KEY REFERENCES messages(id),"
+            " conversation_id TEXT NOT NULL REFERENCES conversations(id), created_at BIGINT NOT NULL)",
+            "CREATE INDEX context_markers_by_conversation ON context_markers (conversation_id)",
+            "CREATE TABLE views (conversation_id TEXT NOT NULL REFERENCES conversations(id), tip_id TEXT NOT NULL,"
+            " seen_at BIGINT NOT NULL, PRIMARY KEY (conversation_id, tip_id))",
+            "CREATE TABLE deletions (id TEXT PRIMARY KEY, conversation_id TEXT NOT NULL REFERENCES conversations(id),"
+            " message_id TEXT, parent_id TEXT, count INTEGER NOT NULL, created_at BIGINT NOT NULL)",
+            "CREATE INDEX deletions_by_conversation ON deletions (conversation_id)",
+            "CREATE TABLE turns (id TEXT PRIMARY KEY, conversation_id TEXT NOT NULL REFERENCES conversations(id),"
+            " account_id TEXT NOT NULL, question_id TEXT, reply_id TEXT NOT NULL UNIQUE, state TEXT NOT NULL,"
+            " model TEXT NOT NULL, origin TEXT NOT NULL, created_at BIGINT NOT NULL, lease_owner TEXT NOT NULL,"
+            " lease_epoch INTEGER NOT NULL, lease_until BIGINT NOT NULL, last_seq INTEGER NOT NULL, ended_at BIGINT,"
+            " first_token_at BIGINT, error TEXT, usage TEXT NOT NULL, attempts TEXT NOT NULL,"
+            " left_out INTEGER NOT NULL, labels TEXT NOT NULL, parameters TEXT NOT NULL,"
+            " stop_requested INTEGER NOT NULL)",
+            "CREATE INDEX turns_by_state ON turns (state, lease_until)",
+            "CREATE INDEX turns_by_account ON turns (account_id, state)",
+            "CREATE INDEX turns_by_conversation ON turns (conversation_id, state)",
+            "CREATE TABLE turn_events (turn_id TEXT NOT NULL REFERENCES turns(id), first_seq INTEGER NOT NULL,"
+            " last_seq INTEGER NOT NULL, deltas TEXT NOT NULL, created_at BIGINT NOT NULL,"
+            " PRIMARY KEY (turn_id, first_seq))",
+            "CREATE INDEX turn_events_by_age ON turn_events (created_at)",
+            "CREATE TABLE calls (id TEXT PRIMARY KEY, turn_id TEXT, account_id TEXT NOT NULL, kind TEXT NOT NULL,"
+            " origin TEXT NOT NULL, model TEXT NOT NULL, channel TEXT NOT NULL, state TEXT NOT NULL,"
+            " started_at BIGINT NOT NULL, first_token_at BIGINT, ended_at BIGINT, usage TEXT NOT NULL,"
+            " attempts TEXT NOT NULL, labels TEXT NOT NULL)",
+            "CREATE INDEX calls_by_turn ON calls (turn_id)",
+            "CREATE INDEX calls_by_account ON calls (account_id, started_at)",
+            "CREATE TABLE idempotency_keys (account_id TEXT NOT NULL, key TEXT NOT NULL, request_hash TEXT NOT NULL,"
+            " status INTEGER NOT NULL, response TEXT NOT NULL, created_at BIGINT NOT NULL,"
+            " PRIMARY KEY (account_id, key))",
+            "CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at)",
+            "CREATE TABLE outbox (seq {identity}, name TEXT NOT NULL, payload TEXT NOT NULL,"
+            " created_at BIGINT NOT NULL, available_at BIGINT NOT NULL, attempts INTEGER NOT NULL, done_at BIGINT)",
+            "CREATE INDEX outbox_pending ON outbox (done_at, available_at)",
+            "CREATE TABLE outbox_deliveries (seq INTEGER NOT NULL, plugin TEXT NOT NULL, done_at BIGINT NOT NULL,"
+            " PRIMARY KEY (seq, plugin))",
+            "CREATE TABLE jobs (id TEXT PRIMARY KEY, kind TEXT NOT NULL, payload TEXT NOT NULL, state TEXT NOT NULL,"
+            " run_at BIGINT NOT NULL, lease_owner TEXT NOT NULL, lease_until BIGINT NOT NULL,"
+            " attempts INTEGER NOT NULL, error TEXT NOT NULL, created_at BIGINT NOT NULL)",
+            "CREATE INDEX jobs_due ON jobs (state, run_at)",
+            "CREATE TABLE model_factors (model TEXT PRIMARY KEY, factor_ppm INTEGER NOT NULL,"
+            " samples INTEGER NOT NULL)",
+        ),
+    ),
+]
