@@ -24,7 +24,7 @@ def monotonic_s() -> float:
 
 
 def new_id() -> str:
-    """A fresh id of 26 ASCII characters that sorts by creation, also within one millisecond and after a clock step back.
+    """A fresh id of 26 ASCII characters that sorts by creation, also within a millisecond and after a clock step back.
 
     48 bits of milliseconds, then 80 random bits; within a process the next id is always the greater.
     """

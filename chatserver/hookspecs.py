@@ -3,7 +3,7 @@
 Modes. gather: every answer, lists flattened. first: one by one, stops at the first that is not None. chain: each may
 replace the value given as the first argument, None keeps it. notify: isolated, logged, no answer.
 Implementations may be plain functions (run in a thread, but for the register_* hooks, which run once at start) or
-coroutines (cancelled after `timeout_s`). Within a hook the order is the integer an implementation states, then its name.
+coroutines (cancelled after `timeout_s`). Within a hook the order is the integer an implementation states, then the name.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def register_settings() -> list[Setting]:
 
 @hookspec("gather", at_start=True, fatal=True)
 def register_migrations() -> list[Migration]:
-    """The plugin's tables, each prefixed `<plugin>_`. Run in the order given, after the core's, at start and migrate."""
+    """The plugin's tables, each prefixed `<plugin>_`. Run in the order given, after the core's."""
     raise AssertionError("a specification is never called")
 
 

@@ -80,4 +80,5 @@ def default_permission(actor: Actor, permission: str) -> bool:
     """What an actor may do when no plugin vetoes: members everything but `admin.*`, keys only within their scopes."""
     if permission.startswith("admin.") and not actor.is_admin:
         return False
-    return not actor.scopes or "admin" in actor.scopes or permission in actor.scopes or permission.split(".")[0] in actor.scopes
+    granted = {"admin", permission, permission.split(".")[0]}
+    return not actor.scopes or not granted.isdisjoint(actor.scopes)

@@ -94,7 +94,7 @@ ProviderDelta = TextDelta | ReasoningDelta | ToolCallDelta | UsageReport | Finis
 
 
 class EgressResponse(Protocol):
-    """What came back. `chunks` yields bytes as they arrive and raises UpstreamError when the gap or total rule breaks."""
+    """What came back. `chunks` yields bytes as they arrive and raises UpstreamError when a time rule breaks."""
 
     status: int
     headers: Mapping[str, str]
@@ -165,7 +165,7 @@ class Migration(msgspec.Struct, frozen=True):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """A plugin's HTTP route below its prefix. app: raw ASGI. prefix: `/x/<name>` unless one public prefix is declared."""
+    """A plugin's HTTP route below its prefix. app: raw ASGI. Mounted below `/x/<plugin>`."""
 
     path: str
     app: Callable[..., Awaitable[None]]

@@ -28,7 +28,7 @@ class ModelAlias(msgspec.Struct, frozen=True):
 
 
 class Channel(msgspec.Struct, frozen=True):
-    """One credential + endpoint. models empty: ask the upstream. priority: higher first. source: file | found | console.
+    """One credential + endpoint. models empty: ask the upstream. priority: higher first. source: file, found, console.
 
     `api_key` never leaves the process but to `base_url`; its repr is hidden.
     """

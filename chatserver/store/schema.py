@@ -1,4 +1,4 @@
-"""The core's own tables. Ids TEXT, times BIGINT microseconds UTC, booleans INTEGER, JSON as TEXT read in Python only."""
+"""The core's own tables. Ids TEXT, times BIGINT microseconds UTC, booleans INTEGER, JSON as TEXT."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ CORE = [
             "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
             "CREATE TABLE conversations (id TEXT PRIMARY KEY, owner_id TEXT NOT NULL REFERENCES accounts(id),"
             " title TEXT NOT NULL, title_source TEXT NOT NULL, tip_id TEXT, model TEXT NOT NULL,"
-            " pinned INTEGER NOT NULL, archived INTEGER NOT NULL, created_at BIGINT NOT NULL,"
-            " updated_at BIGINT NOT NULL, deleted_at BIGINT)",
+            " pinned INTEGER NOT NULL, archived INTEGER NOT NULL, branches INTEGER NOT NULL, created_at BIGINT NOT NULL,"
+            " updated_at BIGINT NOT NULL, deletion_id TEXT)",
             "CREATE INDEX conversations_by_owner ON conversations (owner_id, archived, updated_at)",
             "CREATE TABLE messages (id TEXT PRIMARY KEY, conversation_id TEXT NOT NULL REFERENCES conversations(id),"
             " parent_id TEXT REFERENCES messages(id), role TEXT NOT NULL, state TEXT NOT NULL, parts TEXT NOT NULL,"
             " model TEXT NOT NULL, continues INTEGER NOT NULL, created_at BIGINT NOT NULL, deletion_id TEXT)",
             "CREATE INDEX messages_by_conversation ON messages (conversation_id, id)",
             "CREATE INDEX messages_by_parent ON messages (parent_id)",
+            "CREATE INDEX messages_roots ON messages (conversation_id) WHERE parent_id IS NULL",
             "CREATE TABLE context_markers (message_id TEXT PRIMARY KEY REFERENCES messages(id),"
             " conversation_id TEXT NOT NULL REFERENCES conversations(id), created_at BIGINT NOT NULL)",
             "CREATE INDEX context_markers_by_conversation ON context_markers (conversation_id)",

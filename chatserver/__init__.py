@@ -1,0 +1,1 @@
+"""A plugin-based, self-hostable AI chat server; this module is what plugins may import."""

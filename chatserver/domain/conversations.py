@@ -1,0 +1,97 @@
+"""A conversation is a tree of messages with an owner and a stored tip; these are the shapes people look at."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from chatserver.domain.messages import Message
+from chatserver.domain.turns import Turn
+
+TitleSource = Literal["none", "auto", "person"]
+TITLE_LIMIT = 200
+
+
+class Conversation(msgspec.Struct, frozen=True):
+    """title_source: `none` until a model or a person gave one; a person's title is never replaced."""
+
+    id: str
+    owner_id: str
+    title: str
+    title_source: TitleSource
+    tip_id: str | None
+    model: str
+    pinned: bool
+    archived: bool
+    created_at: int
+    updated_at: int
+    branches: int = 1
+
+
+class ConversationLine(msgspec.Struct, frozen=True):
+    """One line of a list of conversations. branches: how many leaves the tree has."""
+
+    id: str
+    title: str
+    tip_id: str | None
+    updated_at: int
+    pinned: bool
+    archived: bool
+    is_running: bool
+    branches: int
+
+
+class Deletion(msgspec.Struct, frozen=True):
+    """What a delete hid: how many messages, and the id to take it back with. tip_id: where the view goes now."""
+
+    id: str
+    conversation_id: str
+    count: int
+    tip_id: str | None = None
+
+
+class PathItem(msgspec.Struct, frozen=True):
+    """One message of a path, with the ids of all its versions (itself included) in order of creation."""
+
+    message: Message
+    versions: tuple[str, ...]
+    turn: Turn | None = None
+
+
+class PathView(msgspec.Struct, frozen=True):
+    """The end of a branch, oldest first. has_older: more lies above the first item."""
+
+    conversation: Conversation
+    tip_id: str | None
+    items: tuple[PathItem, ...]
+    has_older: bool
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """The ids a request for a reply made. turn_id None: nothing runs (an edited reply)."""
+
+    conversation_id: str
+    turn_id: str | None
+    question_id: str | None
+    reply_id: str
+
+
+class Hit(msgspec.Struct, frozen=True):
+    """A place found by search. message_id '' means the title."""
+
+    conversation_id: str
+    message_id: str
+    text: str
+    title: str = ""
+    at: int = 0
+
+
+def title_from(text: str) -> str:
+    """A first title from a question: its first line, cut at a word near 60 characters."""
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "").lstrip("#> *-").strip()
+    if len(line) <= 60:
+        return line
+    cut = line[:60]
+    space = cut.rfind(" ")
+    return (cut[:space] if space > 30 else cut).rstrip(" ,.;:") + "…"

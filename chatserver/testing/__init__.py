@@ -1,0 +1,1 @@
+"""What plugin authors test with: fixtures, fakes, and the contracts every provider and engine must keep."""

@@ -1,0 +1,1 @@
+"""Speaks to any endpoint with an OpenAI-compatible chat API."""

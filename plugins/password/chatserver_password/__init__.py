@@ -1,0 +1,1 @@
+"""Sign in with an e-mail address and a password."""

@@ -1,0 +1,3 @@
+"""What every test of the core may use."""
+
+from __future__ import annotations
