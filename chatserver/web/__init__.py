@@ -1,0 +1,1 @@
+"""The only Litestar, Jinja and HTML."""

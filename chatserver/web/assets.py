@@ -1,0 +1,97 @@
+"""Static files of the core and of the themes, kept in memory, their hash in the address."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from chatserver.domain.extend import ThemeSpec
+
+STATIC = Path(__file__).parent / "static"
+MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".woff2": "font/woff2",
+    ".txt": "text/plain; charset=utf-8",
+    ".png": "image/png",
+    ".webmanifest": "application/manifest+json",
+}
+IMMUTABLE = "public, max-age=31536000, immutable"
+
+
+class StaticFile(msgspec.Struct, frozen=True):
+    """`packed` is the gzip of `body`, or empty where that would not help."""
+
+    body: bytes
+    packed: bytes
+    media_type: str
+
+
+class Root(msgspec.Struct, frozen=True):
+    """A folder of files under one name; `digest` changes with any of them, so that they may refer to each other."""
+
+    name: str
+    digest: str
+    files: dict[str, StaticFile]
+
+
+def read_root(name: str, folder: Path) -> Root:
+    """Every file below a folder of a kind we know; anything else is not served."""
+    files = {}
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        media_type = MEDIA_TYPES.get(path.suffix)
+        if media_type is None or not path.is_file():
+            continue
+        body = path.read_bytes()
+        relative = path.relative_to(folder).as_posix()
+        digest.update(relative.encode() + b"\0" + body)
+        packed = b"" if path.suffix in (".woff2", ".png") else gzip.compress(body, 9, mtime=0)
+        files[relative] = StaticFile(body, packed if len(packed) < len(body) else b"", media_type)
+    return Root(name, digest.hexdigest()[:12], files)
+
+
+_roots: dict[str, Root] = {"core": read_root("core", STATIC)}
+_themes: dict[str, ThemeSpec] = {}
+
+
+def install_themes(themes: Sequence[ThemeSpec]) -> None:
+    """Take up the themes that plugins brought. Called once, before the first page."""
+    for theme in themes:
+        _themes[theme.name] = theme
+        _roots[theme.name] = read_root(theme.name, Path(theme.static_dir))
+
+
+def themes() -> tuple[ThemeSpec, ...]:
+    return tuple(_themes.values())
+
+
+def url(root: str, name: str) -> str:
+    """The address of a file; it never changes its meaning, so it may be kept for ever."""
+    return f"/static/{root}/{_roots[root].digest}/{name}"
+
+
+def stylesheets(look: str) -> list[str]:
+    """The style sheets of a theme, or the core's plain one where the theme is not there."""
+    theme = _themes.get(look) or next(iter(_themes.values()), None)
+    if theme is None:
+        return [url("core", "plain.css")]
+    return [url(theme.name, name) for name in theme.stylesheets]
+
+
+def preloads(look: str) -> list[str]:
+    theme = _themes.get(look) or next(iter(_themes.values()), None)
+    return [url(theme.name, name) for name in theme.preload] if theme else []
+
+
+def find(root: str, digest: str, name: str) -> StaticFile | None:
+    """The file at an address, or None; another digest is another file."""
+    found = _roots.get(root)
+    if found is None or found.digest != digest:
+        return None
+    return found.files.get(name)

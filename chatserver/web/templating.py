@@ -1,0 +1,71 @@
+"""Templates, their translations and their icons: from a view to HTML."""
+
+from __future__ import annotations
+
+from gettext import NullTranslations
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from chatserver.web import assets, views
+from chatserver.web.views import Frame, MessageView
+
+TEMPLATES = Path(__file__).parent / "templates"
+translations = NullTranslations()
+
+
+def icon(name: str, classes: str = "") -> Markup:
+    """An icon of the sprite, for decoration: it says nothing to a screen reader."""
+    href = f"{assets.url('core', 'icons.svg')}#{name}"
+    return Markup('<svg class="i {}" aria-hidden="true"><use href="{}"/></svg>').format(classes, href)
+
+
+def make_environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]
+    environment.globals.update(
+        icon=icon,
+        static_url=assets.url,
+        stylesheets=assets.stylesheets,
+        preloads=assets.preloads,
+        figures=views.figures,
+        thought_text=views.thought_text,
+        seconds_text=views.seconds_text,
+    )
+    return environment
+
+
+environment = make_environment()
+
+
+def render(template: str, **values: Any) -> str:
+    """A whole page or a fragment. The names each template wants stand at its head."""
+    return environment.get_template(template).render(**values)
+
+
+def render_message(message: MessageView) -> str:
+    """The article of one message: what `end` replaces and what a page is made of."""
+    return environment.get_template("message.html").render(message=message)
+
+
+def render_messages(messages: tuple[MessageView, ...]) -> str:
+    return "".join(render_message(message) for message in messages)
+
+
+def render_problem(problem: views.Problem) -> str:
+    """A notice for a page that is open already: htmx puts it into `#notices`, whatever was asked for."""
+    return render("notice.html", problem=problem)
+
+
+def render_error_page(problem: views.Problem, *, status: int, frame: Frame | None = None) -> str:
+    """A whole page that says what went wrong and what to do next."""
+    return render("error.html", problem=problem, status=status, frame=frame or Frame())
