@@ -54,7 +54,8 @@ class ToolSpec(msgspec.Struct, frozen=True):
 class Prompt(msgspec.Struct, frozen=True):
     """What will be sent upstream, root to tip; hooks add to it and never silently drop.
 
-    parameters: temperature, max_output, reasoning_effort…, by their common names.
+    parameters: temperature, max_output, reasoning_effort…, by their common names. fields: what the sender handed to
+    plugins, by plugin name, as raw JSON.
     """
 
     messages: tuple[PromptMessage, ...]
@@ -65,6 +66,7 @@ class Prompt(msgspec.Struct, frozen=True):
     tools: tuple[ToolSpec, ...] = ()
     parameters: dict[str, Any] = {}
     labels: dict[str, str] = {}
+    fields: dict[str, msgspec.Raw] = {}
 
 
 class ChatRequest(msgspec.Struct, frozen=True):

@@ -1,0 +1,424 @@
+"""Accounts as use cases: make one, sign it in and out, hand out keys; and who is behind a cookie or a key."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from chatserver.clock import monotonic_s, new_id, now_us
+from chatserver.domain.access import Account, AccountRole, AccountState, Actor, ApiKey, Session
+from chatserver.domain.extend import AuthBackend, Refusal, SignInAttempt
+from chatserver.errors import BadInput, NotFound, Refused, StorageFull
+from chatserver.store import accounts as table
+from chatserver.store.database import Database
+
+IDLE_US = 14 * 86_400 * 1_000_000
+ABSOLUTE_US = 90 * 86_400 * 1_000_000
+TOUCH_US = 300 * 1_000_000
+"""`seen_at` of a session and `used_at` of a key are written at most this often."""
+KNOWN_S = 0.75
+"""How long a looked-up credential is believed: what another process revoked is refused within a second."""
+KNOWN_MAX = 20_000
+SETTINGS_MAX_BYTES = 16_384
+_EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,189}")
+_KEY = re.compile(r"cs_[0-9a-z]{6}_[A-Za-z0-9_-]{43}")
+_SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
+_ID_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+class Backends(Protocol):
+    """What is needed of the plugin manager here."""
+
+    def registered(self, hook: str) -> Sequence[tuple[str, Any]]: ...
+
+
+class NewKey(msgspec.Struct, frozen=True):
+    """`secret` is shown once and kept nowhere."""
+
+    key: ApiKey
+    secret: str
+
+
+class Accounts:
+    """Every way in ends here: `actor_of_cookie` and `actor_of_key` are the only makers of an Actor from a credential.
+
+    secret_key: at least 32 bytes; the CSRF tokens and the marks in cookies are derived from it by label.
+    """
+
+    def __init__(self, db: Database, plugins: Backends, secret_key: bytes) -> None:
+        if len(secret_key) < 32:
+            raise ValueError("secret_key must have at least 32 bytes")
+        self._db = db
+        self._plugins = plugins
+        self._csrf_key = hmac.digest(secret_key, b"chatserver csrf\x01", "sha256")
+        self._browser_key = hmac.digest(secret_key, b"chatserver browser\x01", "sha256")
+        self._known: dict[str, tuple[float, Actor | None]] = {}
+        self._setup = asyncio.Lock()
+
+    # --- who asks ---------------------------------------------------------------------------------------------------
+
+    async def actor_of_cookie(self, cookie: str) -> Actor | None:
+        """The Actor behind a session cookie; None when it is unknown, ended, expired, or its account is not active."""
+        if not _SECRET.fullmatch(cookie):
+            return None
+        session_id = _sha256(cookie)
+        known = self._known.get(session_id)
+        if known is not None and monotonic_s() - known[0] < KNOWN_S:
+            return known[1]
+        actor = await self._actor_of_session(session_id)
+        self._remember(session_id, actor)
+        return actor
+
+    async def actor_of_key(self, key: str) -> Actor | None:
+        """The Actor behind an API key; None when it is unknown, revoked, expired, or its account is not active."""
+        if not _KEY.fullmatch(key):
+            return None
+        key_hash = _sha256(key)
+        known = self._known.get(key_hash)
+        if known is not None and monotonic_s() - known[0] < KNOWN_S:
+            return known[1]
+        actor = await self._actor_of_key_hash(key_hash)
+        self._remember(key_hash, actor)
+        return actor
+
+    async def still_valid(self, actors: Sequence[Actor]) -> list[bool]:
+        """For long streams: whether each credential still opens the door, asked in one read past the cache."""
+        now = now_us()
+
+        def look(tx: Any) -> list[bool]:
+            answers = []
+            for actor in actors:
+                if actor.session_id:
+                    held = table.get_session(tx, actor.session_id)
+                    answers.append(held is not None and _session_is_open(*held, now))
+                elif actor.key_id:
+                    key = next((k for k in table.list_keys(tx, actor.account_id) if k.id == actor.key_id), None)
+                    account = table.account_by_id(tx, actor.account_id)
+                    answers.append(key is not None and account is not None and _key_is_open(key, account, now))
+                else:
+                    account = table.account_by_id(tx, actor.account_id)
+                    answers.append(account is not None and account.state == "active")
+            return answers
+
+        return await self._db.read(look)
+
+    async def _actor_of_session(self, session_id: str) -> Actor | None:
+        held = await self._db.read(lambda tx: table.get_session(tx, session_id))
+        now = now_us()
+        if held is None or not _session_is_open(*held, now):
+            return None
+        session, account = held
+        if abs(now - session.seen_at) > TOUCH_US:
+            await self._touch(lambda tx: table.touch_session(tx, session_id, now))
+        return Actor(account=account, origin="web", session_id=session_id)
+
+    async def _actor_of_key_hash(self, key_hash: str) -> Actor | None:
+        held = await self._db.read(lambda tx: table.find_key_by_hash(tx, key_hash))
+        now = now_us()
+        if held is None or not _key_is_open(*held, now):
+            return None
+        key, account = held
+        if key.used_at is None or abs(now - key.used_at) > TOUCH_US:
+            await self._touch(lambda tx: table.touch_key(tx, key.id, now))
+        return Actor(account=account, origin="api", key_id=key.id, scopes=key.scopes)
+
+    async def _touch(self, write: Callable[[Any], None]) -> None:
+        with contextlib.suppress(StorageFull):  # a full disk must not keep anybody from reading
+            await self._db.write(write)
+
+    def _remember(self, credential: str, actor: Actor | None) -> None:
+        if len(self._known) >= KNOWN_MAX:
+            self._known.clear()
+        self._known[credential] = (monotonic_s(), actor)
+
+    def forget_credentials(self) -> None:
+        """Believe nothing that was looked up before: called by whatever here ends a session, key or account."""
+        self._known.clear()
+
+    def csrf_token(self, actor: Actor) -> str:
+        """What a form of this session must send back as `csrf` or `X-CSRF`; empty for who has no session."""
+        if not actor.session_id:
+            return ""
+        return base64.urlsafe_b64encode(hmac.digest(self._csrf_key, actor.session_id.encode(), "sha256"))[:43].decode()
+
+    # --- signing in and out -----------------------------------------------------------------------------------------
+
+    async def sign_in(self, attempt: SignInAttempt) -> Account | Refusal:
+        """Ask each way to sign in, in order; the first that answers decides. Accounts not active are refused alike."""
+        for _, backend in self._backends():
+            answer = await backend.sign_in(attempt)
+            if answer is None:
+                continue
+            if isinstance(answer, Refusal):
+                return answer
+            account = await self._db.read(lambda tx, account_id=answer: table.account_by_id(tx, account_id))
+            if account is not None and account.state == "active":
+                return account
+            return WRONG
+        return WRONG
+
+    async def open_session(self, account: Account, user_agent: str = "", replaces: str = "") -> str:
+        """A new session for the account; returns the cookie's value. replaces: the cookie the browser came with."""
+        cookie = self._mint_cookie(account.id)
+        now = now_us()
+        session = Session(_sha256(cookie), account.id, now, now, now + ABSOLUTE_US, _one_line(user_agent, 200))
+        await self._db.write(lambda tx: table.create_session(tx, session, _sha256(replaces)))
+        self.forget_credentials()
+        return cookie
+
+    async def end_session(self, actor: Actor, session_id: str = "") -> None:
+        """End one of the actor's own sessions; without an id, the one they are asking with."""
+        ended = await self._db.write(lambda tx: table.end_session(tx, actor.account_id, session_id or actor.session_id))
+        self.forget_credentials()
+        if not ended and session_id:
+            raise NotFound
+
+    async def end_other_sessions(self, actor: Actor) -> int:
+        ended = await self._db.write(lambda tx: table.end_sessions(tx, actor.account_id, actor.session_id))
+        self.forget_credentials()
+        return ended
+
+    async def sessions(self, actor: Actor) -> list[Session]:
+        """The actor's own sessions that are still open, newest first."""
+        now = now_us()
+        held = await self._db.read(lambda tx: table.list_sessions(tx, actor.account_id))
+        return [session for session in held if session.expires_at > now and now - session.seen_at < IDLE_US]
+
+    def _mint_cookie(self, account_id: str) -> str:
+        """43 characters: 16 random bytes, and 16 that show later that this browser once signed in to the account."""
+        random = secrets.token_bytes(16)
+        return base64.urlsafe_b64encode(random + self._browser_mark(random, account_id)).rstrip(b"=").decode()
+
+    def _browser_mark(self, random: bytes, account_id: str) -> bytes:
+        return hmac.digest(self._browser_key, random + account_id.encode(), "sha256")[:16]
+
+    def mark_browser(self, account_id: str) -> str:
+        """A cookie that opens nothing, left at sign-out: its owner is known to `has_signed_in_before`."""
+        return self._mint_cookie(account_id)
+
+    async def has_signed_in_before(self, email: str, cookie: str) -> bool:
+        """Whether the browser with this cookie, ended or not, has been signed in to the account of this address."""
+        if not _SECRET.fullmatch(cookie):
+            return False
+        account = await self.by_email(email)
+        if account is None:
+            return False
+        raw = base64.urlsafe_b64decode(cookie + "=")
+        return hmac.compare_digest(raw[16:], self._browser_mark(raw[:16], account.id))
+
+    # --- making accounts --------------------------------------------------------------------------------------------
+
+    async def create(
+        self,
+        email: str,
+        *,
+        name: str = "",
+        role: AccountRole = "member",
+        groups: Sequence[str] = ("default",),
+        secret: str | None = None,
+    ) -> Account:
+        """A new account; with a secret it can sign in. Raises BadInput, Conflict `email_taken`, or Refused by a way
+        to sign in that does not take the secret."""
+        account = _new_account(email, name, role, groups)
+        if await self.by_email(account.email) is None and secret is not None:
+            await self._enroll(account.id, secret)
+        await self._db.write(lambda tx: table.create_account(tx, account))
+        return account
+
+    async def mint_setup_token(self) -> str | None:
+        """The one-time token of the link that makes the first admin; a former one stops working. None: there is one."""
+        token = secrets.token_urlsafe(32)
+        kept = await self._db.write(lambda tx: table.put_setup_token(tx, _sha256(token)))
+        return token if kept else None
+
+    async def is_setup_token(self, token: str) -> bool:
+        return bool(_SECRET.fullmatch(token)) and await self._db.read(
+            lambda tx: table.is_setup_token(tx, _sha256(token))
+        )
+
+    async def create_first_admin(self, token: str, email: str, secret: str) -> Account:
+        """The first admin, made by whoever holds the token, once. Raises NotFound when the token is spent or unknown.
+
+        The secret is kept before the account is stored, so that a refused password does not use the token up; the
+        lock only spares the losers on this node the hashing, the guarded UPDATE is what lets one win.
+        """
+        account = _new_account(email, "", "admin", ("default",))
+        async with self._setup:
+            if not await self.is_setup_token(token):
+                raise NotFound("This link has been used, or a newer one was printed.")
+            await self._enroll(account.id, secret)
+            won = await self._db.write(lambda tx: table.create_first_admin(tx, account, _sha256(token)))
+        if not won:
+            raise NotFound("This link has been used, or a newer one was printed.")
+        return account
+
+    async def set_secret(self, account_id: str, secret: str, keep: Actor | None = None) -> None:
+        """Change what the account signs in with, and end its other sessions."""
+        await self._enroll(account_id, secret)
+        await self._db.write(lambda tx: table.end_sessions(tx, account_id, keep.session_id if keep else ""))
+        self.forget_credentials()
+
+    async def _enroll(self, account_id: str, secret: str) -> None:
+        backends = self._backends()
+        if not backends:
+            raise Refused("No way to sign in is installed; install chatserver-password.", code="no_sign_in")
+        for _, backend in backends:
+            refusal = await backend.enroll(account_id, secret)
+            if refusal is None:
+                return
+        raise Refused(
+            " ".join(filter(None, (refusal.message, refusal.next_step))), code=refusal.code, status=refusal.status
+        )
+
+    def _backends(self) -> list[tuple[str, AuthBackend]]:
+        return list(self._plugins.registered("register_auth_backends"))
+
+    # --- looking after them -----------------------------------------------------------------------------------------
+
+    async def by_email(self, email: str) -> Account | None:
+        return await self._db.read(lambda tx: table.account_by_email(tx, email.strip().lower()))
+
+    async def by_id(self, account_id: str) -> Account | None:
+        return await self._db.read(lambda tx: table.account_by_id(tx, account_id))
+
+    async def list(self) -> Sequence[Account]:
+        return await self._db.read(table.list_accounts)
+
+    async def has_admin(self) -> bool:
+        return await self._db.read(table.has_admin)
+
+    async def update(
+        self,
+        account_id: str,
+        *,
+        name: str | None = None,
+        role: AccountRole | None = None,
+        state: AccountState | None = None,
+        groups: Sequence[str] | None = None,
+    ) -> Account:
+        """Change an account; a new role or state ends its sessions. For the operator, never for the account itself."""
+
+        def change(tx: Any) -> Account | None:
+            held = table.account_by_id(tx, account_id)
+            if held is None:
+                return None
+            changed = msgspec.structs.replace(
+                held,
+                name=held.name if name is None else _one_line(name, 100),
+                role=held.role if role is None else role,
+                state=held.state if state is None else state,
+                groups=held.groups if groups is None else _clean_groups(groups),
+            )
+            table.update_account(tx, changed)
+            return changed
+
+        changed = await self._db.write(change)
+        self.forget_credentials()
+        if changed is None:
+            raise NotFound
+        return changed
+
+    async def rename(self, actor: Actor, name: str) -> Account:
+        """What an account may change of itself."""
+        return await self.update(actor.account_id, name=name)
+
+    # --- keys -------------------------------------------------------------------------------------------------------
+
+    async def create_key(
+        self, account: Account, name: str = "", scopes: Sequence[str] = (), expires_at: int | None = None
+    ) -> NewKey:
+        """A key of the form cs_<6>_<43>; only its SHA-256 is stored."""
+        key_id = "".join(secrets.choice(_ID_LETTERS) for _ in range(6))
+        secret = f"cs_{key_id}_{secrets.token_urlsafe(32)}"
+        key = ApiKey(
+            id=f"{key_id}{new_id()[-10:]}",
+            account_id=account.id,
+            name=_one_line(name, 100),
+            last_four=secret[-4:],
+            scopes=tuple(scopes),
+            created_at=now_us(),
+            expires_at=expires_at,
+        )
+        await self._db.write(lambda tx: table.create_key(tx, key, _sha256(secret)))
+        return NewKey(key, secret)
+
+    async def keys(self, actor: Actor) -> Sequence[ApiKey]:
+        return await self._db.read(lambda tx: table.list_keys(tx, actor.account_id))
+
+    async def revoke_key(self, actor: Actor, key_id: str) -> None:
+        revoked = await self._db.write(lambda tx: table.revoke_key(tx, actor.account_id, key_id, now_us()))
+        self.forget_credentials()
+        if not revoked:
+            raise NotFound
+
+    # --- what an account chose --------------------------------------------------------------------------------------
+
+    async def settings(self, actor: Actor) -> dict[str, Any]:
+        return await self._db.read(lambda tx: table.get_settings(tx, actor.account_id))
+
+    async def set_settings(self, actor: Actor, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Set some of the actor's settings (None removes one) and return all of them."""
+
+        def change(held: Mapping[str, Any]) -> dict[str, Any]:
+            merged = {name: value for name, value in {**held, **changes}.items() if value is not None}
+            if len(msgspec.json.encode(merged)) > SETTINGS_MAX_BYTES:
+                raise BadInput("These settings are too large to keep.")
+            return merged
+
+        changed = await self._db.write(lambda tx: table.change_settings(tx, actor.account_id, change))
+        if changed is None:
+            raise NotFound
+        return changed
+
+
+WRONG = Refusal(
+    code="sign_in_failed",
+    message="E-mail or password is not right.",
+    next_step="Check both and try again.",
+    status=401,
+)
+"""The one answer to a sign-in that fails, whatever the reason."""
+
+
+def _session_is_open(session: Session, account: Account, now: int) -> bool:
+    return account.state == "active" and now < session.expires_at and now - session.seen_at < IDLE_US
+
+
+def _key_is_open(key: ApiKey, account: Account, now: int) -> bool:
+    return account.state == "active" and key.revoked_at is None and (key.expires_at is None or now < key.expires_at)
+
+
+def _new_account(email: str, name: str, role: AccountRole, groups: Sequence[str]) -> Account:
+    address = email.strip().lower()
+    if not _EMAIL.fullmatch(address):
+        raise BadInput("This is not an e-mail address.", code="bad_email")
+    return Account(
+        id=new_id(),
+        email=address,
+        name=_one_line(name, 100) or address.partition("@")[0],
+        role=role,
+        state="active",
+        groups=_clean_groups(groups),
+        created_at=now_us(),
+    )
+
+
+def _clean_groups(groups: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(group.strip() for group in groups if group.strip())) or ("default",)
+
+
+def _one_line(text: str, length: int) -> str:
+    return "".join(character if character.isprintable() else " " for character in text).strip()[:length]
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,138 @@
+"""How a turn ends: one transaction, guarded, that seals the reply and tells the outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from chatserver.domain.calls import Attempt, CallState, Usage, estimate_tokens
+from chatserver.domain.events import CallEnded, TurnEnded
+from chatserver.domain.messages import Parts, reasoning_of, text_of
+from chatserver.domain.turns import Delta, EndDelta, Turn, TurnError, TurnState, assemble_parts
+from chatserver.store import calls as call_rows
+from chatserver.store import conversations as conversation_rows
+from chatserver.store import messages as message_rows
+from chatserver.store import outbox, search
+from chatserver.store import turns as turn_rows
+from chatserver.store.calls import ModelFactor
+from chatserver.store.database import Tx
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """All that is known when a turn ends. deltas: every delta of the turn, the stored ones too."""
+
+    turn: Turn
+    call_id: str
+    call_labels: dict[str, str]
+    state: TurnState
+    deltas: tuple[Delta, ...]
+    usage: Usage
+    error: TurnError | None = None
+    attempts: tuple[Attempt, ...] = ()
+    channel: str = ""
+    first_token_at: int | None = None
+    left_out: int = 0
+    factor: ModelFactor | None = None
+
+
+def estimated_usage(input_tokens: int, parts: Parts, factor: float = 1.0) -> Usage:
+    """What a call probably used, when the upstream did not say."""
+    return Usage(
+        input=int(input_tokens * factor),
+        output=estimate_tokens(text_of(parts), factor),
+        reasoning=estimate_tokens(reasoning_of(parts), factor),
+        calls=1,
+        estimated=True,
+    )
+
+
+def write_ending(tx: Tx, ending: Ending, now: int) -> bool:
+    """End a turn this node ran; False when somebody else ended it first, and then nothing is written."""
+    stored = turn_rows.last_stored(tx, ending.turn)
+    if stored is None:
+        return False
+    end = EndDelta(ending.state, ending.usage, ending.error)
+    return _end(tx, ending, assemble_parts(ending.deltas), stored + 1, [*ending.deltas[stored:], end], now)
+
+
+def write_foreign_ending(tx: Tx, ending: Ending, parts: Parts, first_seq: int, deltas: Sequence[Delta], now: int) -> bool:
+    """End a turn somebody else ran and left: from what was stored, with a reset for readers who saw more."""
+    return _end(tx, ending, parts, first_seq, deltas, now)
+
+
+def _end(tx: Tx, ending: Ending, parts: Parts, first_seq: int, deltas: Sequence[Delta], now: int) -> bool:
+    turn = ending.turn
+    if not turn_rows.end_turn(
+        tx,
+        turn,
+        state=ending.state,
+        usage=ending.usage,
+        error=ending.error,
+        attempts=ending.attempts,
+        first_token_at=ending.first_token_at,
+        left_out=ending.left_out,
+        first_seq=first_seq,
+        deltas=deltas,
+        now=now,
+    ):
+        return False
+    message_rows.seal_message(tx, turn.reply_id, ending.state, parts)
+    text = text_of(parts)
+    if text and message_rows.message_in(tx, turn.conversation_id, turn.reply_id) is not None:
+        search.index_message(
+            tx,
+            owner_id=turn.account_id,
+            conversation_id=turn.conversation_id,
+            message_id=turn.reply_id,
+            text=text,
+        )
+    conversation_rows.touch_conversation(tx, turn.conversation_id, turn.account_id, now=now)
+    if ending.call_id:
+        end_call(tx, ending, now)
+    outbox.append(
+        tx,
+        TurnEnded(
+            turn.id,
+            turn.conversation_id,
+            turn.account_id,
+            turn.question_id,
+            turn.reply_id,
+            ending.state,
+            ending.usage,
+            turn.labels,
+        ),
+    )
+    if ending.factor is not None:
+        call_rows.save_model_factor(tx, ending.factor)
+    return True
+
+
+def end_call(tx: Tx, ending: Ending, now: int) -> None:
+    turn = ending.turn
+    state: CallState = ending.state
+    if call_rows.end_call(
+        tx,
+        ending.call_id,
+        state=state,
+        channel=ending.channel,
+        usage=ending.usage,
+        attempts=ending.attempts,
+        first_token_at=ending.first_token_at,
+        now=now,
+    ):
+        outbox.append(
+            tx,
+            CallEnded(
+                ending.call_id,
+                turn.account_id,
+                "chat",
+                turn.origin,
+                turn.model,
+                ending.channel,
+                state,
+                ending.usage,
+                turn.id,
+                ending.call_labels,
+            ),
+        )

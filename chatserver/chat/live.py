@@ -1,0 +1,100 @@
+"""The turns that run on this node: their deltas in memory, numbered, and the readers who wait for the next one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from chatserver.domain.turns import Delta, EndDelta, Turn
+
+Numbered = tuple[int, Delta]
+
+
+class LiveTurn:
+    """A running turn's deltas: the first is number 1, `last_seq` the newest, `stored_seq` the newest in the database.
+
+    Readers wait on one shared future, so that a delta costs the same for one reader and for fifty.
+    """
+
+    __slots__ = ("turn", "deltas", "stored_seq", "ended", "is_ending", "stop_requested", "task", "first_token_at", "_news")
+
+    def __init__(self, turn: Turn) -> None:
+        self.turn = turn
+        self.deltas: list[Delta] = []
+        self.stored_seq = 0
+        self.ended = False
+        self.is_ending = False
+        self.stop_requested = False
+        self.task: asyncio.Task[None] | None = None
+        self.first_token_at: int | None = None
+        self._news: asyncio.Future[None] | None = None
+
+    @property
+    def last_seq(self) -> int:
+        return len(self.deltas)
+
+    def publish(self, delta: Delta) -> None:
+        """Hand a delta to the readers at once; storing it is the flusher's work."""
+        self.deltas.append(delta)
+        self._wake()
+
+    def end(self, delta: EndDelta) -> None:
+        """The turn's end, published after it was committed. Nothing follows."""
+        self.deltas.append(delta)
+        self.ended = True
+        self._wake()
+
+    def abandon(self) -> None:
+        """Somebody else ended this turn: readers are sent back to the database."""
+        self.ended = True
+        self._wake()
+
+    def unstored(self) -> Sequence[Delta]:
+        return self.deltas[self.stored_seq :]
+
+    async def follow(self, after: int) -> AsyncIterator[list[Numbered]]:
+        """Batches of numbered deltas above `after`, until the end. Readers come and go; the turn does not notice."""
+        position = after
+        while True:
+            if position < len(self.deltas):
+                batch = [(number + 1, self.deltas[number]) for number in range(position, len(self.deltas))]
+                position = len(self.deltas)
+                yield batch
+            elif self.ended:
+                return
+            else:
+                await self.wait()
+
+    async def wait(self) -> None:
+        """Sleep until the next delta or the end."""
+        if self._news is None:
+            self._news = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._news)
+
+    def _wake(self) -> None:
+        if self._news is not None:
+            self._news.set_result(None)
+            self._news = None
+
+
+class Live:
+    """All turns that run on this node, by id."""
+
+    def __init__(self) -> None:
+        self._turns: dict[str, LiveTurn] = {}
+
+    def __len__(self) -> int:
+        return len(self._turns)
+
+    def open(self, turn: Turn) -> LiveTurn:
+        live = self._turns[turn.id] = LiveTurn(turn)
+        return live
+
+    def get(self, turn_id: str) -> LiveTurn | None:
+        return self._turns.get(turn_id)
+
+    def close(self, turn_id: str) -> None:
+        self._turns.pop(turn_id, None)
+
+    def running(self) -> list[LiveTurn]:
+        return list(self._turns.values())

@@ -1,0 +1,107 @@
+"""From a branch to what is sent: the path below its last marker, cut to the model's window, then handed to plugins."""
+
+from __future__ import annotations
+
+import msgspec
+
+from chatserver.chat.estimates import Estimates
+from chatserver.domain.access import Account
+from chatserver.domain.extend import Prompt, Refusal
+from chatserver.domain.messages import Message
+from chatserver.domain.models import Model
+from chatserver.domain.tree import below_marker, count_tokens, fit, to_prompt
+from chatserver.domain.turns import Turn
+from chatserver.errors import Refused
+from chatserver.plugins import Plugins
+from chatserver.store import messages as message_rows
+from chatserver.store.database import Database, Tx
+
+_PAGE = 256
+_RESERVE_LIMIT = 8192
+"""Tokens kept free for the answer: a quarter of the window, at most this many."""
+
+
+class PreparedPrompt(msgspec.Struct, frozen=True):
+    """estimated_input: tokens of the prompt by our own count, uncorrected. left_out: messages that did not fit."""
+
+    prompt: Prompt
+    estimated_input: int
+    left_out: int
+
+
+def window_budget(model: Model, max_output: int = 0) -> int:
+    """Tokens of a model's window a prompt may use; 0 when the window is not known."""
+    if model.context_tokens <= 0:
+        return 0
+    reserve = max_output or min(model.context_tokens // 4, _RESERVE_LIMIT)
+    return max(model.context_tokens - reserve, model.context_tokens // 4)
+
+
+def load_path(tx: Tx, conversation_id: str, tip_id: str, budget_tokens: int, factor: float) -> tuple[list[Message], int]:
+    """The path down to a tip, read upward only as far as the budget needs; and how many older messages were not read."""
+    path: list[Message] = []
+    spent = 0
+    current: str | None = tip_id
+    while current is not None:
+        page = message_rows.path_to(tx, conversation_id, current, _PAGE)
+        if not page:
+            break
+        path = page + path
+        spent += sum(count_tokens(message, factor) for message in page)
+        current = page[0].parent_id
+        if any(message.cleared_after for message in page):
+            return path, 0
+        if budget_tokens and spent > budget_tokens:
+            break
+    unread = 0
+    while current is not None:
+        above = message_rows.path_to(tx, conversation_id, current, 4096)
+        for index in range(len(above) - 1, -1, -1):
+            if above[index].cleared_after:
+                return path, unread + len(above) - 1 - index
+        unread += len(above)
+        current = above[0].parent_id if above else None
+    return path, unread
+
+
+class Prompts:
+    """Makes the prompt of a turn. The same function serves the page, the API, sharing and metering."""
+
+    def __init__(self, db: Database, plugins: Plugins, estimates: Estimates) -> None:
+        self._db = db
+        self._plugins = plugins
+        self._estimates = estimates
+
+    async def prepare(self, turn: Turn, tip: Message | None, parent_id: str | None, model: Model, account: Account) -> PreparedPrompt:
+        """tip: a message just made and perhaps not committed yet, below `parent_id`."""
+        factor = self._estimates.factor(model.id)
+        budget = window_budget(model)
+        path: list[Message] = []
+        unread = 0
+        if parent_id is not None:
+            top = parent_id
+
+            def read(tx: Tx) -> tuple[list[Message], int]:
+                return load_path(tx, turn.conversation_id, top, budget, factor)
+
+            path, unread = await self._db.read(read)
+        if tip is not None:
+            path.append(tip)
+        visible = below_marker(path)
+        fitted = fit(visible, budget, factor)
+        prompt = Prompt(
+            messages=to_prompt(fitted.messages),
+            model=model,
+            account=account,
+            conversation_id=turn.conversation_id,
+            turn_id=turn.id,
+            labels=turn.labels,
+            fields=turn.parameters,
+        )
+        if self._plugins.has("prepare_prompt"):
+            changed = await self._plugins.chain("prepare_prompt", prompt)
+            if isinstance(changed, Refusal):
+                raise Refused(f"{changed.message} {changed.next_step}".strip(), code=changed.code, status=changed.status)
+            prompt = changed
+        estimated = sum(count_tokens(message) for message in fitted.messages)
+        return PreparedPrompt(prompt, estimated, fitted.left_out + unread)

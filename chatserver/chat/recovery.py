@@ -1,0 +1,97 @@
+"""End the turns nobody runs any more: after a crash, a lost lease, or on the read that notices."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from chatserver.chat.endings import Ending, estimated_usage, write_foreign_ending
+from chatserver.chat.live import Live
+from chatserver.clock import now_us
+from chatserver.domain.messages import reasoning_of, text_of
+from chatserver.domain.tree import below_marker, count_tokens
+from chatserver.domain.turns import FOREIGN_END_OFFSET, Delta, EndDelta, ResetDelta, Turn, TurnError, assemble_parts
+from chatserver.errors import ChatserverError
+from chatserver.store import calls as call_rows
+from chatserver.store import messages as message_rows
+from chatserver.store import turns as turn_rows
+from chatserver.store.database import Database, Tx
+
+log = structlog.get_logger("chatserver.recovery")
+
+SWEEP_S = 3.0
+INTERRUPTED = TurnError("interrupted", "The server stopped while this was written. Continue picks up where it ended.")
+
+
+def interrupt_turn(tx: Tx, turn: Turn, now: int) -> bool:
+    """End a turn left behind as interrupted, with the text that was stored and its estimated usage."""
+    stored: list[Delta] = []
+    after = 0
+    while rows := turn_rows.events_after(tx, turn.id, after):
+        for row in rows:
+            stored.extend(row.deltas)
+        after = rows[-1].last_seq
+    parts = assemble_parts(stored)
+    path = below_marker(message_rows.path_to(tx, turn.conversation_id, turn.reply_id))
+    input_tokens = sum(count_tokens(message) for message in path) if stored else 0
+    usage = estimated_usage(input_tokens, parts) if stored else turn.usage
+    call_id = call_rows.running_call_of(tx, turn.id) or ""
+    ending = Ending(
+        turn=turn,
+        call_id=call_id,
+        call_labels=call_rows.labels_of(tx, call_id) if call_id else {},
+        state="interrupted",
+        deltas=tuple(stored),
+        usage=usage,
+        error=INTERRUPTED,
+        first_token_at=turn.first_token_at,
+    )
+    told = [ResetDelta(text_of(parts), reasoning_of(parts)), EndDelta("interrupted", usage, INTERRUPTED)]
+    return write_foreign_ending(tx, ending, parts, turn.last_seq + FOREIGN_END_OFFSET, told, now)
+
+
+class Recovery:
+    """Sweeps expired turns: at start, every few seconds, and when a reader meets one."""
+
+    def __init__(self, db: Database, live: Live, *, lock_proves_death: bool) -> None:
+        self._db = db
+        self._live = live
+        self._lock_proves_death = lock_proves_death
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Before the first request: on an engine whose lock proves the former owner dead, every running turn ends."""
+        ended = await self.sweep(all_running=self._lock_proves_death)
+        if ended:
+            log.info("turns_interrupted", count=ended)
+        self._task = asyncio.create_task(self._keep_sweeping(), name="recovery")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _keep_sweeping(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                await self.sweep()
+            except ChatserverError as error:
+                log.error("sweep_failed", code=error.code)
+
+    async def sweep(self, *, all_running: bool = False) -> int:
+        """End every expired turn; returns how many."""
+        expired = await self._db.read(lambda tx: turn_rows.expired_turns(tx, now_us(), all_running=all_running))
+        ended = 0
+        for turn in expired:
+            ended += await self.end_if_expired(turn, all_running=all_running)
+        return ended
+
+    async def end_if_expired(self, turn: Turn, *, all_running: bool = False) -> bool:
+        """End this turn when its lease is over and it does not run here."""
+        if turn.state != "running" or self._live.get(turn.id) is not None:
+            return False
+        if not all_running and turn.lease_until >= now_us():
+            return False
+        return await self._db.write(lambda tx: interrupt_turn(tx, turn, now_us()))

@@ -1,0 +1,186 @@
+"""The road of one turn: path, prompt, channels, relay, ending. It runs in a task of the server, never of a request."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import msgspec
+import structlog
+
+from chatserver.chat.endings import Ending, estimated_usage, write_ending
+from chatserver.chat.estimates import Estimates
+from chatserver.chat.live import Live, LiveTurn
+from chatserver.chat.prompts import PreparedPrompt, Prompts
+from chatserver.clock import now_us
+from chatserver.domain.access import Account
+from chatserver.domain.calls import Call
+from chatserver.domain.extend import Candidates, ChatRequest, Egress, ModelUse
+from chatserver.domain.messages import Message
+from chatserver.domain.models import Model
+from chatserver.domain.turns import EndDelta, Turn, TurnError, TurnState, assemble_parts
+from chatserver.errors import ChatserverError, UpstreamError
+from chatserver.gateway.catalog import Catalog
+from chatserver.gateway.relay import Relay
+from chatserver.plugins import Plugins
+from chatserver.store.database import Database
+
+log = structlog.get_logger("chatserver.runner")
+
+FINAL_WRITE_RETRY_S = 0.5
+
+
+class TurnJob(msgspec.Struct, frozen=True):
+    """A turn to run. question: made with it and perhaps not committed yet; parent_id: what the path hangs on."""
+
+    turn: Turn
+    call: Call
+    account: Account
+    model: Model
+    question: Message | None
+    parent_id: str | None
+
+
+class Runner:
+    """Runs turns on this node and ends each exactly once."""
+
+    def __init__(
+        self, db: Database, plugins: Plugins, catalog: Catalog, http: Egress, live: Live, prompts: Prompts, estimates: Estimates
+    ) -> None:
+        self._db = db
+        self._plugins = plugins
+        self._catalog = catalog
+        self._http = http
+        self._live = live
+        self._prompts = prompts
+        self._estimates = estimates
+
+    def start(self, job: TurnJob, committed: asyncio.Future[bool]) -> LiveTurn:
+        """Begin a turn. The upstream may be asked at once; nothing is shown or stored before `committed` is True."""
+        live = self._live.open(job.turn)
+        live.task = asyncio.create_task(self._run(job, live, committed), name=f"turn {job.turn.id}")
+        return live
+
+    def stop(self, turn_id: str) -> bool:
+        """Ask a turn of this node to stop; False when it does not run here. Asking twice is asking once."""
+        live = self._live.get(turn_id)
+        if live is None or live.task is None:
+            return False
+        if not live.stop_requested:
+            live.stop_requested = True
+            live.task.cancel()
+        return True
+
+    async def interrupt_all(self) -> None:
+        """End every turn of this node as interrupted, with the text so far."""
+        tasks = [live.task for live in self._live.running() if live.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, job: TurnJob, live: LiveTurn, committed: asyncio.Future[bool]) -> None:
+        state: TurnState = "done"
+        error: TurnError | None = None
+        prepared: PreparedPrompt | None = None
+        relay: Relay | None = None
+        try:
+            prepared = await self._prompts.prepare(job.turn, job.question, job.parent_id, job.model, job.account)
+            relay = await self._open_relay(job, prepared)
+            async with aclosing(relay.deltas()) as deltas:
+                async for delta in deltas:
+                    if live.first_token_at is None:
+                        if not await asyncio.shield(committed):
+                            break
+                        live.first_token_at = now_us()
+                    live.publish(delta)
+        except asyncio.CancelledError:
+            state = "stopped" if live.stop_requested else "interrupted"
+        except UpstreamError as failure:
+            state = "interrupted" if live.deltas else "failed"
+            error = TurnError(failure.code, failure.message)
+        except ChatserverError as failure:
+            state, error = "failed", TurnError(failure.code, failure.message)
+        except Exception:  # nothing may stay running: a surprise ends the turn as failed, and is logged
+            log.exception("turn_failed", turn=job.turn.id)
+            state, error = "failed", TurnError("internal_error", "Something went wrong here. Try again.")
+        await self._finish(asyncio.ensure_future(self._end(job, live, committed, prepared, relay, state, error)))
+
+    async def _finish(self, ending: asyncio.Future[None]) -> None:
+        """Wait for the ending; a second Stop or a shutdown meanwhile does not tear it."""
+        while not ending.done():
+            try:
+                await asyncio.shield(ending)
+            except asyncio.CancelledError:
+                if ending.cancelled():
+                    raise
+        ending.result()
+
+    async def _open_relay(self, job: TurnJob, prepared: PreparedPrompt) -> Relay:
+        candidates: Candidates = self._catalog.candidates(job.turn.model, job.account.groups)
+        if self._plugins.has("rank_channels"):
+            use = ModelUse(job.account, job.turn.model, job.turn.origin, "chat", job.call.id, job.call.labels)
+            candidates = await self._plugins.chain("rank_channels", candidates, use=use)
+        prompt = prepared.prompt
+        request = ChatRequest(
+            model=job.turn.model,
+            messages=prompt.messages,
+            tools=prompt.tools,
+            max_output=int(prompt.parameters.get("max_output", 0)),
+            parameters=prompt.parameters,
+        )
+        return Relay(request, candidates, self._catalog.providers, self._http)
+
+    async def _end(
+        self,
+        job: TurnJob,
+        live: LiveTurn,
+        committed: asyncio.Future[bool],
+        prepared: PreparedPrompt | None,
+        relay: Relay | None,
+        state: TurnState,
+        error: TurnError | None,
+    ) -> None:
+        if not await asyncio.shield(committed):
+            self._live.close(job.turn.id)
+            live.abandon()
+            return
+        deltas = tuple(live.deltas)
+        estimated_input = prepared.estimated_input if prepared else 0
+        factor = None
+        if relay is not None and relay.usage is not None:
+            usage = msgspec.structs.replace(relay.usage, calls=1)
+            measured = usage.input + usage.cached + usage.cache_write
+            factor = self._estimates.learn(job.turn.model, estimated_input, measured)
+        elif relay is not None and relay.attempts and deltas:
+            usage = estimated_usage(estimated_input, assemble_parts(deltas), self._estimates.factor(job.turn.model))
+        else:
+            usage = job.turn.usage
+        ending = Ending(
+            turn=job.turn,
+            call_id=job.call.id,
+            call_labels=job.call.labels,
+            state=state,
+            deltas=deltas,
+            usage=usage,
+            error=error,
+            attempts=tuple(relay.attempts) if relay else (),
+            channel=relay.channel if relay else "",
+            first_token_at=live.first_token_at,
+            left_out=prepared.left_out if prepared else 0,
+            factor=factor,
+        )
+        if await self._write(ending, live):
+            live.end(EndDelta(state, usage, error))
+        else:
+            live.abandon()
+        self._live.close(job.turn.id)
+
+    async def _write(self, ending: Ending, live: LiveTurn) -> bool:
+        """Commit the ending, again and again while the database cannot take it: a full disk empties, a restart ends."""
+        live.is_ending = True
+        while True:
+            try:
+                return await self._db.write(lambda tx: write_ending(tx, ending, now_us()))
+            except ChatserverError as failure:
+                log.error("ending_not_written", turn=ending.turn.id, code=failure.code)
+            await asyncio.sleep(FINAL_WRITE_RETRY_S)

@@ -1,0 +1,1 @@
+"""Knows channels, not vendors: which could serve a model, and how one is tried after another."""

@@ -1,0 +1,141 @@
+"""Which models there are, and which channels could serve each: from the file, from what was found, from upstreams."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterable, Mapping
+
+import msgspec
+import structlog
+
+from chatserver.domain.extend import Egress, Provider
+from chatserver.domain.models import Candidate, Channel, Model
+from chatserver.errors import SetupError, UpstreamError
+
+log = structlog.get_logger("chatserver.catalog")
+
+REFRESH_S = 300.0
+RETRY_S = 15.0
+"""How soon an upstream that did not tell its models is asked again: a model server just started is seen soon."""
+
+
+class ChannelReport(msgspec.Struct, frozen=True):
+    """What is known of a channel: how many models it told, and the last problem in a sentence ('' when well)."""
+
+    channel: Channel
+    models: int
+    problem: str = ""
+
+
+class Catalog:
+    """The channels and models of this node. Asked in memory; refreshed from upstreams beside the requests."""
+
+    def __init__(self, providers: Mapping[str, Provider], channels: Iterable[Channel], http: Egress) -> None:
+        self._providers = dict(providers)
+        self._http = http
+        self._channels: dict[str, Channel] = {}
+        self._listed: dict[str, tuple[Model, ...]] = {}
+        self._problems: dict[str, str] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._first = asyncio.Event()
+        for channel in channels:
+            self._add(channel)
+
+    @property
+    def providers(self) -> Mapping[str, Provider]:
+        return self._providers
+
+    def _add(self, channel: Channel) -> None:
+        if channel.provider not in self._providers:
+            known = ", ".join(sorted(self._providers)) or "none is installed"
+            raise SetupError(
+                f"Channel {channel.name!r} names the provider {channel.provider!r}, which no plugin brings"
+                f" (known: {known}). Install that plugin or correct the name."
+            )
+        self._channels.setdefault(channel.name, channel)
+
+    async def start(self) -> None:
+        """Find channels nobody had to write down, then ask upstreams for their models, beside the requests."""
+        for provider in self._providers.values():
+            for channel in await provider.discover(self._http):
+                self._add(channel)
+        self._task = asyncio.create_task(self._keep_fresh(), name="catalog")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def ready(self, timeout_s: float) -> None:
+        """Wait until every upstream was asked once, but no longer than the timeout."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._first.wait()
+        except TimeoutError:
+            return
+
+    async def _keep_fresh(self) -> None:
+        while True:
+            await asyncio.gather(*(self._ask(channel) for channel in self._channels.values()))
+            self._first.set()
+            await asyncio.sleep(RETRY_S if self._problems else REFRESH_S)
+
+    async def _ask(self, channel: Channel) -> None:
+        provider = self._providers[channel.provider]
+        try:
+            async with asyncio.timeout(20):
+                self._listed[channel.name] = tuple(await provider.list_models(channel, self._http))
+            self._problems.pop(channel.name, None)
+        except (UpstreamError, TimeoutError) as error:
+            sentence = str(error) or "The upstream did not answer in time."
+            if self._problems.get(channel.name) != sentence:
+                log.warning("models_not_listed", channel=channel.name, problem=sentence)
+            self._problems[channel.name] = sentence
+        except Exception:  # a provider is a plugin: its fault is reported, never ours
+            log.exception("provider_failed", channel=channel.name, provider=channel.provider)
+            self._problems[channel.name] = "The provider plugin failed; the log says how."
+
+    def reports(self) -> list[ChannelReport]:
+        return [
+            ChannelReport(channel, len(self._served_by(channel)), self._problems.get(channel.name, ""))
+            for channel in self._channels.values()
+        ]
+
+    def _served_by(self, channel: Channel) -> dict[str, Candidate]:
+        """Every public model name of a channel, with the name and sizes its upstream knows."""
+        listed = {model.id: model for model in self._listed.get(channel.name, ())}
+        if not channel.models:
+            return {model.id: Candidate(channel, model.id, model) for model in listed.values()}
+        served = {}
+        for alias in channel.models:
+            known = listed.get(alias.upstream, Model(alias.public))
+            model = msgspec.structs.replace(known, id=alias.public)
+            served[alias.public] = Candidate(channel, alias.upstream, model)
+        return served
+
+    def models(self, groups: Iterable[str]) -> list[Model]:
+        """What members of these groups may pick: the highest priority first, demo models last."""
+        wanted = set(groups)
+        found: dict[str, Model] = {}
+        for channel in sorted(self._channels.values(), key=lambda channel: -channel.priority):
+            if channel.weight > 0 and wanted & set(channel.groups):
+                for name, candidate in self._served_by(channel).items():
+                    known = found.get(name)
+                    if known is None or (not known.context_tokens and candidate.model.context_tokens):
+                        found[name] = candidate.model
+        return sorted(found.values(), key=lambda model: model.is_demo)
+
+    def candidates(self, model_id: str, groups: Iterable[str]) -> tuple[Candidate, ...]:
+        """The channels that serve a model to these groups: tiers by priority, drawn by weight within a tier."""
+        wanted = set(groups)
+        found = []
+        for channel in self._channels.values():
+            if channel.weight > 0 and wanted & set(channel.groups):
+                candidate = self._served_by(channel).get(model_id)
+                if candidate is not None:
+                    found.append(candidate)
+        if len(found) > 1:
+            # a weighted shuffle (Efraimidis and Spirakis): the greater key first
+            found.sort(key=lambda c: (c.channel.priority, random.random() ** (1 / c.channel.weight)), reverse=True)
+        return tuple(found)

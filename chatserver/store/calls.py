@@ -1,0 +1,96 @@
+"""Calls as rows: one for each metered request to a model, inserted before it starts, ended once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from chatserver.domain.calls import Attempt, Call, CallState, Usage
+from chatserver.store.database import Tx
+
+_encode = msgspec.json.Encoder().encode
+
+
+class ModelFactor(msgspec.Struct, frozen=True):
+    """How far our token estimates are off for a model, in millionths, from `samples` measured calls."""
+
+    model: str
+    factor_ppm: int
+    samples: int
+
+
+def insert_call(tx: Tx, call: Call) -> None:
+    tx.run(
+        "INSERT INTO calls (id, turn_id, account_id, kind, origin, model, channel, state, started_at, first_token_at,"
+        " ended_at, usage, attempts, labels) VALUES (:id, :turn, :account, :kind, :origin, :model, :channel, :state,"
+        " :started, NULL, NULL, '{}', '[]', :labels)",
+        id=call.id,
+        turn=call.turn_id,
+        account=call.account_id,
+        kind=call.kind,
+        origin=call.origin,
+        model=call.model,
+        channel=call.channel,
+        state=call.state,
+        started=call.started_at,
+        labels=_encode(call.labels).decode(),
+    )
+
+
+def end_call(
+    tx: Tx,
+    call_id: str,
+    *,
+    state: CallState,
+    channel: str,
+    usage: Usage,
+    attempts: Sequence[Attempt],
+    first_token_at: int | None,
+    now: int,
+) -> bool:
+    """End a running call, once."""
+    return bool(
+        tx.run(
+            "UPDATE calls SET state = :state, channel = :channel, usage = :usage, attempts = :attempts,"
+            " first_token_at = :first, ended_at = :now WHERE id = :id AND state = 'running'",
+            state=state,
+            channel=channel,
+            usage=_encode(usage).decode(),
+            attempts=_encode(tuple(attempts)).decode(),
+            first=first_token_at,
+            now=now,
+            id=call_id,
+        )
+    )
+
+
+def running_call_of(tx: Tx, turn_id: str) -> str | None:
+    """The id of a turn's call that has not ended."""
+    return tx.one(str, "SELECT id FROM calls WHERE turn_id = :turn AND state = 'running' LIMIT 1", turn=turn_id)
+
+
+def labels_of(tx: Tx, call_id: str) -> dict[str, str]:
+    text = tx.one(str, "SELECT labels FROM calls WHERE id = :id", id=call_id)
+    return msgspec.json.decode(text, type=dict[str, str]) if text else {}
+
+
+def running_calls_without_turn(tx: Tx, before: int) -> list[str]:
+    """Calls of no turn (titles, probes) that were left running by a process that died."""
+    return tx.all(
+        str, "SELECT id FROM calls WHERE turn_id IS NULL AND state = 'running' AND started_at < :before", before=before
+    )
+
+
+def model_factors(tx: Tx) -> list[ModelFactor]:
+    return tx.all(ModelFactor, "SELECT model, factor_ppm, samples FROM model_factors")
+
+
+def save_model_factor(tx: Tx, factor: ModelFactor) -> None:
+    tx.run(
+        "INSERT INTO model_factors (model, factor_ppm, samples) VALUES (:model, :ppm, :samples)"
+        " ON CONFLICT (model) DO UPDATE SET factor_ppm = excluded.factor_ppm, samples = excluded.samples",
+        model=factor.model,
+        ppm=factor.factor_ppm,
+        samples=factor.samples,
+    )

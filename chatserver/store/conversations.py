@@ -1,0 +1,215 @@
+"""Conversations as rows: made, listed, renamed, hidden; each function takes the Actor and sees only what is theirs."""
+
+from __future__ import annotations
+
+import msgspec
+
+from chatserver.domain.access import Actor
+from chatserver.domain.conversations import Conversation, ConversationLine, TitleSource
+from chatserver.store.database import Tx
+
+_COLUMNS = (
+    "c.id, c.owner_id, c.title, c.title_source, c.tip_id, c.model, c.pinned, c.archived, c.created_at, c.updated_at,"
+    " c.branches"
+)
+
+
+class _Row(msgspec.Struct, frozen=True):
+    id: str
+    owner_id: str
+    title: str
+    title_source: TitleSource
+    tip_id: str | None
+    model: str
+    pinned: int
+    archived: int
+    created_at: int
+    updated_at: int
+    branches: int
+
+    def to_domain(self) -> Conversation:
+        return Conversation(
+            self.id,
+            self.owner_id,
+            self.title,
+            self.title_source,
+            self.tip_id,
+            self.model,
+            bool(self.pinned),
+            bool(self.archived),
+            self.created_at,
+            self.updated_at,
+            self.branches,
+        )
+
+
+class _LineRow(msgspec.Struct, frozen=True):
+    id: str
+    title: str
+    tip_id: str | None
+    updated_at: int
+    pinned: int
+    archived: int
+    is_running: int
+    branches: int
+
+
+def insert_conversation(
+    tx: Tx, actor: Actor, *, conversation_id: str, title: str, title_source: TitleSource, model: str, now: int
+) -> None:
+    tx.run(
+        "INSERT INTO conversations (id, owner_id, title, title_source, tip_id, model, pinned, archived, branches,"
+        " created_at, updated_at, deletion_id) VALUES (:id, :owner, :title, :source, NULL, :model, 0, 0, 0, :now,"
+        " :now, NULL)",
+        id=conversation_id,
+        owner=actor.account_id,
+        title=title,
+        source=title_source,
+        model=model,
+        now=now,
+    )
+
+
+def conversation_of(tx: Tx, actor: Actor, conversation_id: str) -> Conversation | None:
+    """The actor's conversation, or None: unknown, deleted and somebody else's look the same."""
+    row = tx.one(
+        _Row,
+        f"SELECT {_COLUMNS} FROM conversations c WHERE c.id = :id AND c.owner_id = :owner AND c.deletion_id IS NULL",
+        id=conversation_id,
+        owner=actor.account_id,
+    )
+    return row.to_domain() if row else None
+
+
+def list_conversations(
+    tx: Tx, actor: Actor, *, before: tuple[int, str] | None, limit: int, archived: bool, pinned: bool | None
+) -> list[ConversationLine]:
+    """The newest first by last change. before: the (updated_at, id) of the last line of the page before."""
+    where = "" if before is None else " AND (c.updated_at < :at OR (c.updated_at = :at AND c.id < :id))"
+    if pinned is not None:
+        where += f" AND c.pinned = {int(pinned)}"
+    at, after_id = before or (0, "")
+    parameters: dict[str, str | int] = {"owner": actor.account_id, "limit": limit, "archived": int(archived)}
+    if before is not None:
+        parameters |= {"at": at, "id": after_id}
+    rows = tx.all(
+        _LineRow,
+        "SELECT c.id, c.title, c.tip_id, c.updated_at, c.pinned, c.archived, c.branches,"
+        " CASE WHEN EXISTS (SELECT 1 FROM turns t WHERE t.conversation_id = c.id AND t.state = 'running')"
+        " THEN 1 ELSE 0 END AS is_running FROM conversations c"
+        " WHERE c.owner_id = :owner AND c.archived = :archived AND c.deletion_id IS NULL"
+        f"{where} ORDER BY c.updated_at DESC, c.id DESC LIMIT :limit",
+        **parameters,
+    )
+    return [
+        ConversationLine(
+            row.id,
+            row.title,
+            row.tip_id,
+            row.updated_at,
+            bool(row.pinned),
+            bool(row.archived),
+            bool(row.is_running),
+            row.branches,
+        )
+        for row in rows
+    ]
+
+
+def set_title(tx: Tx, actor: Actor, conversation_id: str, title: str) -> None:
+    """A person's title: it stays."""
+    tx.run(
+        "UPDATE conversations SET title = :title, title_source = 'person' WHERE id = :id AND owner_id = :owner",
+        title=title,
+        id=conversation_id,
+        owner=actor.account_id,
+    )
+
+
+def first_title(tx: Tx, conversation_id: str, title: str) -> None:
+    """A title made from the first question, until a better one comes."""
+    tx.run(
+        "UPDATE conversations SET title = :title WHERE id = :id AND title_source = 'none' AND title = ''",
+        title=title,
+        id=conversation_id,
+    )
+
+
+def suggest_title(tx: Tx, conversation_id: str, owner_id: str, title: str) -> bool:
+    """A model's title, taken only while nobody gave one."""
+    return bool(
+        tx.run(
+            "UPDATE conversations SET title = :title, title_source = 'auto' WHERE id = :id AND owner_id = :owner"
+            " AND title_source = 'none'",
+            title=title,
+            id=conversation_id,
+            owner=owner_id,
+        )
+    )
+
+
+def set_flags(tx: Tx, actor: Actor, conversation_id: str, *, pinned: bool, archived: bool) -> None:
+    tx.run(
+        "UPDATE conversations SET pinned = :pinned, archived = :archived WHERE id = :id AND owner_id = :owner",
+        pinned=int(pinned),
+        archived=int(archived),
+        id=conversation_id,
+        owner=actor.account_id,
+    )
+
+
+def move_tip(tx: Tx, actor: Actor, conversation_id: str, tip_id: str | None, now: int) -> None:
+    """Point the conversation at a tip, and remember that it was looked at."""
+    tx.run(
+        "UPDATE conversations SET tip_id = :tip WHERE id = :id AND owner_id = :owner",
+        tip=tip_id,
+        id=conversation_id,
+        owner=actor.account_id,
+    )
+    if tip_id is not None:
+        tx.run(
+            "INSERT INTO views (conversation_id, tip_id, seen_at) VALUES (:id, :tip, :now)"
+            " ON CONFLICT (conversation_id, tip_id) DO UPDATE SET seen_at = excluded.seen_at",
+            id=conversation_id,
+            tip=tip_id,
+            now=now,
+        )
+
+
+def touch_conversation(
+    tx: Tx, conversation_id: str, owner_id: str, *, now: int, model: str = "", more_branches: int = 0
+) -> None:
+    """A message came: the conversation rises in the list, and remembers the model last used."""
+    tx.run(
+        "UPDATE conversations SET updated_at = :now, branches = branches + :more,"
+        " model = CASE WHEN :model = '' THEN model ELSE :model END, archived = 0"
+        " WHERE id = :id AND owner_id = :owner",
+        now=now,
+        more=more_branches,
+        model=model,
+        id=conversation_id,
+        owner=owner_id,
+    )
+
+
+def set_branches(tx: Tx, conversation_id: str, branches: int) -> None:
+    tx.run("UPDATE conversations SET branches = :n WHERE id = :id", n=branches, id=conversation_id)
+
+
+def hide_conversation(tx: Tx, actor: Actor, conversation_id: str, deletion_id: str) -> None:
+    tx.run(
+        "UPDATE conversations SET deletion_id = :deletion WHERE id = :id AND owner_id = :owner"
+        " AND deletion_id IS NULL",
+        deletion=deletion_id,
+        id=conversation_id,
+        owner=actor.account_id,
+    )
+
+
+def unhide_conversation(tx: Tx, actor: Actor, conversation_id: str, deletion_id: str) -> None:
+    tx.run(
+        "UPDATE conversations SET deletion_id = NULL WHERE id = :id AND owner_id = :owner AND deletion_id = :deletion",
+        id=conversation_id,
+        owner=actor.account_id,
+        deletion=deletion_id,
+    )

@@ -1,0 +1,288 @@
+"""Turns and their events as rows: inserted with the reply, leased, extended in batches, ended once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from chatserver.domain.access import Actor, Origin
+from chatserver.domain.calls import Attempt, Usage
+from chatserver.domain.turns import Delta, Turn, TurnError, TurnState, decode_deltas, encode_deltas
+from chatserver.store.database import Tx
+
+_COLUMNS = (
+    "t.id, t.conversation_id, t.account_id, t.question_id, t.reply_id, t.state, t.model, t.origin, t.created_at,"
+    " t.lease_owner, t.lease_epoch, t.lease_until, t.last_seq, t.ended_at, t.first_token_at, t.error, t.usage,"
+    " t.attempts, t.left_out, t.labels, t.parameters"
+)
+_encode = msgspec.json.Encoder().encode
+_usage = msgspec.json.Decoder(Usage).decode
+_attempts = msgspec.json.Decoder(tuple[Attempt, ...]).decode
+_labels = msgspec.json.Decoder(dict[str, str]).decode
+_parameters = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_error = msgspec.json.Decoder(TurnError).decode
+
+
+class _Row(msgspec.Struct, frozen=True):
+    id: str
+    conversation_id: str
+    account_id: str
+    question_id: str | None
+    reply_id: str
+    state: TurnState
+    model: str
+    origin: Origin
+    created_at: int
+    lease_owner: str
+    lease_epoch: int
+    lease_until: int
+    last_seq: int
+    ended_at: int | None
+    first_token_at: int | None
+    error: str | None
+    usage: str
+    attempts: str
+    left_out: int
+    labels: str
+    parameters: str
+
+    def to_domain(self) -> Turn:
+        return Turn(
+            self.id,
+            self.conversation_id,
+            self.account_id,
+            self.question_id,
+            self.reply_id,
+            self.state,
+            self.model,
+            self.origin,
+            self.created_at,
+            self.lease_owner,
+            self.lease_epoch,
+            self.lease_until,
+            self.last_seq,
+            self.ended_at,
+            self.first_token_at,
+            _error(self.error) if self.error else None,
+            _usage(self.usage),
+            _attempts(self.attempts),
+            self.left_out,
+            _labels(self.labels),
+            _parameters(self.parameters),
+        )
+
+
+class StoredEvents(msgspec.Struct, frozen=True):
+    """A row of events: its deltas are numbered first_seq, first_seq + 1, … last_seq."""
+
+    first_seq: int
+    last_seq: int
+    deltas: tuple[Delta, ...]
+
+
+class _EventRow(msgspec.Struct, frozen=True):
+    first_seq: int
+    last_seq: int
+    deltas: str
+
+
+def insert_turn(tx: Tx, turn: Turn) -> None:
+    tx.run(
+        "INSERT INTO turns (id, conversation_id, account_id, question_id, reply_id, state, model, origin, created_at,"
+        " lease_owner, lease_epoch, lease_until, last_seq, ended_at, first_token_at, error, usage, attempts,"
+        " left_out, labels, parameters, stop_requested) VALUES (:id, :conversation, :account, :question, :reply,"
+        " :state, :model, :origin, :created, :owner, :epoch, :until, 0, NULL, NULL, NULL, '{}', '[]', 0, :labels,"
+        " :parameters, 0)",
+        id=turn.id,
+        conversation=turn.conversation_id,
+        account=turn.account_id,
+        question=turn.question_id,
+        reply=turn.reply_id,
+        state=turn.state,
+        model=turn.model,
+        origin=turn.origin,
+        created=turn.created_at,
+        owner=turn.lease_owner,
+        epoch=turn.lease_epoch,
+        until=turn.lease_until,
+        labels=_encode(turn.labels).decode(),
+        parameters=_encode(turn.parameters).decode(),
+    )
+
+
+def turn_of(tx: Tx, actor: Actor, turn_id: str) -> Turn | None:
+    """The actor's turn in a visible conversation of theirs, or None."""
+    row = tx.one(
+        _Row,
+        f"SELECT {_COLUMNS} FROM turns t JOIN conversations c ON c.id = t.conversation_id"
+        " WHERE t.id = :id AND c.owner_id = :owner AND c.deletion_id IS NULL",
+        id=turn_id,
+        owner=actor.account_id,
+    )
+    return row.to_domain() if row else None
+
+
+def turns_along(tx: Tx, conversation_id: str, first_reply: str, last_reply: str) -> dict[str, Turn]:
+    """Turns of a conversation by their reply's id, for replies between two ids of a path (ids are ordered by time)."""
+    rows = tx.all(
+        _Row,
+        f"SELECT {_COLUMNS} FROM turns t WHERE t.conversation_id = :conversation AND t.reply_id >= :first"
+        " AND t.reply_id <= :last ORDER BY t.reply_id",
+        conversation=conversation_id,
+        first=first_reply,
+        last=last_reply,
+    )
+    return {row.reply_id: row.to_domain() for row in rows}
+
+
+def turn_by_reply(tx: Tx, conversation_id: str, reply_id: str) -> Turn | None:
+    row = tx.one(
+        _Row,
+        f"SELECT {_COLUMNS} FROM turns t WHERE t.reply_id = :reply AND t.conversation_id = :conversation",
+        reply=reply_id,
+        conversation=conversation_id,
+    )
+    return row.to_domain() if row else None
+
+
+def running_of_account(tx: Tx, account_id: str) -> int:
+    """How many turns of an account run now."""
+    count = tx.one(
+        int, "SELECT COUNT(*) FROM turns WHERE account_id = :account AND state = 'running'", account=account_id
+    )
+    return count or 0
+
+
+def running_in(tx: Tx, conversation_id: str) -> list[Turn]:
+    rows = tx.all(
+        _Row,
+        f"SELECT {_COLUMNS} FROM turns t WHERE t.conversation_id = :conversation AND t.state = 'running'",
+        conversation=conversation_id,
+    )
+    return [row.to_domain() for row in rows]
+
+
+def expired_turns(tx: Tx, now: int, *, all_running: bool = False) -> list[Turn]:
+    """Running turns nobody holds any more; all_running: every one, when the engine's lock proves their owner dead."""
+    where = "" if all_running else " AND t.lease_until < :now"
+    parameters = {} if all_running else {"now": now}
+    rows = tx.all(_Row, f"SELECT {_COLUMNS} FROM turns t WHERE t.state = 'running'{where}", **parameters)
+    return [row.to_domain() for row in rows]
+
+
+def renew_lease(tx: Tx, turn_id: str, owner: str, until: int) -> None:
+    tx.run(
+        "UPDATE turns SET lease_until = :until WHERE id = :id AND state = 'running' AND lease_owner = :owner",
+        until=until,
+        id=turn_id,
+        owner=owner,
+    )
+
+
+def last_stored(tx: Tx, turn: Turn) -> int | None:
+    """The number of the newest stored event of a turn that still runs under this epoch; None when it does not."""
+    return tx.one(
+        int,
+        "SELECT last_seq FROM turns WHERE id = :id AND state = 'running' AND lease_epoch = :epoch",
+        id=turn.id,
+        epoch=turn.lease_epoch,
+    )
+
+
+def request_stop(tx: Tx, turn_id: str) -> None:
+    tx.run("UPDATE turns SET stop_requested = 1 WHERE id = :id AND state = 'running'", id=turn_id)
+
+
+def stops_requested(tx: Tx, owner: str) -> list[str]:
+    return tx.all(
+        str,
+        "SELECT id FROM turns WHERE state = 'running' AND stop_requested = 1 AND lease_owner = :owner",
+        owner=owner,
+    )
+
+
+def append_events(tx: Tx, turn_id: str, epoch: int, first_seq: int, deltas: Sequence[Delta], now: int) -> bool:
+    """Store the next deltas of a turn; False when the turn has ended or is held by a later epoch."""
+    last_seq = first_seq + len(deltas) - 1
+    held = tx.run(
+        "UPDATE turns SET last_seq = :last WHERE id = :id AND state = 'running' AND lease_epoch = :epoch"
+        " AND last_seq = :before",
+        last=last_seq,
+        id=turn_id,
+        epoch=epoch,
+        before=first_seq - 1,
+    )
+    if held:
+        _insert_events(tx, turn_id, first_seq, deltas, now)
+    return bool(held)
+
+
+def _insert_events(tx: Tx, turn_id: str, first_seq: int, deltas: Sequence[Delta], now: int) -> None:
+    tx.run(
+        "INSERT INTO turn_events (turn_id, first_seq, last_seq, deltas, created_at)"
+        " VALUES (:id, :first, :last, :deltas, :now)",
+        id=turn_id,
+        first=first_seq,
+        last=first_seq + len(deltas) - 1,
+        deltas=encode_deltas(deltas).decode(),
+        now=now,
+    )
+
+
+def events_after(tx: Tx, turn_id: str, after: int, limit_rows: int = 200) -> list[StoredEvents]:
+    """The rows that hold events numbered above `after`, in order; the first may begin below it."""
+    rows = tx.all(
+        _EventRow,
+        "SELECT first_seq, last_seq, deltas FROM turn_events WHERE turn_id = :id AND last_seq > :after"
+        " ORDER BY first_seq LIMIT :limit",
+        id=turn_id,
+        after=after,
+        limit=limit_rows,
+    )
+    return [StoredEvents(row.first_seq, row.last_seq, decode_deltas(row.deltas)) for row in rows]
+
+
+def end_turn(
+    tx: Tx,
+    turn: Turn,
+    *,
+    state: TurnState,
+    usage: Usage,
+    error: TurnError | None,
+    attempts: Sequence[Attempt],
+    first_token_at: int | None,
+    left_out: int,
+    first_seq: int,
+    deltas: Sequence[Delta],
+    now: int,
+) -> bool:
+    """End a turn, once: guarded by its state and the holder's epoch. The last deltas are stored with it."""
+    ended = tx.run(
+        "UPDATE turns SET state = :state, ended_at = :now, usage = :usage, error = :error, attempts = :attempts,"
+        " first_token_at = :first, left_out = :left_out, last_seq = :last, lease_until = 0"
+        " WHERE id = :id AND state = 'running' AND lease_epoch = :epoch",
+        state=state,
+        now=now,
+        usage=_encode(usage).decode(),
+        error=_encode(error).decode() if error else None,
+        attempts=_encode(tuple(attempts)).decode(),
+        first=first_token_at,
+        left_out=left_out,
+        last=first_seq + len(deltas) - 1,
+        id=turn.id,
+        epoch=turn.lease_epoch,
+    )
+    if not ended:
+        return False
+    _insert_events(tx, turn.id, first_seq, deltas, now)
+    return True
+
+
+def purge_events(tx: Tx, before: int) -> int:
+    """Drop events of turns that ended before the given time."""
+    return tx.run(
+        "DELETE FROM turn_events WHERE created_at < :before AND turn_id IN"
+        " (SELECT id FROM turns WHERE state <> 'running' AND ended_at < :before)",
+        before=before,
+    )
