@@ -3,7 +3,8 @@
 Modes. gather: every answer, lists flattened. first: one by one, stops at the first that is not None. chain: each may
 replace the value given as the first argument, None keeps it. notify: isolated, logged, no answer.
 Implementations may be plain functions (run in a thread, but for the register_* hooks, which run once at start) or
-coroutines (cancelled after `timeout_s`). Within a hook the order is the integer an implementation states, then the name.
+coroutines (cancelled after `timeout_s`). Within a hook the order is the integer an implementation states, then its
+name. When one fails: chain, first and guards fail the request; gather and notify go on without it.
 """
 
 from __future__ import annotations
@@ -42,19 +43,25 @@ _pluggy_impl = pluggy.HookimplMarker(PROJECT)
 
 
 class HookRule(msgspec.Struct, frozen=True):
-    """How a hook is called. at_start: run synchronously in the loading pass. fatal: a failure stops the start."""
+    """How a hook is called. at_start: run synchronously in the loading pass. fatal: a failure stops the start.
+
+    guard: the hook keeps something shut. A failure means no, and it is asked also while its plugin is set aside.
+    """
 
     mode: Mode
     timeout_s: float
     at_start: bool = False
     fatal: bool = False
+    guard: bool = False
 
 
-def hookspec(mode: Mode, *, timeout_s: float = 2.0, at_start: bool = False, fatal: bool = False) -> Callable[[F], F]:
+def hookspec(
+    mode: Mode, *, timeout_s: float = 2.0, at_start: bool = False, fatal: bool = False, guard: bool = False
+) -> Callable[[F], F]:
     """Mark a function as a hook's specification with the rule it is called by."""
 
     def mark(function: F) -> F:
-        function.chatserver_rule = HookRule(mode, timeout_s, at_start, fatal)  # type: ignore[attr-defined]
+        function.chatserver_rule = HookRule(mode, timeout_s, at_start, fatal, guard)  # type: ignore[attr-defined]
         return _pluggy_spec(function)
 
     return mark
@@ -140,12 +147,12 @@ def shutdown() -> None:
 # --- the road of a message ------------------------------------------------------------------------------------------
 
 
-@hookspec("gather")
+@hookspec("gather", guard=True)
 def permission_allowed(actor: Actor, permission: str) -> bool | None:
     """May this actor do this? One False vetoes; None everywhere means the core's default."""
 
 
-@hookspec("chain")
+@hookspec("chain", guard=True)
 def admit_call(admission: Admission) -> Admission | Refusal | None:
     """Before a call is made. A new Admission may lower `max_output`; a Refusal stops the call and is shown."""
 

@@ -1,3 +1,13 @@
 """What every test of the core may use."""
 
 from __future__ import annotations
+
+import pytest
+
+from chatserver import logs
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_logs() -> None:
+    """The log as the server writes it: the library's default draws every error in colours, which takes a second."""
+    logs.configure("debug")

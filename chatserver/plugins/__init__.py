@@ -1,0 +1,10 @@
+"""Find, verify, order and call plugins; the core asks hooks and never knows who answers."""
+
+from __future__ import annotations
+
+from chatserver.plugins.context import Context
+from chatserver.plugins.faults import Notice
+from chatserver.plugins.found import BUNDLED, Found
+from chatserver.plugins.loaded import PluginFault, PluginReport, Plugins
+
+__all__ = ["BUNDLED", "Context", "Found", "Notice", "PluginFault", "PluginReport", "Plugins"]

@@ -1,0 +1,124 @@
+"""Which plugins are installed and which of them may be imported: decided from metadata, before their code runs."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Iterable
+from importlib import metadata
+from typing import Literal
+
+import msgspec
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+GROUP = "chatserver.plugins"
+BUNDLED = {
+    "grove": "chatserver-grove",
+    "password": "chatserver-password",
+    "openai": "chatserver-openai",
+    "echo": "chatserver-echo",
+    "local": "chatserver-local",
+}
+"""Our own distributions by their plugin's name: loaded when installed. Everything else waits to be allowed by name."""
+
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+Standing = Literal["on", "off", "found, not allowed", "refused"]
+
+
+class Found(msgspec.Struct, frozen=True):
+    """An installed entry point. core_range: what its distribution requires of the core; empty when it says nothing."""
+
+    name: str
+    distribution: str
+    version: str
+    target: str
+    core_range: str
+    fingerprint: str
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What becomes of a found plugin, and in one sentence why, when that is not obvious."""
+
+    found: Found
+    standing: Standing
+    reason: str = ""
+
+
+def find_plugins() -> list[Found]:
+    """Every installed entry point of our group, in order of name; nothing is imported."""
+    found = []
+    for distribution in metadata.distributions():
+        for entry in distribution.entry_points:
+            if entry.group == GROUP:
+                found.append(
+                    Found(
+                        name=entry.name,
+                        distribution=canonicalize_name(distribution.metadata["Name"]),
+                        version=distribution.version,
+                        target=entry.value,
+                        core_range=_required_core(distribution.requires or []),
+                        fingerprint=_fingerprint(distribution),
+                    )
+                )
+    # A distribution may be on the path twice (a checkout and its install): the first is the one that is imported.
+    unique = {(one.name, one.distribution): one for one in reversed(found)}
+    return sorted(unique.values(), key=lambda one: (one.name, one.distribution))
+
+
+def _required_core(requirements: Iterable[str]) -> str:
+    for text in requirements:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            continue
+        if canonicalize_name(requirement.name) == "chatserver" and "extra" not in str(requirement.marker or ""):
+            return str(requirement.specifier)
+    return ""
+
+
+def _fingerprint(distribution: metadata.Distribution) -> str:
+    """SHA-256 of the list of installed files with their hashes; changes when any of them was replaced by an install."""
+    record = distribution.read_text("RECORD") or ""
+    return hashlib.sha256(record.encode()).hexdigest()[:16] if record else ""
+
+
+def judge(
+    plugins: Iterable[Found], enabled: Collection[str], disabled: Collection[str], core_version: str
+) -> list[Verdict]:
+    """Who may be imported. `disabled` wins over all; ours are allowed, others only by name; one distribution a name."""
+    verdicts: list[Verdict] = []
+    ordered = sorted(plugins, key=lambda one: (one.name, not _is_ours(one), one.distribution))
+    taken: dict[str, Found] = {}
+    for found in ordered:
+        verdict = _judge_one(found, enabled, disabled, core_version)
+        first = taken.get(found.name)
+        if verdict.standing == "on" and first is not None:
+            why = f"{first.distribution} already brings a plugin named {found.name}; uninstall one of the two."
+            verdict = Verdict(found, "refused", why)
+        elif verdict.standing == "on":
+            taken[found.name] = found
+        verdicts.append(verdict)
+    return verdicts
+
+
+def _is_ours(found: Found) -> bool:
+    return BUNDLED.get(found.name) == found.distribution
+
+
+def _judge_one(found: Found, enabled: Collection[str], disabled: Collection[str], core_version: str) -> Verdict:
+    if found.name in disabled:
+        return Verdict(found, "off", "disabled in the configuration")
+    if not _is_ours(found) and found.name not in enabled:
+        return Verdict(found, "found, not allowed", f'allow it with [plugins] enabled = ["{found.name}"]')
+    if not NAME.fullmatch(found.name):
+        return Verdict(found, "refused", "its name must be lower-case letters, digits and _, beginning with a letter")
+    if found.core_range and not Requirement(f"chatserver{found.core_range}").specifier.contains(
+        core_version, prereleases=True
+    ):
+        why = (
+            f"{found.distribution} {found.version} needs chatserver{found.core_range}, and this is {core_version}; "
+            f"install a release of {found.distribution} that fits."
+        )
+        return Verdict(found, "refused", why)
+    return Verdict(found, "on")

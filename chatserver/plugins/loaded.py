@@ -1,0 +1,567 @@
+"""The plugins of this server: loaded once, asked in four modes, switched off and set aside without a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+import structlog
+
+from chatserver import hookspecs
+from chatserver.domain.extend import Migration, Refusal, Setting
+from chatserver.errors import ChatserverError, Conflict, NotFound, SetupError, UpstreamError
+from chatserver.plugins.answers import describe, fits
+from chatserver.plugins.context import Context, SettingValue, convert_settings
+from chatserver.plugins.faults import Faults, Notice
+from chatserver.plugins.fence import FenceCrossed, check
+from chatserver.plugins.found import Found, find_plugins, judge
+from chatserver.plugins.hooks import Hooks, Implementation, Spec
+from chatserver.plugins.threads import Threads
+from chatserver.plugins.watchdog import Watchdog
+
+State = Literal["on", "off", "set aside", "found, not allowed", "refused", "missing"]
+SettingsFor = Callable[[str, Sequence[Setting]], Mapping[str, str]]
+"""Given a plugin and what it declared: the texts of file and environment, by setting."""
+
+VITAL = ("register_providers", "register_auth_backends")
+"""Who brings one of these is never set aside, only reported: without it nobody could sign in or ask anything."""
+UNIQUE_BY = {
+    "register_providers": "name",
+    "register_auth_backends": "name",
+    "register_themes": "name",
+    "register_jobs": "kind",
+}
+
+log = structlog.get_logger("chatserver.plugins")
+
+
+class PluginFault(ChatserverError):
+    """A plugin failed while it was asked for this request; the log says how."""
+
+    code = "plugin_failed"
+
+    def __init__(self, plugin: str, hook: str) -> None:
+        super().__init__(f"The plugin {plugin} failed, so this could not be done. Try again, or tell the operator.")
+        self.plugin = plugin
+        self.hook = hook
+
+
+class PluginReport(msgspec.Struct, frozen=True):
+    """A line of the plugin list. fingerprint: of the installed files. faults are told in `reason`."""
+
+    name: str
+    distribution: str
+    version: str
+    state: State
+    reason: str = ""
+    hooks: tuple[str, ...] = ()
+    fingerprint: str = ""
+
+
+class _Plugin(msgspec.Struct):
+    found: Found
+    holder: object | None = None
+    state: State = "on"
+    reason: str = ""
+    package: str = ""
+    hooks: tuple[str, ...] = ()
+    declared: tuple[Setting, ...] = ()
+    settings: dict[str, SettingValue] = {}
+    secrets: dict[str, str] = {}
+
+
+class Plugins:
+    """Made by `Plugins.load`; all but `load` and `report_block` is for the loop's thread."""
+
+    def __init__(self) -> None:
+        self._hooks = Hooks()
+        self._hooks.add_specs(hookspecs, "chatserver")
+        self._plugins: dict[str, _Plugin] = {}
+        self._others: list[PluginReport] = []
+        self._implementations: dict[str, tuple[Implementation, ...]] = {}
+        # What is asked now: the implementations of plugins that are on, and guards of those set aside.
+        self._live: dict[str, tuple[Implementation, ...]] = {}
+        self._registered: dict[str, list[tuple[str, Any]]] = {}
+        self._faults = Faults()
+        self._threads = Threads()
+        self._watchdog: Watchdog | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._started: list[str] = []
+
+    # --- loading ----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def load(
+        cls,
+        enabled: Collection[str] = (),
+        disabled: Collection[str] = (),
+        core_version: str = "",
+        settings_values: Mapping[str, Mapping[str, str]] | SettingsFor | None = None,
+        extra: Sequence[tuple[str, object]] = (),
+        *,
+        found: Iterable[Found] | None = None,
+        is_lenient: bool = False,
+    ) -> Plugins:
+        """Find, judge, import and verify; then ask every register_* hook.
+
+        settings_values: texts by plugin and setting, or a function that finds them. extra: (name, module or object)
+        that are not installed, always allowed: for tests. found: instead of what is installed. is_lenient: a plugin
+        that cannot be loaded is reported as refused, instead of raising SetupError; for commands that only look.
+        """
+        plugins = cls()
+        plugins._admit(find_plugins() if found is None else found, enabled, disabled, core_version, extra)
+        plugins._load_in_two_passes(is_lenient)
+        plugins._settle_order()
+        plugins._ask_at_start(is_lenient)
+        plugins._convert_settings(settings_values)
+        return plugins
+
+    def _admit(
+        self,
+        found: Iterable[Found],
+        enabled: Collection[str],
+        disabled: Collection[str],
+        core_version: str,
+        extra: Sequence[tuple[str, object]],
+    ) -> None:
+        for verdict in judge(found, enabled, disabled, core_version):
+            one = verdict.found
+            if verdict.standing == "on":
+                self._plugins[one.name] = _Plugin(one)
+            else:
+                self._others.append(_report(one, verdict.standing, verdict.reason))
+            if verdict.standing == "refused":
+                log.warning("plugin refused", plugin=one.name, reason=verdict.reason)
+        for name, holder in extra:
+            if name in self._plugins:
+                raise SetupError(f"There are two plugins named {name}.")
+            self._plugins[name] = _Plugin(Found(name, "", "", "", "", ""), holder)
+        known = {*self._plugins, *(other.name for other in self._others)}
+        for name in sorted(set(enabled) - known):
+            reason = "allowed in the configuration, but no installed distribution brings it"
+            log.warning("plugin missing", plugin=name, reason=reason)
+            self._others.append(PluginReport(name, "", "", "missing", reason))
+
+    def _load_in_two_passes(self, is_lenient: bool) -> None:
+        for step in (self._import_and_take_specs, self._register):
+            for name in sorted(self._plugins):
+                try:
+                    step(name)
+                except SetupError as error:
+                    if not is_lenient:
+                        raise
+                    self._refuse(name, error.message)
+
+    def _refuse(self, name: str, reason: str) -> None:
+        plugin = self._plugins.pop(name)
+        self._others.append(_report(plugin.found, "refused", reason))
+        for hook, implementations in self._implementations.items():
+            self._implementations[hook] = tuple(one for one in implementations if one.plugin != name)
+        for items in self._registered.values():
+            items[:] = [item for item in items if item[0] != name]
+
+    def _import_and_take_specs(self, name: str) -> None:
+        plugin = self._plugins[name]
+        if plugin.holder is None:
+            plugin.holder = _import(plugin.found)
+        if inspect.isclass(plugin.holder):
+            plugin.holder = plugin.holder()
+        module = plugin.holder.__name__ if inspect.ismodule(plugin.holder) else type(plugin.holder).__module__
+        # A test's plugin lives in the test's module, beside others: there only the whole module name says who it is.
+        plugin.package = module.partition(".")[0] if plugin.found.target else module
+        function = self._hooks.implements(plugin.holder, "register_hookspecs")
+        if function is not None:
+            for holder in _ask_plainly(name, self._hooks.specs["register_hookspecs"], function):
+                self._hooks.add_specs(holder, name)
+
+    def _register(self, name: str) -> None:
+        plugin = self._plugins[name]
+        implementations = self._hooks.register(name, plugin.holder)
+        plugin.hooks = tuple(one.spec.name for one in implementations)
+        for one in implementations:
+            self._implementations[one.spec.name] = (*self._implementations.get(one.spec.name, ()), one)
+
+    def _settle_order(self) -> None:
+        for hook, implementations in self._implementations.items():
+            self._implementations[hook] = tuple(sorted(implementations, key=lambda one: (one.order, one.plugin)))
+        self._refresh()
+
+    def _ask_at_start(self, is_lenient: bool) -> None:
+        for hook, implementations in list(self._implementations.items()):
+            spec = self._hooks.specs[hook]
+            if not spec.rule.at_start or hook == "register_hookspecs":
+                continue
+            taken: dict[str, str] = {}
+            items = self._registered.setdefault(hook, [])
+            for one in implementations:
+                try:
+                    answers = _ask_plainly(one.plugin, spec, one.function)
+                    _check_unique(hook, one.plugin, answers, taken)
+                    if hook == "register_migrations":
+                        _check_prefix(one.plugin, answers)
+                except SetupError as error:
+                    if not is_lenient:
+                        raise
+                    self._refuse(one.plugin, error.message)
+                else:
+                    items += [(one.plugin, answer) for answer in answers]
+        self._refresh()
+
+    def _convert_settings(self, values: Mapping[str, Mapping[str, str]] | SettingsFor | None) -> None:
+        for name, plugin in self._plugins.items():
+            plugin.declared = tuple(setting for one, setting in self.registered("register_settings") if one == name)
+            texts = values(name, plugin.declared) if callable(values) else (values or {}).get(name, {})
+            plugin.settings, plugin.secrets = convert_settings(name, plugin.declared, texts)
+
+    def _refresh(self) -> None:
+        """Work out anew who is asked; after this, a hook that nobody implements costs one look into a dict."""
+        live = {}
+        for hook, implementations in self._implementations.items():
+            is_guard = self._hooks.specs[hook].rule.guard
+            asked = tuple(one for one in implementations if self._is_asked(one.plugin, is_guard))
+            if asked:
+                live[hook] = asked
+        self._live = live
+
+    def _is_asked(self, name: str, is_guard: bool) -> bool:
+        state = self._plugins[name].state
+        return state == "on" or (is_guard and state == "set aside")
+
+    # --- a plugin's life --------------------------------------------------------------------------------------------
+
+    async def start(self, *, db: Any = None, http: Any = None, **services: Any) -> None:
+        """Hand every plugin its `ctx` and await its startup; the first that fails stops the start, by name.
+
+        services: jobs, events, blobs, accounts, conversations.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._watchdog = Watchdog(self.report_block, self._packages)
+        self._watchdog.start()
+        for name in sorted(self._plugins):
+            plugin = self._plugins[name]
+            if plugin.state != "on":
+                continue
+            context = Context(
+                name,
+                db=db,
+                http=http,
+                settings=plugin.settings,
+                secrets=plugin.secrets,
+                log=structlog.get_logger(name).bind(plugin=name),
+                services=services,
+            )
+            for one in self._live.get("startup", ()):
+                if one.plugin == name:
+                    await self._start_one(one, context)
+            self._started.append(name)
+
+    async def _start_one(self, one: Implementation, context: Context) -> None:
+        try:
+            await self._ask(one, {"ctx": context})
+        except SetupError:
+            raise
+        except Exception as error:
+            why = "it took too long" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
+            raise SetupError(f"The plugin {one.plugin} could not start: {why}") from error
+
+    async def stop(self) -> None:
+        """Await the shutdown of what was started, in reverse. Failures are logged."""
+        for name in reversed(self._started):
+            for one in self._implementations.get("shutdown", ()):
+                if one.plugin == name:
+                    await self._ask_isolated(one, {})
+        self._started.clear()
+        if self._watchdog is not None:
+            self._watchdog.stop()
+            self._watchdog = None
+
+    def _packages(self) -> dict[str, str]:
+        return {plugin.package: name for name, plugin in self._plugins.items()}
+
+    # --- the four modes ---------------------------------------------------------------------------------------------
+
+    def has(self, hook: str) -> bool:
+        """Whether anybody would be asked; lets a hot path skip making the arguments."""
+        return hook in self._live
+
+    async def gather(self, hook: str, **arguments: Any) -> list[Any]:
+        """Every answer that is not None, in order, lists flattened. Who fails is left out; guards raise instead."""
+        asked = self._asked(hook, "gather", arguments)
+        if not asked:
+            return []
+        ask = self._ask_or_raise if asked[0].spec.rule.guard else self._ask_isolated
+        if len(asked) == 1:
+            answers = [await ask(asked[0], arguments)]
+        else:
+            answers = await _all(ask(one, arguments) for one in asked)
+        gathered: list[Any] = []
+        for answer in answers:
+            if answer is None:
+                continue
+            if asked[0].spec.is_list:
+                gathered += answer
+            else:
+                gathered.append(answer)
+        return gathered
+
+    async def first(self, hook: str, **arguments: Any) -> Any:
+        """The first answer that is not None; None when nobody has one. A failure raises PluginFault."""
+        for one in self._asked(hook, "first", arguments):
+            answer = await self._ask_or_raise(one, arguments)
+            if answer is not None:
+                return answer
+        return None
+
+    async def chain(self, hook: str, value: Any, **arguments: Any) -> Any:
+        """The value after everybody had a chance to replace it, or the Refusal that stopped it. Raises PluginFault."""
+        live = self._live.get(hook)
+        if not live:
+            assert self._hooks.specs[hook].rule.mode == "chain"
+            return value
+        name = live[0].spec.arguments[0]
+        for one in self._asked(hook, "chain", {name: value, **arguments}):
+            answer = await self._ask_or_raise(one, {name: value, **arguments}, known=value)
+            if isinstance(answer, Refusal):
+                return answer
+            if answer is not None:
+                value = answer
+        return value
+
+    async def notify(self, hook: str, **arguments: Any) -> None:
+        """Tell everybody; failures are logged and counted, nothing else."""
+        await self.notify_each(hook, **arguments)
+
+    async def notify_each(self, hook: str, *, skip: Collection[str] = (), **arguments: Any) -> dict[str, bool]:
+        """Tell everybody but `skip`; by plugin, whether it took it. One that is set aside did not: try again later."""
+        asked = [one for one in self._asked(hook, "notify", arguments) if one.plugin not in skip]
+        taken = {
+            one.plugin: False
+            for one in self._implementations.get(hook, ())
+            if one.plugin not in skip and self._plugins[one.plugin].state == "set aside"
+        }
+        outcomes = await _all(self._tell(one, arguments) for one in asked)
+        return taken | {one.plugin: outcome for one, outcome in zip(asked, outcomes, strict=True)}
+
+    async def _tell(self, one: Implementation, arguments: dict[str, Any]) -> bool:
+        try:
+            await self._ask(one, arguments)
+        except Exception as error:
+            self._count(one, error)
+            return False
+        return True
+
+    def _asked(self, hook: str, mode: str, arguments: dict[str, Any]) -> tuple[Implementation, ...]:
+        spec = self._hooks.specs[hook]
+        assert spec.rule.mode == mode, f"{hook} is called by {spec.rule.mode}, not {mode}"
+        live = self._live.get(hook, ())
+        assert not live or arguments.keys() == set(spec.arguments), f"{hook} is given {sorted(arguments)}"
+        return live
+
+    async def _ask_isolated(self, one: Implementation, arguments: dict[str, Any], known: Any = None) -> Any:
+        try:
+            return await self._ask(one, arguments, known)
+        except Exception as error:
+            self._count(one, error)
+            return None
+
+    async def _ask_or_raise(self, one: Implementation, arguments: dict[str, Any], known: Any = None) -> Any:
+        try:
+            return await self._ask(one, arguments, known)
+        except Exception as error:
+            if is_declared(error):
+                raise
+            self._count(one, error)
+            raise PluginFault(one.plugin, one.spec.name) from error
+
+    async def _ask(self, one: Implementation, arguments: dict[str, Any], known: Any = None) -> Any:
+        """The checked answer of one implementation within its time; raises what it raises, TimeoutError, TypeError."""
+        values = tuple(arguments[name] for name in one.arguments)
+        waiting: asyncio.Future[Any]
+        if one.is_async:
+            waiting = asyncio.ensure_future(one.function(*values))
+        else:
+            waiting = self._threads.run(one.function, values)
+        try:
+            await asyncio.wait((waiting,), timeout=one.spec.rule.timeout_s)
+        except asyncio.CancelledError:
+            waiting.cancel()
+            raise
+        if not waiting.done():
+            # Not awaited: a coroutine may refuse to be cancelled, and then only the watchdog can tell of it.
+            waiting.cancel()
+            waiting.add_done_callback(_look_away)
+            raise TimeoutError(f"no answer within {one.spec.rule.timeout_s:g} s")
+        if waiting.cancelled():
+            raise RuntimeError("it cancelled itself")
+        answer = waiting.result()
+        _check_answer(one.spec, answer, known)
+        return answer
+
+    # --- faults -----------------------------------------------------------------------------------------------------
+
+    def _count(self, one: Implementation, error: Exception) -> None:
+        if is_declared(error):
+            log.info("plugin could not", plugin=one.plugin, hook=one.spec.name, reason=str(error))
+        else:
+            self.report_fault(one.plugin, one.spec.name, error)
+
+    def report_fault(self, name: str, where: str, error: BaseException | str) -> None:
+        """Count a fault of a plugin, wherever it was met (a route, a job, a provider). The fifth in a minute sets it
+        aside, unless the server could not do without it. Errors of the declared kinds are no faults."""
+        plugin = self._plugins.get(name)
+        if plugin is None or (isinstance(error, BaseException) and is_declared(error)):
+            return
+        exc_info = error if isinstance(error, BaseException) else None
+        log.error("plugin failed", plugin=name, where=where, reason=str(error) or repr(error), exc_info=exc_info)
+        if not self._faults.count(name):
+            return
+        last = str(error) or type(error).__name__
+        if self._is_vital(plugin):
+            sentence = f"The plugin {name} failed five times within a minute, last in {where}: {last}"
+        elif plugin.state == "on":
+            sentence = f"The plugin {name} was set aside after five failures within a minute, last in {where}: {last}"
+            plugin.state, plugin.reason = "set aside", sentence
+            self._refresh()
+        else:
+            return
+        log.error("plugin notice", plugin=name, notice=sentence)
+        self._faults.notify(name, sentence)
+
+    def _is_vital(self, plugin: _Plugin) -> bool:
+        return any(hook in plugin.hooks for hook in VITAL)
+
+    def report_block(self, seconds: float, name: str, place: str) -> None:
+        """Called by the watchdog, on its own thread, while the loop stands still."""
+        log.error("event loop blocked", plugin=name or None, seconds=round(seconds, 1), place=place)
+        if name and self._loop is not None:
+            sentence = f"it blocked the event loop for over {seconds:.1f} s at {place}"
+            self._loop.call_soon_threadsafe(self.report_fault, name, "the event loop", sentence)
+
+    @property
+    def notices(self) -> list[Notice]:
+        """What an admin should read, oldest first."""
+        return list(self._faults.notices)
+
+    # --- what is there ----------------------------------------------------------------------------------------------
+
+    def registered(self, hook: str) -> list[tuple[str, Any]]:
+        """(plugin, item) of a register_* hook, of plugins that are not switched off; sorted as the hook is."""
+        return [item for item in self._registered.get(hook, ()) if self._plugins[item[0]].state != "off"]
+
+    def migrations(self) -> list[tuple[str, list[Migration]]]:
+        """Named sets, one a plugin. Those of a plugin that is switched off are kept: its tables are still there."""
+        sets: dict[str, list[Migration]] = {}
+        for name, migration in self._registered.get("register_migrations", ()):
+            sets.setdefault(name, []).append(migration)
+        return list(sets.items())
+
+    def is_on(self, name: str) -> bool:
+        plugin = self._plugins.get(name)
+        return plugin is not None and plugin.state == "on"
+
+    def switch(self, name: str, on: bool) -> None:
+        """Silence a plugin's hooks and routes, or let it speak again, at once. Its startup is not repeated."""
+        plugin = self._plugins.get(name)
+        if plugin is None:
+            if any(other.name == name for other in self._others):
+                raise Conflict(f"The plugin {name} was not loaded at start: change the configuration and restart.")
+            raise NotFound(f"No plugin named {name} is installed.")
+        plugin.state, plugin.reason = ("on", "") if on else ("off", "switched off")
+        self._faults.forget(name)
+        self._refresh()
+
+    def report(self) -> list[PluginReport]:
+        """Every plugin that was found, allowed or not, in order of name."""
+        loaded = [_report(one.found, one.state, one.reason, one.hooks) for one in self._plugins.values()]
+        return sorted([*loaded, *self._others], key=lambda one: (one.name, one.distribution))
+
+    def declared_settings(self) -> dict[str, tuple[Setting, ...]]:
+        return {name: plugin.declared for name, plugin in self._plugins.items() if plugin.declared}
+
+
+def is_declared(error: BaseException) -> bool:
+    """Whether this is a plugin's polite way of saying no: an upstream's failure, a refusal, a limit, bad input."""
+    if isinstance(error, (PluginFault, FenceCrossed)):
+        return False
+    return isinstance(error, UpstreamError) or (isinstance(error, ChatserverError) and error.status < 500)
+
+
+def _report(found: Found, state: State, reason: str, hooks: tuple[str, ...] = ()) -> PluginReport:
+    return PluginReport(found.name, found.distribution, found.version, state, reason, hooks, found.fingerprint)
+
+
+async def _all(asks: Iterable[Awaitable[Any]]) -> list[Any]:
+    """All answers in order. When one raises, the others are cancelled first: nothing is left running behind a no."""
+    tasks = [asyncio.ensure_future(ask) for ask in asks]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
+def _look_away(future: asyncio.Future[Any]) -> None:
+    """Fetch the late outcome nobody waits for, so that it is not reported as never retrieved."""
+    if not future.cancelled():
+        future.exception()
+
+
+def _import(found: Found) -> object:
+    module_name, _, attribute = found.target.partition(":")
+    try:
+        target: object = importlib.import_module(module_name)
+        for part in filter(None, attribute.split(".")):
+            target = getattr(target, part)
+    except Exception as error:
+        raise SetupError(
+            f"The plugin {found.name} ({found.distribution} {found.version}) cannot be imported: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    return target
+
+
+def _ask_plainly(plugin: str, spec: Spec, function: Callable[..., Any]) -> list[Any]:
+    try:
+        answer = function()
+        _check_answer(spec, answer)
+    except Exception as error:
+        raise SetupError(f"The plugin {plugin} failed in {spec.name}: {type(error).__name__}: {error}") from error
+    return list(answer or ())
+
+
+def _check_answer(spec: Spec, answer: Any, known: Any = None) -> None:
+    if answer is None or spec.rule.mode == "notify":
+        return
+    if not fits(answer, spec.returns, known):
+        raise TypeError(f"{spec.name} answers {describe(spec.returns)}, and this is {_brief(answer)}")
+
+
+def _brief(answer: Any) -> str:
+    """The shape of a wrong answer. Never its text: that may be somebody's message."""
+    if isinstance(answer, (list, tuple)):
+        return f"a {type(answer).__name__} of {', '.join(sorted({type(one).__name__ for one in answer})) or 'nothing'}"
+    return f"of type {type(answer).__name__}"
+
+
+def _check_unique(hook: str, plugin: str, answers: list[Any], taken: dict[str, str]) -> None:
+    attribute = UNIQUE_BY.get(hook)
+    for answer in answers if attribute else ():
+        name = str(getattr(answer, str(attribute)))
+        if name in taken:
+            raise SetupError(f"Both {taken[name]} and {plugin} bring {name!r} in {hook}; disable one of the two.")
+        taken[name] = plugin
+
+
+def _check_prefix(plugin: str, migrations: list[Migration]) -> None:
+    for migration in migrations:
+        for sql in migration.sql:
+            try:
+                check(sql, f"{plugin}_", is_schema=True)
+            except FenceCrossed as error:
+                raise SetupError(f"The migration {migration.name} of {plugin}: {error.message}") from error
