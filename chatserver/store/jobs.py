@@ -1,0 +1,182 @@
+"""Leased work: queued once, done by one worker at a time, tried again when it fails or its worker dies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from chatserver.clock import new_id, now_us
+from chatserver.store.database import Tx
+
+JobState = Literal["queued", "running", "done", "failed"]
+LEASE_US = 60_000_000
+MAX_ATTEMPTS = 10
+FIRST_PAUSE_US = 2_000_000
+MAX_PAUSE_US = 3_600_000_000
+MAX_ERROR = 500
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+_COLUMNS = "id, kind, payload, state, run_at, lease_owner, lease_until, attempts, error"
+
+
+class Job(msgspec.Struct, frozen=True):
+    """attempts: how often it was begun. run_at: when it falls due, once it is over when it ended."""
+
+    id: str
+    kind: str
+    payload: dict[str, Any]
+    state: JobState
+    run_at: int
+    lease_owner: str
+    lease_until: int
+    attempts: int
+    error: str
+
+
+class JobRow(msgspec.Struct, frozen=True):
+    id: str
+    kind: str
+    payload: str
+    state: JobState
+    run_at: int
+    lease_owner: str
+    lease_until: int
+    attempts: int
+    error: str
+
+
+def periodic_id(kind: str) -> str:
+    """The one id of a kind that runs again and again, on however many nodes."""
+    return f"every:{kind}"
+
+
+def enqueue(tx: Tx, kind: str, payload: dict[str, Any], run_at: int, job_id: str | None = None) -> str:
+    """Queue a job and return its id. With an id of one's own, asking again changes nothing, also once it is done."""
+    job_id = job_id or new_id()
+    tx.run(
+        "INSERT INTO jobs (id, kind, payload, state, run_at, lease_owner, lease_until, attempts, error, created_at)"
+        " VALUES (:id, :kind, :payload, 'queued', :run_at, '', 0, 0, '', :now) ON CONFLICT (id) DO NOTHING",
+        id=job_id,
+        kind=kind,
+        payload=_encode(payload).decode(),
+        run_at=run_at,
+        now=now_us(),
+    )
+    return job_id
+
+
+def claim(tx: Tx, kinds: Sequence[str], owner: str, now: int, lease_us: int = LEASE_US) -> Job | None:
+    """Take the job that is due longest, one whose worker's lease ran out included; None when there is none."""
+    if not kinds:
+        return None
+    names = {f"kind_{number}": kind for number, kind in enumerate(kinds)}
+    wanted = ", ".join(f":{name}" for name in names)
+    sql = (
+        f"SELECT {_COLUMNS} FROM jobs WHERE kind IN ({wanted}) AND ((state = 'queued' AND run_at <= :now)"
+        " OR (state = 'running' AND lease_until <= :now)) ORDER BY run_at, id LIMIT 20"
+    )
+    for row in tx.all(JobRow, sql, now=now, **names):
+        taken = tx.run(
+            "UPDATE jobs SET state = 'running', lease_owner = :owner, lease_until = :until, attempts = attempts + 1"
+            " WHERE id = :id AND state = :state AND lease_until = :seen",
+            owner=owner,
+            until=now + lease_us,
+            id=row.id,
+            state=row.state,
+            seen=row.lease_until,
+        )
+        if taken:
+            return msgspec.structs.replace(
+                _job(row), state="running", lease_owner=owner, lease_until=now + lease_us, attempts=row.attempts + 1
+            )
+    return None
+
+
+def renew(tx: Tx, job: Job, now: int, lease_us: int = LEASE_US) -> bool:
+    """Keep a job longer; False when it is somebody else's by now and must be dropped."""
+    sql = "UPDATE jobs SET lease_until = :until" + _OURS
+    return tx.run(sql, until=now + lease_us, id=job.id, owner=job.lease_owner, attempts=job.attempts) == 1
+
+
+def finish(tx: Tx, job: Job, now: int, *, again_at: int | None = None) -> bool:
+    """The job is done; again_at: and falls due again then. False when it is somebody else's by now."""
+    sql = (
+        "UPDATE jobs SET state = :state, run_at = :run_at, lease_owner = '', lease_until = 0,"
+        " attempts = CASE WHEN :state = 'queued' THEN 0 ELSE attempts END, error = ''"
+    )
+    state, run_at = ("done", now) if again_at is None else ("queued", again_at)
+    return tx.run(sql + _OURS, state=state, run_at=run_at, id=job.id, owner=job.lease_owner, attempts=job.attempts) == 1
+
+
+def fail(tx: Tx, job: Job, error: str, now: int, *, again_at: int | None = None) -> bool:
+    """Try again later, twice as late each time, at most until again_at; after the last attempt the job is `failed`,
+    or waits for again_at. error: for the operator; no secrets. False when it is somebody else's by now."""
+    is_last = job.attempts >= MAX_ATTEMPTS
+    run_at = now + pause_us(job.attempts)
+    if again_at is not None:
+        run_at = again_at if is_last else min(run_at, again_at)
+    state = "failed" if is_last and again_at is None else "queued"
+    sql = (
+        "UPDATE jobs SET state = :state, run_at = :run_at, lease_owner = '', lease_until = 0, error = :error,"
+        " attempts = :left"
+    )
+    return (
+        tx.run(
+            sql + _OURS,
+            state=state,
+            run_at=now if state == "failed" else run_at,
+            error=error[:MAX_ERROR],
+            left=0 if is_last and again_at is not None else job.attempts,
+            id=job.id,
+            owner=job.lease_owner,
+            attempts=job.attempts,
+        )
+        == 1
+    )
+
+
+_OURS = " WHERE id = :id AND state = 'running' AND lease_owner = :owner AND attempts = :attempts"
+
+
+def pause_us(attempts: int) -> int:
+    """How long to wait after this many failed attempts."""
+    return int(min(FIRST_PAUSE_US * 2 ** min(attempts - 1, 30), MAX_PAUSE_US))
+
+
+def next_due(tx: Tx) -> int | None:
+    """When the next job falls due or a lease runs out, in microseconds UTC; None when nothing waits."""
+    queued = tx.one(int, "SELECT MIN(run_at) FROM jobs WHERE state = 'queued'")
+    leased = tx.one(int, "SELECT MIN(lease_until) FROM jobs WHERE state = 'running'")
+    times = [time for time in (queued, leased) if time is not None]
+    return min(times, default=None)
+
+
+def job_by_id(tx: Tx, job_id: str) -> Job | None:
+    row = tx.one(JobRow, f"SELECT {_COLUMNS} FROM jobs WHERE id = :id", id=job_id)
+    return None if row is None else _job(row)
+
+
+def count_failed(tx: Tx) -> int:
+    return tx.one(int, "SELECT COUNT(*) FROM jobs WHERE state = 'failed'") or 0
+
+
+def purge(tx: Tx, before: int) -> int:
+    """Forget jobs that were done before a time; failed ones stay until somebody looks. Returns how many."""
+    return tx.run("DELETE FROM jobs WHERE state = 'done' AND run_at < :before", before=before)
+
+
+def _job(row: JobRow) -> Job:
+    return Job(
+        row.id,
+        row.kind,
+        _decode(row.payload),
+        row.state,
+        row.run_at,
+        row.lease_owner,
+        row.lease_until,
+        row.attempts,
+        row.error,
+    )

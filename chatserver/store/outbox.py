@@ -1,0 +1,143 @@
+"""The outbox: facts committed with what they tell of, handed to plugins afterwards, at least once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from chatserver.clock import now_us
+from chatserver.domain.events import Delivery, Event, decode_event, encode_event
+from chatserver.store.database import Tx
+
+LEASE_US = 60_000_000
+MAX_ATTEMPTS = 20
+FIRST_PAUSE_US = 1_000_000
+MAX_PAUSE_US = 600_000_000
+PARKED_AT = 4_000_000_000_000_000_000
+"""The `available_at` of an event that nobody tries any more, until `release_parked`. Some 120,000 years from now."""
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """An event that is ours to deliver until its lease ends. delivered: plugins that had it. attempts: this one too."""
+
+    delivery: Delivery
+    delivered: tuple[str, ...]
+    attempts: int
+
+
+class Due(msgspec.Struct, frozen=True):
+    seq: int
+    payload: str
+    created_at: int
+    available_at: int
+    attempts: int
+
+
+def append(tx: Tx, event: Event) -> int:
+    """Add a fact to the transaction that makes it true. Returns its seq."""
+    now = now_us()
+    sql = (
+        "INSERT INTO outbox (name, payload, created_at, available_at, attempts)"
+        " VALUES (:name, :payload, :now, :now, 0) RETURNING seq"
+    )
+    seq = tx.one(int, sql, name=event.__struct_config__.tag, payload=encode_event(event).decode(), now=now)
+    assert seq is not None
+    return seq
+
+
+def claim(tx: Tx, *, now: int, lease_us: int = LEASE_US, limit: int = 100) -> list[Claimed]:
+    """The events due now, oldest first, each given to one caller only until its lease ends."""
+    sql = (
+        "SELECT seq, payload, created_at, available_at, attempts FROM outbox"
+        " WHERE done_at IS NULL AND available_at <= :now ORDER BY seq LIMIT :limit"
+    )
+    claimed = []
+    for due in tx.all(Due, sql, now=now, limit=limit):
+        taken = tx.run(
+            "UPDATE outbox SET available_at = :until, attempts = attempts + 1"
+            " WHERE seq = :seq AND done_at IS NULL AND available_at = :seen",
+            until=now + lease_us,
+            seq=due.seq,
+            seen=due.available_at,
+        )
+        if not taken:
+            continue
+        try:
+            event = decode_event(due.payload)
+        except msgspec.DecodeError:  # written by a version that knows more: kept for it
+            park(tx, due.seq)
+            continue
+        delivered = tx.all(str, "SELECT plugin FROM outbox_deliveries WHERE seq = :seq ORDER BY plugin", seq=due.seq)
+        claimed.append(Claimed(Delivery(due.seq, event, due.created_at), tuple(delivered), due.attempts + 1))
+    return claimed
+
+
+def next_due(tx: Tx) -> int | None:
+    """When the next event falls due, in microseconds UTC; None when none will by itself."""
+    sql = "SELECT MIN(available_at) FROM outbox WHERE done_at IS NULL AND available_at < :parked"
+    return tx.one(int, sql, parked=PARKED_AT)
+
+
+def mark_delivered(tx: Tx, seq: int, plugins: Iterable[str], *, now: int) -> None:
+    """These plugins have the event; a later attempt leaves them out."""
+    for plugin in plugins:
+        tx.run(
+            "INSERT INTO outbox_deliveries (seq, plugin, done_at) VALUES (:seq, :plugin, :now)"
+            " ON CONFLICT (seq, plugin) DO NOTHING",
+            seq=seq,
+            plugin=plugin,
+            now=now,
+        )
+
+
+def finish(tx: Tx, seq: int, *, now: int) -> None:
+    """Every plugin has the event."""
+    tx.run("UPDATE outbox SET done_at = :now WHERE seq = :seq AND done_at IS NULL", seq=seq, now=now)
+
+
+def retry(tx: Tx, claimed: Claimed, *, now: int) -> bool:
+    """Try the rest again later, twice as late each time; False when that was the last attempt and it is parked."""
+    seq = claimed.delivery.seq
+    if claimed.attempts >= MAX_ATTEMPTS:
+        park(tx, seq)
+        return False
+    tx.run(
+        "UPDATE outbox SET available_at = :at WHERE seq = :seq AND done_at IS NULL",
+        seq=seq,
+        at=now + pause_us(claimed.attempts),
+    )
+    return True
+
+
+def pause_us(attempts: int) -> int:
+    """How long to wait after this many failed attempts."""
+    return int(min(FIRST_PAUSE_US * 2 ** min(attempts - 1, 30), MAX_PAUSE_US))
+
+
+def park(tx: Tx, seq: int) -> None:
+    tx.run("UPDATE outbox SET available_at = :at WHERE seq = :seq AND done_at IS NULL", seq=seq, at=PARKED_AT)
+
+
+def count_parked(tx: Tx) -> int:
+    sql = "SELECT COUNT(*) FROM outbox WHERE done_at IS NULL AND available_at >= :parked"
+    return tx.one(int, sql, parked=PARKED_AT) or 0
+
+
+def release_parked(tx: Tx, *, now: int) -> int:
+    """Try all parked events again, from the first attempt on. Returns how many."""
+    return tx.run(
+        "UPDATE outbox SET available_at = :now, attempts = 0 WHERE done_at IS NULL AND available_at >= :parked",
+        now=now,
+        parked=PARKED_AT,
+    )
+
+
+def purge(tx: Tx, *, before: int, limit: int = 1_000) -> int:
+    """Remove events finished before a time. Returns how many; call again while it is `limit`."""
+    sql = "SELECT seq FROM outbox WHERE done_at < :before ORDER BY done_at LIMIT :limit"
+    seqs = tx.all(int, sql, before=before, limit=limit)
+    for seq in seqs:
+        tx.run("DELETE FROM outbox_deliveries WHERE seq = :seq", seq=seq)
+        tx.run("DELETE FROM outbox WHERE seq = :seq", seq=seq)
+    return len(seqs)

@@ -1,0 +1,224 @@
+"""Search in one's own messages and titles: the one question asked differently of each engine."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from base64 import b32encode
+from collections.abc import Iterable
+from typing import Protocol
+
+import msgspec
+
+from chatserver.domain.conversations import Hit
+from chatserver.domain.extend import Migration
+from chatserver.domain.messages import decode_parts, text_of
+from chatserver.store.database import Tx
+from chatserver.store.words import MAX_WORD, fold, runs, words_of
+
+MAX_QUERY = 1_000
+MAX_QUERY_WORDS = 24
+MAX_PASSAGE = 240
+_ENTRIES = (
+    "CREATE TABLE search_entries (id {identity}, owner_id TEXT NOT NULL, conversation_id TEXT NOT NULL,"
+    " message_id TEXT NOT NULL)",
+    "CREATE UNIQUE INDEX search_entries_by_place ON search_entries (conversation_id, message_id)",
+    "CREATE INDEX search_entries_by_message ON search_entries (message_id)",
+)
+
+
+class Word(msgspec.Struct, frozen=True):
+    """One word of a query, already the owner's. is_prefix: the start of a word is enough."""
+
+    text: str
+    is_prefix: bool
+
+
+class Body(Protocol):
+    """What an engine does its own way. Words are letters, digits and marks only, lower case, each led by its owner.
+
+    find_sql: selects conversation_id, message_id, title, parts, at for :owner_id, :query and :limit, newest first.
+    """
+
+    migrations: list[Migration]
+    find_sql: str
+
+    def add(self, tx: Tx, entry_id: int, words: list[str]) -> None: ...
+    def remove(self, tx: Tx, entry_id: int) -> None: ...
+    def query(self, words: list[Word]) -> str: ...
+
+
+_FIND = (
+    "SELECT e.conversation_id AS conversation_id, e.message_id AS message_id, c.title AS title, m.parts AS parts,"
+    " COALESCE(m.created_at, c.updated_at) AS at {source}"
+    " JOIN conversations c ON c.id = e.conversation_id AND c.owner_id = e.owner_id"
+    " LEFT JOIN messages m ON m.id = e.message_id AND m.conversation_id = e.conversation_id"
+    " WHERE {match} AND e.owner_id = :owner_id AND c.deletion_id IS NULL"
+    " AND (e.message_id = '' OR (m.id IS NOT NULL AND m.deletion_id IS NULL)) ORDER BY {newest} DESC LIMIT :limit"
+)
+
+
+class Fts5:
+    """SQLite: an FTS5 table beside the entries. Only which word stands where is kept, no positions and no ranks."""
+
+    migrations = [
+        Migration(
+            "0001_first",
+            (
+                *_ENTRIES,
+                "CREATE VIRTUAL TABLE search_index USING fts5(words, tokenize='ascii', detail='none', columnsize=0)",
+            ),
+        )
+    ]
+    find_sql = _FIND.format(
+        source="FROM search_index CROSS JOIN search_entries e ON e.id = search_index.rowid",
+        match="search_index MATCH :query",
+        newest="search_index.rowid",
+    )
+
+    def add(self, tx: Tx, entry_id: int, words: list[str]) -> None:
+        tx.run("INSERT INTO search_index (rowid, words) VALUES (:id, :words)", id=entry_id, words=" ".join(words))
+
+    def remove(self, tx: Tx, entry_id: int) -> None:
+        tx.run("DELETE FROM search_index WHERE rowid = :id", id=entry_id)
+
+    def query(self, words: list[Word]) -> str:
+        return " AND ".join(f'"{word.text}"*' if word.is_prefix else f'"{word.text}"' for word in words)
+
+
+_BODIES: dict[str, Body] = {"sqlite": Fts5()}
+
+
+def migrations(engine: str) -> list[Migration]:
+    """The set `search` of an engine."""
+    return _BODIES[engine].migrations
+
+
+def index_message(tx: Tx, *, owner_id: str, conversation_id: str, message_id: str, text: str) -> None:
+    """Make a message findable by `text`, in place of what it was found by. Passages come from its stored parts."""
+    _forget(tx, _entries_of_message(tx, message_id))
+    _add(tx, owner_id, conversation_id, message_id, text)
+
+
+def index_title(tx: Tx, *, owner_id: str, conversation_id: str, title: str) -> None:
+    sql = "SELECT id FROM search_entries WHERE conversation_id = :conversation_id AND message_id = ''"
+    _forget(tx, tx.all(int, sql, conversation_id=conversation_id))
+    _add(tx, owner_id, conversation_id, "", title)
+
+
+def forget_messages(tx: Tx, message_ids: Iterable[str]) -> None:
+    for message_id in message_ids:
+        _forget(tx, _entries_of_message(tx, message_id))
+
+
+def forget_conversation(tx: Tx, conversation_id: str) -> None:
+    """Its title and all its messages."""
+    sql = "SELECT id FROM search_entries WHERE conversation_id = :conversation_id"
+    _forget(tx, tx.all(int, sql, conversation_id=conversation_id))
+
+
+class Found(msgspec.Struct, frozen=True):
+    conversation_id: str
+    message_id: str
+    title: str
+    parts: str | None
+    at: int
+
+
+def find(tx: Tx, *, owner_id: str, query: str, limit: int = 50) -> list[Hit]:
+    """Messages and titles of one owner that hold every word of `query`, the newest first; the last word may be begun
+    only. Any text is a query; one without words finds nothing. Hit.text is a passage of at most 240 characters."""
+    asked = list(runs(fold(query[:MAX_QUERY])))
+    words = _query_words(owner_id, asked)
+    if not words:
+        return []
+    body = _BODIES[tx.engine]
+    rows = tx.all(Found, body.find_sql, owner_id=owner_id, query=body.query(words), limit=limit)
+    needles = sorted((run for run, _ in asked), key=len, reverse=True)
+    needles += [run[start : start + 2] for run, is_unspaced in asked if is_unspaced for start in range(len(run) - 1)]
+    hits = []
+    for row in rows:
+        text = row.title if row.parts is None else text_of(decode_parts(row.parts))
+        hits.append(Hit(row.conversation_id, row.message_id, passage(text, needles), row.title, row.at))
+    return hits
+
+
+def passage(text: str, needles: list[str]) -> str:
+    """At most 240 characters of `text` on one line, around the first needle found in it. needles: folded words."""
+    folded = fold(text)
+    at = 0
+    for needle in needles:
+        position = _position(folded, needle)
+        if position >= 0:
+            at = position if len(folded) == len(text) else position * len(text) // max(len(folded), 1)
+            break
+    start = max(0, min(at - MAX_PASSAGE // 3, len(text) - MAX_PASSAGE))
+    piece = text[start : start + MAX_PASSAGE]
+    is_cut = start + MAX_PASSAGE < len(text)
+    if start > 0:
+        piece = "…" + _after_space(piece, at - start)
+    piece = " ".join(piece.split())
+    if is_cut:
+        piece = _before_space(piece[: MAX_PASSAGE - 1]) + "…"
+    return piece[:MAX_PASSAGE]
+
+
+def _position(folded: str, needle: str) -> int:
+    """Where a word begins like the needle, else where the needle stands at all, else -1."""
+    match = re.search(r"(?<![^\W_])" + re.escape(needle), folded)
+    return match.start() if match else folded.find(needle)
+
+
+def _after_space(piece: str, keep: int) -> str:
+    space = piece.find(" ", 0, min(keep, 30))
+    return piece[max(space + 1, 1) :]
+
+
+def _before_space(piece: str) -> str:
+    space = piece.rfind(" ", len(piece) - 30)
+    return piece[:space] if space > 0 else piece
+
+
+def _query_words(owner_id: str, asked: list[tuple[str, bool]]) -> list[Word]:
+    owner = _owner(owner_id)
+    found: dict[str, bool] = {}
+    for number, (run, is_unspaced) in enumerate(asked):
+        is_last = number == len(asked) - 1
+        if is_unspaced and len(run) > 1:
+            for start in range(len(run) - 1):
+                found.setdefault(run[start : start + 2], False)
+        else:
+            word = run[:MAX_WORD]
+            found[word] = found.get(word, True) and (is_unspaced or is_last)
+    return [Word(owner + word, is_prefix) for word, is_prefix in list(found.items())[:MAX_QUERY_WORDS]]
+
+
+def _owner(owner_id: str) -> str:
+    """Four letters before each word of an owner, so that a search reads that owner's words only. Two owners may share
+    them; the owner's whole id is compared as well."""
+    return b32encode(hashlib.blake2b(owner_id.encode(), digest_size=5).digest()).decode().lower()[:4]
+
+
+def _add(tx: Tx, owner_id: str, conversation_id: str, message_id: str, text: str) -> None:
+    words = words_of(text)
+    if not words:
+        return
+    owner = _owner(owner_id)
+    sql = (
+        "INSERT INTO search_entries (owner_id, conversation_id, message_id)"
+        " VALUES (:owner_id, :conversation_id, :message_id) RETURNING id"
+    )
+    entry_id = tx.one(int, sql, owner_id=owner_id, conversation_id=conversation_id, message_id=message_id)
+    assert entry_id is not None
+    _BODIES[tx.engine].add(tx, entry_id, [owner + word for word in words])
+
+
+def _entries_of_message(tx: Tx, message_id: str) -> list[int]:
+    return tx.all(int, "SELECT id FROM search_entries WHERE message_id = :message_id", message_id=message_id)
+
+
+def _forget(tx: Tx, entry_ids: list[int]) -> None:
+    body = _BODIES[tx.engine]
+    for entry_id in entry_ids:
+        body.remove(tx, entry_id)
+        tx.run("DELETE FROM search_entries WHERE id = :id", id=entry_id)
