@@ -321,13 +321,19 @@ class Response:
         inflate = _decoder(self.headers.get("Content-Encoding", ""), _place(self._answer.url))
         time = self._loop.time
         total_bytes = 0
+        broken: UpstreamError | None = None
         try:
-            while True:
+            while broken is None:
                 self._is_waiting = True
-                data = await content.readany()
+                try:
+                    data = await content.readany()
+                except UpstreamError as error:
+                    data, broken = _left_over(content), error
+                except _CONNECTION_LOST:
+                    data, broken = _left_over(content), _cut(self._answer.url, self.status)
                 self._is_waiting = False
                 if not data:
-                    return
+                    break
                 if not self._heard_at:
                     self._heard_at = time()
                     self._watch_anew()
@@ -343,15 +349,10 @@ class Response:
                             raise self._too_large()
                         yield piece
                 self._heard_at = time()
-        except _CONNECTION_LOST as error:
-            raise UpstreamError(
-                f"{_place(self._answer.url)} closed the connection in the middle of its answer.",
-                kind="cut",
-                retryable=True,
-                upstream_status=self.status,
-            ) from error
         finally:
             self._is_waiting = False
+        if broken is not None:
+            raise broken
 
     async def read(self, limit_bytes: int = FOREIGN_LIMIT_BYTES) -> bytes:
         """The whole body, decoded; UpstreamError when it is longer than the limit."""
@@ -483,6 +484,20 @@ def _decoder(encoding: str, place: str) -> Callable[[bytes], Iterable[bytes]] | 
             ) from None
 
     return inflate
+
+
+def _left_over(content: aiohttp.StreamReader) -> bytes:
+    """What had arrived when the connection broke: received is received, though aiohttp's readers raise first."""
+    return b"".join(getattr(content, "_buffer", ()))
+
+
+def _cut(url: URL, status: int) -> UpstreamError:
+    return UpstreamError(
+        f"{_place(url)} closed the connection in the middle of its answer.",
+        kind="cut",
+        retryable=True,
+        upstream_status=status,
+    )
 
 
 def _place(url: URL) -> str:

@@ -1,0 +1,382 @@
+"""The provider: asks an OpenAI-compatible endpoint, and hands over what it says as it says it."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+import urllib.parse
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+
+from chatserver import (
+    Channel,
+    ChatRequest,
+    Egress,
+    EgressResponse,
+    Model,
+    ProviderDelta,
+    TextPart,
+    UpstreamError,
+)
+from chatserver_openai.answer import Answer, decode_chunk
+from chatserver_openai.failure import (
+    ErrorObject,
+    failure,
+    failure_in_stream,
+    read_error_object,
+    read_retry_after,
+    unreadable,
+)
+from chatserver_openai.listing import read_details, read_model, read_models, read_props
+from chatserver_openai.question import write_body
+from chatserver_openai.sse import EventReader, EventTooLong
+
+VENDOR_URL = "https://api.openai.com/v1"
+MAX_ERROR_BYTES = 65_536
+MAX_LIST_BYTES = 10_000_000
+MAX_ANSWER_BYTES = 20_000_000
+LIST_S = 15.0
+DETAIL_S = 5.0
+PRIVATE_FIRST_TOKEN_S = 300.0
+"""A machine at home loads its model before it speaks."""
+DRAIN_S = 0.05
+"""How long we wait after [DONE] for the body to end, so that the connection can be used again."""
+MAX_CONCESSIONS = 4
+"""How many parameters an endpoint may turn down before we give up."""
+MAX_REMEMBERED = 1_000
+DONE = b"[DONE]"
+
+_NEGOTIABLE = (
+    "stream_options",
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "frequency_penalty",
+    "presence_penalty",
+    "seed",
+    "stop",
+    "reasoning_effort",
+    "verbosity",
+    "parallel_tool_calls",
+)
+_TURNED_DOWN = ("support", "unknown", "unrecognized", "unexpected", "not permitted", "extra", "not allowed", "invalid")
+_encode = msgspec.json.Encoder().encode
+
+
+class OpenAIProvider:
+    """Implements the Provider protocol for any endpoint that speaks the chat-completions format."""
+
+    name = "openai"
+
+    def __init__(self) -> None:
+        self._api_key = ""
+        self._base_url = ""
+        # What an endpoint turned down for a model: parameter -> what to send instead ('' for nothing).
+        self._concessions: dict[tuple[str, str], dict[str, str]] = {}
+
+    def configure(self, api_key: str, base_url: str) -> None:
+        self._api_key = api_key.strip()
+        self._base_url = base_url.strip()
+
+    async def discover(self, http: Egress) -> list[Channel]:
+        """The endpoint named in the environment: a key alone means the vendor's, an address alone needs no key."""
+        if not self._api_key and not self._base_url:
+            return []
+        base_url = self._base_url or VENDOR_URL
+        return [
+            Channel(
+                name="openai",
+                provider=self.name,
+                base_url=base_url,
+                api_key=self._api_key,
+                source="found",
+                first_token_s=PRIVATE_FIRST_TOKEN_S if _is_at_home(base_url) else 60.0,
+            )
+        ]
+
+    async def list_models(self, channel: Channel, http: Egress) -> list[Model]:
+        status, told = await self._get(channel, http, _url(channel, "/models"), LIST_S)
+        if status != 200:
+            raise failure(channel.name, status, read_error_object(told), secrets=(channel.api_key,))
+        models = read_models(told, knows_vendor=_is_vendor(channel))
+        if models or isinstance(told, (dict, list)):
+            return await self._with_details(channel, http, told, models)
+        raise unreadable(channel.name)
+
+    async def chat(self, request: ChatRequest, channel: Channel, http: Egress) -> AsyncIterator[ProviderDelta]:
+        body = write_body(request)
+        place = (channel.base_url, request.model)
+        if _is_vendor(channel):
+            _concede(body, "max_tokens", "max_completion_tokens")
+        for name, instead in self._concessions.get(place, {}).items():
+            _concede(body, name, instead)
+        for _ in range(MAX_CONCESSIONS + 1):
+            asked = http.request(
+                "POST",
+                _url(channel, "/chat/completions"),
+                headers={
+                    "Content-Type": "application/json",
+                    "Accept": "text/event-stream" if request.stream else "application/json",
+                    **_credentials(channel),
+                },
+                body=_encode(body),
+                profile="channel",
+                first_byte_s=channel.first_token_s,
+                gap_s=channel.gap_s,
+                total_s=channel.total_s,
+            )
+            async with asked as response:
+                if 200 <= response.status < 300:
+                    async with aclosing(_speak(response, channel, _secrets(request, channel))) as deltas:
+                        async for delta in deltas:
+                            yield delta
+                    return
+                error = read_error_object(await response.read(MAX_ERROR_BYTES))
+                if not self._gives_in(place, body, response.status, error):
+                    raise failure(
+                        channel.name,
+                        response.status,
+                        error,
+                        retry_after_s=read_retry_after(response.headers),
+                        secrets=_secrets(request, channel),
+                    )
+        raise failure(channel.name, 400, ErrorObject())
+
+    def _gives_in(self, place: tuple[str, str], body: dict[str, Any], status: int, error: ErrorObject) -> bool:
+        """Is this refusal about a parameter we can do without? Then the body is changed, and the change remembered."""
+        if status not in (400, 422):
+            return False
+        words = f"{error.param} {error.message}"
+        if not any(sign in words.lower() or sign in error.code.lower() for sign in _TURNED_DOWN):
+            return False
+        for name in _NEGOTIABLE:
+            if name in body and re.search(rf"\b{name}\b", words):
+                instead = "max_completion_tokens" if name == "max_tokens" and "max_completion_tokens" in words else ""
+                if name == "max_tokens" and not instead:
+                    continue
+                _concede(body, name, instead)
+                if len(self._concessions) >= MAX_REMEMBERED:
+                    self._concessions.clear()
+                self._concessions.setdefault(place, {})[name] = instead
+                return True
+        return False
+
+    async def _with_details(self, channel: Channel, http: Egress, told: Any, models: list[Model]) -> list[Model]:
+        """Sizes some servers tell elsewhere; a server that does not answer there is left with what it said."""
+        if not models or _is_vendor(channel):
+            return models
+        root = _url(channel, "").removesuffix("/v1")
+        items = told.get("data") if isinstance(told, dict) else told
+        owners = {str(item.get("owned_by", "")) for item in items if isinstance(item, dict)} if items else set()
+        if "llamacpp" in owners and len(models) == 1:
+            _, props = await self._try_get(channel, http, f"{root}/props")
+            if size := read_props(props):
+                return [msgspec.structs.replace(models[0], context_tokens=size)]
+        if not any(model.context_tokens for model in models) and "library" not in owners:
+            _, info = await self._try_get(channel, http, f"{root}/model/info")
+            details = read_details(info)
+            return [read_model(model.id, details[model.id]) if model.id in details else model for model in models]
+        return models
+
+    async def _try_get(self, channel: Channel, http: Egress, url: str) -> tuple[int, Any]:
+        try:
+            status, told = await self._get(channel, http, url, DETAIL_S)
+        except UpstreamError:
+            return 0, None
+        return (status, told) if status == 200 else (status, None)
+
+    async def _get(self, channel: Channel, http: Egress, url: str, within_s: float) -> tuple[int, Any]:
+        asked = http.request(
+            "GET",
+            url,
+            headers={"Accept": "application/json", **_credentials(channel)},
+            profile="channel",
+            first_byte_s=within_s,
+            gap_s=within_s,
+            total_s=within_s,
+        )
+        async with asked as response:
+            body = await response.read(MAX_LIST_BYTES)
+            try:
+                return response.status, msgspec.json.decode(body)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                if response.status == 200:
+                    raise unreadable(channel.name, _sort(body)) from None
+                return response.status, body
+
+
+async def _speak(
+    response: EgressResponse, channel: Channel, secrets: tuple[str, ...]
+) -> AsyncGenerator[ProviderDelta, None]:
+    """The deltas of an answer that began with 200, whether it came as a stream or whole."""
+    answer = Answer()
+    events = EventReader()
+    is_stream: bool | None = None
+    whole: list[bytes] = []
+    whole_bytes = 0
+    is_done = False
+    try:
+        async with aclosing(response.chunks()) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                if is_stream is None:
+                    is_stream = _is_stream(response, chunk)
+                if not is_stream:
+                    whole.append(chunk)
+                    whole_bytes += len(chunk)
+                    if whole_bytes > MAX_ANSWER_BYTES:
+                        raise unreadable(channel.name, "more than it may")
+                    continue
+                deltas: list[ProviderDelta] = []
+                refused: UpstreamError | None = None
+                try:
+                    for event in events.feed(chunk):
+                        is_done = _take(answer, event, deltas, channel, secrets)
+                        if is_done:
+                            break
+                except UpstreamError as error:
+                    refused = error
+                # What was said before it went wrong was said.
+                for delta in deltas:
+                    yield delta
+                if refused is not None:
+                    raise refused
+                if is_done:
+                    await _drain(chunks)
+                    break
+    except UpstreamError as error:
+        # Silence or a broken line after the last word of the answer harms nobody.
+        if not answer.finish or error.kind not in ("cut", "timeout"):
+            raise
+    except EventTooLong:
+        raise unreadable(channel.name, "an event that does not end") from None
+    if is_stream is False:
+        deltas = []
+        _take_whole(answer, b"".join(whole), deltas, channel, secrets)
+    else:
+        deltas = []
+        for event in () if is_done else events.end():
+            is_done = is_done or _take_last(answer, event, deltas, channel, secrets)
+    for delta in deltas:
+        yield delta
+    if not is_done and not answer.finish:
+        raise UpstreamError(
+            f"The answer of the channel {channel.name} broke off.",
+            kind="cut",
+            retryable=True,
+            upstream_status=response.status,
+        )
+    for delta in answer.close():
+        yield delta
+
+
+def _take(
+    answer: Answer, event: bytes, deltas: list[ProviderDelta], channel: Channel, secrets: tuple[str, ...]
+) -> bool:
+    """Read one event; True when it is the last. What does not begin like an object is somebody's heartbeat."""
+    if event.startswith(DONE):
+        return True
+    if not event.lstrip().startswith(b"{"):
+        return False
+    try:
+        chunk = decode_chunk(event)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise unreadable(channel.name) from None
+    if chunk.error:
+        raise failure_in_stream(channel.name, chunk.error, secrets=secrets)
+    answer.take(chunk, deltas)
+    return False
+
+
+def _take_last(
+    answer: Answer, event: bytes, deltas: list[ProviderDelta], channel: Channel, secrets: tuple[str, ...]
+) -> bool:
+    """The event the body ended in: half of one means the answer was cut, not that it is unreadable."""
+    try:
+        decode_chunk(event)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return event.startswith(DONE)
+    return _take(answer, event, deltas, channel, secrets)
+
+
+def _take_whole(
+    answer: Answer, body: bytes, deltas: list[ProviderDelta], channel: Channel, secrets: tuple[str, ...]
+) -> None:
+    try:
+        chunk = decode_chunk(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise unreadable(channel.name, _sort(body)) from None
+    if chunk.error:
+        raise failure_in_stream(channel.name, chunk.error, secrets=secrets)
+    if not chunk.choices:
+        raise unreadable(channel.name, "an answer without content")
+    answer.take(chunk, deltas)
+    # A whole body came whole; a server that names no reason stopped because it was done.
+    answer.finish = answer.finish or "stop"
+
+
+async def _drain(chunks: AsyncIterator[bytes]) -> None:
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            async for _ in chunks:
+                pass
+    except (TimeoutError, UpstreamError):
+        return
+
+
+def _is_stream(response: EgressResponse, first: bytes) -> bool:
+    """By the type it names; by its first byte when the type tells nothing."""
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind == "text/event-stream":
+        return True
+    return not first.lstrip().startswith((b"{", b"[", b"<"))
+
+
+def _sort(body: bytes) -> str:
+    return "a web page" if body.lstrip()[:1] == b"<" else "something that could not be read"
+
+
+def _concede(body: dict[str, Any], name: str, instead: str) -> None:
+    value = body.pop(name, None)
+    if value is not None and instead:
+        body[instead] = value
+
+
+def _credentials(channel: Channel) -> dict[str, str]:
+    key = channel.api_key.strip()
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def _secrets(request: ChatRequest, channel: Channel) -> tuple[str, ...]:
+    """What an upstream's error may not repeat to anyone: the key, and what was asked."""
+    asked = (part.text[:40] for message in request.messages for part in message.parts if isinstance(part, TextPart))
+    return (channel.api_key, *(text for text in asked if len(text) >= 8))
+
+
+def _url(channel: Channel, path: str) -> str:
+    """The endpoint below the channel's base; a bare host is taken to serve at /v1, as nearly all do."""
+    parts = urllib.parse.urlsplit(channel.base_url.strip() or VENDOR_URL)
+    base = parts.path.rstrip("/").removesuffix("/chat/completions") or "/v1"
+    return urllib.parse.urlunsplit((parts.scheme, parts.netloc, base + path, parts.query, ""))
+
+
+def _is_vendor(channel: Channel) -> bool:
+    return (urllib.parse.urlsplit(channel.base_url or VENDOR_URL).hostname or "") == "api.openai.com"
+
+
+def _is_at_home(base_url: str) -> bool:
+    try:
+        host = urllib.parse.urlsplit(base_url).hostname or ""
+    except ValueError:
+        return False
+    if host == "localhost" or host.endswith((".local", ".lan", ".home.arpa", ".internal")):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return "." not in host
