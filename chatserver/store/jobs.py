@@ -20,6 +20,7 @@ MAX_ERROR = 500
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _COLUMNS = "id, kind, payload, state, run_at, lease_owner, lease_until, attempts, error"
+_OURS = " WHERE id = :id AND state = 'running' AND lease_owner = :owner AND attempts = :attempts"
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -79,6 +80,9 @@ def claim(tx: Tx, kinds: Sequence[str], owner: str, now: int, lease_us: int = LE
         " OR (state = 'running' AND lease_until <= :now)) ORDER BY run_at, id LIMIT 20"
     )
     for row in tx.all(JobRow, sql, now=now, **names):
+        if row.state == "running" and row.attempts >= MAX_ATTEMPTS and row.id != periodic_id(row.kind):
+            _give_up(tx, row, now)
+            continue
         taken = tx.run(
             "UPDATE jobs SET state = 'running', lease_owner = :owner, lease_until = :until, attempts = attempts + 1"
             " WHERE id = :id AND state = :state AND lease_until = :seen",
@@ -138,9 +142,6 @@ def fail(tx: Tx, job: Job, error: str, now: int, *, again_at: int | None = None)
     )
 
 
-_OURS = " WHERE id = :id AND state = 'running' AND lease_owner = :owner AND attempts = :attempts"
-
-
 def pause_us(attempts: int) -> int:
     """How long to wait after this many failed attempts."""
     return int(min(FIRST_PAUSE_US * 2 ** min(attempts - 1, 30), MAX_PAUSE_US))
@@ -166,6 +167,18 @@ def count_failed(tx: Tx) -> int:
 def purge(tx: Tx, before: int) -> int:
     """Forget jobs that were done before a time; failed ones stay until somebody looks. Returns how many."""
     return tx.run("DELETE FROM jobs WHERE state = 'done' AND run_at < :before", before=before)
+
+
+def _give_up(tx: Tx, row: JobRow, now: int) -> None:
+    """A job that outlived none of its workers would take the next one down as well."""
+    tx.run(
+        "UPDATE jobs SET state = 'failed', run_at = :now, lease_owner = '', lease_until = 0, error = :error"
+        " WHERE id = :id AND state = 'running' AND lease_until = :seen",
+        now=now,
+        error="Every worker that took this job ended before it was done.",
+        id=row.id,
+        seen=row.lease_until,
+    )
 
 
 def _job(row: JobRow) -> Job:

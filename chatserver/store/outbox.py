@@ -54,6 +54,9 @@ def claim(tx: Tx, *, now: int, lease_us: int = LEASE_US, limit: int = 100) -> li
     )
     claimed = []
     for due in tx.all(Due, sql, now=now, limit=limit):
+        if due.attempts >= MAX_ATTEMPTS:  # nobody lived to say what became of the last one
+            park(tx, due.seq)
+            continue
         taken = tx.run(
             "UPDATE outbox SET available_at = :until, attempts = attempts + 1"
             " WHERE seq = :seq AND done_at IS NULL AND available_at = :seen",
