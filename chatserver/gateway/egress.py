@@ -9,7 +9,6 @@ import socket
 import ssl
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from types import TracebackType
 from typing import Any, Literal, cast
 
 import aiohttp
@@ -235,9 +234,7 @@ class Request:
         self._response = Response(answer, first_at, self._gap_s, total_at, limit_bytes)
         return self._response
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         if self._response is not None:
             self._response.close()
 

@@ -148,7 +148,8 @@ class FakeUpstream:
         self.port = 0
         self._server: asyncio.Server | None = None
         self._open: set[_Wire] = set()
-        self._changed = asyncio.Event()
+        self._changed = threading.Condition()
+        self._waiters: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self._fault_number = 0
 
     @property
@@ -182,15 +183,27 @@ class FakeUpstream:
         self.counters = Counters()
 
     async def until(self, is_true: Callable[[FakeUpstream], bool], timeout_s: float = 5.0) -> None:
-        """Wait until it is true of this upstream; TimeoutError when it does not become so."""
-        async with asyncio.timeout(timeout_s):
-            while not is_true(self):
-                self._changed.clear()
-                await self._changed.wait()
+        """Wait until it is true of this upstream, on whatever loop it runs; TimeoutError when it does not become so."""
+        waiter = (asyncio.get_running_loop(), asyncio.Event())
+        self._waiters.add(waiter)
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not is_true(self):
+                    waiter[1].clear()
+                    if not is_true(self):
+                        await waiter[1].wait()
+        finally:
+            self._waiters.discard(waiter)
+
+    def wait(self, is_true: Callable[[FakeUpstream], bool], timeout_s: float = 5.0) -> None:
+        """`until` for tests that are not async, with the upstream in a thread."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: is_true(self), timeout_s):
+                raise TimeoutError("it did not become true of the fake upstream")
 
     def chats(self) -> list[Seen]:
         """The chat requests received, in order."""
-        return [seen for seen in self.requests if seen.path.endswith("/chat/completions")]
+        return [seen for seen in list(self.requests) if seen.path.endswith("/chat/completions")]
 
     @classmethod
     @contextlib.contextmanager
@@ -223,7 +236,11 @@ class FakeUpstream:
             thread.join(10)
 
     def notice(self) -> None:
-        self._changed.set()
+        """Something happened: whoever waits looks again."""
+        for loop, event in list(self._waiters):
+            loop.call_soon_threadsafe(event.set)
+        with self._changed:
+            self._changed.notify_all()
 
     def options_for(self, model: str, key: str) -> tuple[dict[str, int], str]:
         options, answer = parse_options(model), ""
