@@ -1,4 +1,4 @@
-"""What a person does with conversations besides asking: look, list, search, switch, rename, clear, delete, take back."""
+"""What a person does with conversations besides asking: look, list, search, switch, rename, clear, delete."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ from chatserver.store.database import Database, Tx
 from chatserver.store.deletions import DeletionRow
 
 PAGE = 40
+
+Lines = tuple[list[ConversationLine], str | None]
+Messages = list[Message]
+Hits = list[Hit]
 
 
 class Conversations:
@@ -62,8 +66,14 @@ class Conversations:
         return await self._db.write(store)
 
     async def list(
-        self, actor: Actor, after: str | None = None, limit: int = 50, *, archived: bool = False, pinned: bool | None = None
-    ) -> tuple[list[ConversationLine], str | None]:
+        self,
+        actor: Actor,
+        after: str | None = None,
+        limit: int = 50,
+        *,
+        archived: bool = False,
+        pinned: bool | None = None,
+    ) -> Lines:
         """A page of conversations, the last changed first, and the cursor of the next page."""
         before = _cursor(after)
         lines = await self._db.read(
@@ -211,7 +221,9 @@ class Conversations:
             if message is None:
                 raise NotFound("There is no such message in this conversation.")
             if message.state == "running":
-                raise Conflict("The reply above is still being written. Wait for it, or stop it first.", code="reply_running")
+                raise Conflict(
+                    "The reply above is still being written. Wait for it, or stop it first.", code="reply_running"
+                )
             message_rows.set_marker(tx, found.id, message_id, now_us())
 
         await self._db.write(store)
@@ -227,9 +239,15 @@ class Conversations:
         await self._db.write(store)
 
     async def view(
-        self, actor: Actor, conversation_id: str, tip_id: str | None = None, *, before: str | None = None, limit: int = PAGE
+        self,
+        actor: Actor,
+        conversation_id: str,
+        tip_id: str | None = None,
+        *,
+        before: str | None = None,
+        limit: int = PAGE,
     ) -> PathView:
-        """The end of the branch that ends at `tip_id` (else the stored tip); with `before`, what lies above that message."""
+        """The end of the branch down to `tip_id` (else the stored tip); with `before`, what lies above that message."""
 
         def look(tx: Tx) -> PathView:
             found = _conversation(tx, actor, conversation_id)
@@ -260,10 +278,10 @@ class Conversations:
             return await self._db.read(look)
         return seen
 
-    async def path(self, actor: Actor, conversation_id: str, tip_id: str | None = None) -> list[Message]:
+    async def path(self, actor: Actor, conversation_id: str, tip_id: str | None = None) -> Messages:
         """The whole branch down to a tip, root first."""
 
-        def look(tx: Tx) -> list[Message]:
+        def look(tx: Tx) -> Messages:
             found = _conversation(tx, actor, conversation_id)
             tip = tip_id or found.tip_id
             if tip is None:
@@ -274,10 +292,10 @@ class Conversations:
 
         return await self._db.read(look)
 
-    async def tree(self, actor: Actor, conversation_id: str) -> list[Message]:
+    async def tree(self, actor: Actor, conversation_id: str) -> Messages:
         """Every visible message, in order of creation."""
 
-        def look(tx: Tx) -> list[Message]:
+        def look(tx: Tx) -> Messages:
             return message_rows.tree_of(tx, _conversation(tx, actor, conversation_id).id)
 
         return await self._db.read(look)
@@ -293,10 +311,10 @@ class Conversations:
 
         return await self._db.read(look)
 
-    async def search(self, actor: Actor, query: str, limit: int = 50) -> list[Hit]:
+    async def search(self, actor: Actor, query: str, limit: int = 50) -> Hits:
         """Places in the actor's own messages and titles, the newest first."""
 
-        def look(tx: Tx) -> list[Hit]:
+        def look(tx: Tx) -> Hits:
             hits = search.find(tx, owner_id=actor.account_id, query=query, limit=limit)
             found = []
             for hit in hits:

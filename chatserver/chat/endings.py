@@ -12,8 +12,8 @@ from chatserver.domain.messages import Parts, reasoning_of, text_of
 from chatserver.domain.turns import Delta, EndDelta, Turn, TurnError, TurnState, assemble_parts
 from chatserver.store import calls as call_rows
 from chatserver.store import conversations as conversation_rows
+from chatserver.store import jobs, outbox, search
 from chatserver.store import messages as message_rows
-from chatserver.store import outbox, search
 from chatserver.store import turns as turn_rows
 from chatserver.store.calls import ModelFactor
 from chatserver.store.database import Tx
@@ -34,6 +34,7 @@ class Ending(msgspec.Struct, frozen=True):
     first_token_at: int | None = None
     left_out: int = 0
     factor: ModelFactor | None = None
+    wants_title: bool = False
 
 
 def estimated_usage(input_tokens: int, parts: Parts, factor: float = 1.0) -> Usage:
@@ -56,7 +57,9 @@ def write_ending(tx: Tx, ending: Ending, now: int) -> bool:
     return _end(tx, ending, assemble_parts(ending.deltas), stored + 1, [*ending.deltas[stored:], end], now)
 
 
-def write_foreign_ending(tx: Tx, ending: Ending, parts: Parts, first_seq: int, deltas: Sequence[Delta], now: int) -> bool:
+def write_foreign_ending(
+    tx: Tx, ending: Ending, parts: Parts, first_seq: int, deltas: Sequence[Delta], now: int
+) -> bool:
     """End a turn somebody else ran and left: from what was stored, with a reset for readers who saw more."""
     return _end(tx, ending, parts, first_seq, deltas, now)
 
@@ -103,6 +106,14 @@ def _end(tx: Tx, ending: Ending, parts: Parts, first_seq: int, deltas: Sequence[
             turn.labels,
         ),
     )
+    if ending.wants_title and ending.state == "done":
+        payload = {
+            "conversation_id": turn.conversation_id,
+            "account_id": turn.account_id,
+            "model": turn.model,
+            "reply_id": turn.reply_id,
+        }
+        jobs.enqueue(tx, "title", payload, now, job_id=f"title-{turn.conversation_id}")
     if ending.factor is not None:
         call_rows.save_model_factor(tx, ending.factor)
     return True

@@ -16,7 +16,17 @@ class LiveTurn:
     Readers wait on one shared future, so that a delta costs the same for one reader and for fifty.
     """
 
-    __slots__ = ("turn", "deltas", "stored_seq", "ended", "is_ending", "stop_requested", "task", "first_token_at", "_news")
+    __slots__ = (
+        "_news",
+        "deltas",
+        "ended",
+        "first_token_at",
+        "is_ending",
+        "stop_requested",
+        "stored_seq",
+        "task",
+        "turn",
+    )
 
     def __init__(self, turn: Turn) -> None:
         self.turn = turn

@@ -37,8 +37,10 @@ def window_budget(model: Model, max_output: int = 0) -> int:
     return max(model.context_tokens - reserve, model.context_tokens // 4)
 
 
-def load_path(tx: Tx, conversation_id: str, tip_id: str, budget_tokens: int, factor: float) -> tuple[list[Message], int]:
-    """The path down to a tip, read upward only as far as the budget needs; and how many older messages were not read."""
+def load_path(
+    tx: Tx, conversation_id: str, tip_id: str, budget_tokens: int, factor: float
+) -> tuple[list[Message], int]:
+    """The path down to a tip, read upward as far as the budget needs; and how many older messages were not read."""
     path: list[Message] = []
     spent = 0
     current: str | None = tip_id
@@ -72,7 +74,9 @@ class Prompts:
         self._plugins = plugins
         self._estimates = estimates
 
-    async def prepare(self, turn: Turn, tip: Message | None, parent_id: str | None, model: Model, account: Account) -> PreparedPrompt:
+    async def prepare(
+        self, turn: Turn, tip: Message | None, parent_id: str | None, model: Model, account: Account
+    ) -> PreparedPrompt:
         """tip: a message just made and perhaps not committed yet, below `parent_id`."""
         factor = self._estimates.factor(model.id)
         budget = window_budget(model)
@@ -101,7 +105,9 @@ class Prompts:
         if self._plugins.has("prepare_prompt"):
             changed = await self._plugins.chain("prepare_prompt", prompt)
             if isinstance(changed, Refusal):
-                raise Refused(f"{changed.message} {changed.next_step}".strip(), code=changed.code, status=changed.status)
+                raise Refused(
+                    f"{changed.message} {changed.next_step}".strip(), code=changed.code, status=changed.status
+                )
             prompt = changed
         estimated = sum(count_tokens(message) for message in fitted.messages)
         return PreparedPrompt(prompt, estimated, fitted.left_out + unread)

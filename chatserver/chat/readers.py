@@ -55,7 +55,7 @@ class Readers:
                         return
                 turn = await self.turn(actor, turn.id)
                 continue
-            rows = await self._db.read(lambda tx: turn_rows.events_after(tx, turn.id, position))
+            rows = await self._stored(turn.id, position)
             if rows and self._follows(rows[0], position):
                 batch = [
                     (row.first_seq + index, delta)
@@ -73,6 +73,9 @@ class Readers:
                 return
             await asyncio.sleep(POLL_S)
             turn = await self.turn(actor, turn.id)
+
+    async def _stored(self, turn_id: str, position: int) -> list[StoredEvents]:
+        return await self._db.read(lambda tx: turn_rows.events_after(tx, turn_id, position))
 
     @staticmethod
     def _follows(row: StoredEvents, position: int) -> bool:

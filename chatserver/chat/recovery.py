@@ -47,7 +47,7 @@ def interrupt_turn(tx: Tx, turn: Turn, now: int) -> bool:
         error=INTERRUPTED,
         first_token_at=turn.first_token_at,
     )
-    told = [ResetDelta(text_of(parts), reasoning_of(parts)), EndDelta("interrupted", usage, INTERRUPTED)]
+    told: list[Delta] = [ResetDelta(text_of(parts), reasoning_of(parts)), EndDelta("interrupted", usage, INTERRUPTED)]
     return write_foreign_ending(tx, ending, parts, turn.last_seq + FOREIGN_END_OFFSET, told, now)
 
 

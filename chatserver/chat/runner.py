@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing
 
 import msgspec
@@ -12,6 +13,7 @@ from chatserver.chat.endings import Ending, estimated_usage, write_ending
 from chatserver.chat.estimates import Estimates
 from chatserver.chat.live import Live, LiveTurn
 from chatserver.chat.prompts import PreparedPrompt, Prompts
+from chatserver.chat.titles import Titles
 from chatserver.clock import now_us
 from chatserver.domain.access import Account
 from chatserver.domain.calls import Call
@@ -39,14 +41,25 @@ class TurnJob(msgspec.Struct, frozen=True):
     model: Model
     question: Message | None
     parent_id: str | None
+    wants_title: bool = False
 
 
 class Runner:
     """Runs turns on this node and ends each exactly once."""
 
     def __init__(
-        self, db: Database, plugins: Plugins, catalog: Catalog, http: Egress, live: Live, prompts: Prompts, estimates: Estimates
+        self,
+        db: Database,
+        plugins: Plugins,
+        catalog: Catalog,
+        http: Egress,
+        live: Live,
+        prompts: Prompts,
+        estimates: Estimates,
+        titles: Titles,
+        wake: Callable[[], None],
     ) -> None:
+        """wake: called after each ending, for those who wait for jobs and events."""
         self._db = db
         self._plugins = plugins
         self._catalog = catalog
@@ -54,10 +67,14 @@ class Runner:
         self._live = live
         self._prompts = prompts
         self._estimates = estimates
+        self._titles = titles
+        self._wake = wake
 
     def start(self, job: TurnJob, committed: asyncio.Future[bool]) -> LiveTurn:
         """Begin a turn. The upstream may be asked at once; nothing is shown or stored before `committed` is True."""
         live = self._live.open(job.turn)
+        if job.wants_title:
+            self._titles.expect(job.turn.conversation_id)
         live.task = asyncio.create_task(self._run(job, live, committed), name=f"turn {job.turn.id}")
         return live
 
@@ -142,6 +159,7 @@ class Runner:
     ) -> None:
         if not await asyncio.shield(committed):
             self._live.close(job.turn.id)
+            self._titles.settle(job.turn.conversation_id)
             live.abandon()
             return
         deltas = tuple(live.deltas)
@@ -168,12 +186,16 @@ class Runner:
             first_token_at=live.first_token_at,
             left_out=prepared.left_out if prepared else 0,
             factor=factor,
+            wants_title=job.wants_title,
         )
+        if job.wants_title and state != "done":
+            self._titles.settle(job.turn.conversation_id)
         if await self._write(ending, live):
             live.end(EndDelta(state, usage, error))
         else:
             live.abandon()
         self._live.close(job.turn.id)
+        self._wake()
 
     async def _write(self, ending: Ending, live: LiveTurn) -> bool:
         """Commit the ending, again and again while the database cannot take it: a full disk empties, a restart ends."""

@@ -64,6 +64,7 @@ class Plan(msgspec.Struct, frozen=True):
     is_new: bool = False
     model: Model | None = None
     question_id: str | None = None
+    wants_title: bool = False
 
 
 def reply_running() -> Conflict:
@@ -74,23 +75,31 @@ class Sending:
     """Plans a request, has it admitted, commits it and starts its turn."""
 
     def __init__(
-        self, db: Database, plugins: Plugins, catalog: Catalog, runner: Runner, *, node_id: str, limits: Mapping[str, int]
+        self,
+        db: Database,
+        plugins: Plugins,
+        catalog: Catalog,
+        runner: Runner,
+        *,
+        node_id: str,
+        limits: Mapping[str, int],
+        running: Callable[[], int],
     ) -> None:
+        """running: how many turns run on this node now."""
         self._db = db
         self._plugins = plugins
         self._catalog = catalog
         self._runner = runner
         self._node_id = node_id
         self._limits = limits
-        self._starting = 0
+        self._running = running
         self.is_draining = False
-        self.running_here: Callable[[], int] = lambda: 0
 
     async def send(
         self,
         actor: Actor,
         conversation_id: str | None,
-        parent_id: str | None | ParentTip,
+        parent_id: str | ParentTip | None,
         text: str,
         model: str = "",
         *,
@@ -120,7 +129,10 @@ class Sending:
         where = conversation.id if conversation else new_id()
         question = Message(new_id(), where, parent, "user", "done", (TextPart(text),), "", now)
         reply = Message(new_id(), where, question.id, "assistant", "running", (), picked.id, now)
-        plan = Plan(where, parent, reply, question, conversation is None, picked, question.id)
+        untitled = conversation is None or conversation.title_source == "none"
+        plan = Plan(
+            where, parent, reply, question, conversation is None, picked, question.id, untitled and not picked.is_demo
+        )
         return await self._commit(actor, plan, idempotency, fields or {})
 
     async def edit(
@@ -134,7 +146,9 @@ class Sending:
         now = now_us()
         parts = replace_text(message.parts, text)
         if message.role != "user":
-            edited = msgspec.structs.replace(message, id=new_id(), state="done", parts=parts, created_at=now, cleared_after=False)
+            edited = msgspec.structs.replace(
+                message, id=new_id(), state="done", parts=parts, created_at=now, cleared_after=False
+            )
             return await self._commit(actor, Plan(conversation.id, message.parent_id, edited), idempotency, {})
         picked = self._pick_model(actor, model, conversation)
         question = Message(new_id(), conversation.id, message.parent_id, "user", "done", parts, "", now)
@@ -156,9 +170,7 @@ class Sending:
         plan = Plan(conversation.id, asked, reply, None, False, picked, None if message.continues else asked)
         return await self._commit(actor, plan, idempotency, {})
 
-    async def continue_reply(
-        self, actor: Actor, message_id: str, *, idempotency: IdempotencyKey | None = None
-    ) -> Sent:
+    async def continue_reply(self, actor: Actor, message_id: str, *, idempotency: IdempotencyKey | None = None) -> Sent:
         """A child of a reply that goes on where it ended; shown joined to it, merged with it in prompts."""
         message, conversation = await self._message(actor, message_id)
         if message.role != "assistant":
@@ -203,7 +215,9 @@ class Sending:
         if wanted and (wanted in by_id or not fall_back):
             if wanted in by_id:
                 return by_id[wanted]
-            raise BadInput(f"There is no model {wanted[:100]!r} here. Pick one from the list.", code="unknown_model", status=422)
+            raise BadInput(
+                f"There is no model {wanted[:100]!r} here. Pick one from the list.", code="unknown_model", status=422
+            )
         if conversation is not None and conversation.model in by_id:
             return by_id[conversation.model]
         if not served:
@@ -224,35 +238,43 @@ class Sending:
         if plan.model is None:
             return await self._write(actor, plan, None, key)
         if self.is_draining:
-            raise Unavailable("The server is about to restart. Try again in a few seconds.", code="draining", retry_after_s=5)
+            raise Unavailable(
+                "The server is about to restart. Try again in a few seconds.", code="draining", retry_after_s=5
+            )
         node_limit = self._limits.get("turns_per_node", 0)
-        if node_limit and self.running_here() >= node_limit:
-            raise LimitReached("This server is answering as much as it may. Try again soon.", code="turns_per_node", retry_after_s=2)
+        if node_limit and self._running() >= node_limit:
+            raise LimitReached(
+                "This server is answering as much as it may. Try again soon.", code="turns_per_node", retry_after_s=2
+            )
         account_limit = self._limits.get("turns_per_account", 0)
         if account_limit:
             running = await self._db.read(lambda tx: turn_rows.running_of_account(tx, actor.account_id))
             self._check_turns(running)
         job = await self._admitted(actor, plan, fields)
-        loop = asyncio.get_running_loop()
-        committed: asyncio.Future[bool] = loop.create_future()
+        # whoever asked may leave while this is written: the turn goes on
+        return await asyncio.shield(asyncio.ensure_future(self._write_and_start(actor, plan, job, key)))
+
+    async def _write_and_start(self, actor: Actor, plan: Plan, job: TurnJob, key: IdempotencyKey | None) -> Sent:
+        """Commit, and run the turn. Without a key the upstream may start meanwhile; its first word waits."""
+        committed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         if key is None:
-            # the upstream may start while this commits; its first word waits for the commit
             self._runner.start(job, committed)
         try:
             sent = await self._write(actor, plan, job, key)
-        except BaseException as error:
-            committed.set_result(False)
-            if isinstance(error, (ChatserverError, asyncio.CancelledError)) and self._plugins.has("admit_call"):
-                await self._release(job, actor)
+        except ChatserverError:
+            await self._release(job, actor)
             raise
-        if sent.turn_id == job.turn.id:
+        else:
+            if sent.turn_id != job.turn.id:
+                await self._release(job, actor)
+                return sent
             committed.set_result(True)
             if key is not None:
                 self._runner.start(job, committed)
-        else:
-            committed.set_result(False)
-            await self._release(job, actor)
-        return sent
+            return sent
+        finally:
+            if not committed.done():
+                committed.set_result(False)
 
     async def _admitted(self, actor: Actor, plan: Plan, fields: Mapping[str, msgspec.Raw]) -> TurnJob:
         assert plan.model is not None
@@ -278,7 +300,9 @@ class Sending:
             admission = Admission(call.id, actor.account, actor.origin, "chat", plan.model.id, tokens, 0, turn.id)
             answer = await self._plugins.chain("admit_call", admission)
             if isinstance(answer, Refusal):
-                await self._release(TurnJob(turn, call, actor.account, plan.model, plan.question, plan.parent_id), actor)
+                await self._release(
+                    TurnJob(turn, call, actor.account, plan.model, plan.question, plan.parent_id), actor
+                )
                 raise Refused(
                     f"{answer.message} {answer.next_step}".strip(),
                     code=answer.code,
@@ -288,10 +312,12 @@ class Sending:
             call = msgspec.structs.replace(call, labels=answer.labels)
             turn = msgspec.structs.replace(turn, labels=answer.labels)
         parent = plan.parent_id if plan.question is not None else plan.reply.parent_id
-        return TurnJob(turn, call, actor.account, plan.model, plan.question, parent)
+        return TurnJob(turn, call, actor.account, plan.model, plan.question, parent, plan.wants_title)
 
     async def _release(self, job: TurnJob, actor: Actor) -> None:
         """Tell whoever placed a hold that this call will never be made."""
+        if not self._plugins.has("admit_call"):
+            return
         call = job.call
         event = CallEnded(
             call.id, actor.account_id, "chat", actor.origin, call.model, "", "failed", call.usage, None, call.labels
@@ -339,7 +365,11 @@ class Sending:
                     conversation_rows.first_title(tx, found.id, title_from(text_of(plan.question.parts)))
             if job is not None:
                 self._check_turns(turn_rows.running_of_account(tx, actor.account_id))
-            forks = plan.is_new or plan.parent_id is None or message_rows.has_children(tx, plan.conversation_id, plan.parent_id)
+            forks = (
+                plan.is_new
+                or plan.parent_id is None
+                or message_rows.has_children(tx, plan.conversation_id, plan.parent_id)
+            )
             for message in (plan.question, plan.reply):
                 if message is not None:
                     message_rows.insert_message(tx, message)
@@ -384,7 +414,9 @@ def check_text(text: str) -> None:
     if not text.strip():
         raise BadInput("Write something first.", code="empty_text", status=422)
     if len(text.encode("utf-8", "surrogatepass")) > MAX_TEXT_BYTES:
-        raise BadInput(f"A message may have {MAX_TEXT_BYTES // 1000} kB of text. Shorten it.", code="text_too_long", status=413)
+        raise BadInput(
+            f"A message may have {MAX_TEXT_BYTES // 1000} kB of text. Shorten it.", code="text_too_long", status=413
+        )
     try:
         clean = "\x00" not in text and bool(text.encode("utf-8"))
     except UnicodeEncodeError:

@@ -63,9 +63,7 @@ class ArtifactPart(msgspec.Struct, frozen=True, tag="artifact", tag_field="type"
     text: str = ""
 
 
-Part = (
-    TextPart | ReasoningPart | ImagePart | FilePart | ToolCallPart | ToolResultPart | CitationPart | ArtifactPart
-)
+Part = TextPart | ReasoningPart | ImagePart | FilePart | ToolCallPart | ToolResultPart | CitationPart | ArtifactPart
 Parts = tuple[Part, ...]
 
 encode_parts = msgspec.json.Encoder().encode

@@ -86,7 +86,7 @@ def fit(path: Sequence[Message], budget_tokens: int, factor: float = 1.0) -> Fit
 
 
 def to_prompt(path: Sequence[Message]) -> tuple[PromptMessage, ...]:
-    """Messages as they are sent: reasoning left out, a continuation merged with what it continues, empty ones dropped."""
+    """Messages as they are sent: no reasoning, a continuation merged with what it continues, empty ones dropped."""
     prompt: list[PromptMessage] = []
     previous: Message | None = None
     for message in path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 
 import msgspec
 import structlog
@@ -46,7 +46,7 @@ class Relay:
         self.finish = ""
         self.has_spoken = False
 
-    async def deltas(self) -> AsyncIterator[Spoken]:
+    async def deltas(self) -> AsyncGenerator[Spoken, None]:
         started = monotonic_s()
         failures: list[tuple[Candidate, UpstreamError]] = []
         waiting = list(self._candidates)
@@ -63,14 +63,14 @@ class Relay:
         again = next((failure for failure in failures if failure[1].retryable), None)
         if again is None or len(self.attempts) >= MAX_ATTEMPTS or monotonic_s() - started >= GIVE_UP_S:
             raise failures[0][1] if failures else _no_channel()
-        candidate, error = again
+        candidate, failure = again
         await asyncio.sleep(
-            min(error.retry_after_s if error.retry_after_s is not None else LAST_TRY_S, MAX_RETRY_AFTER_S)
+            min(failure.retry_after_s if failure.retry_after_s is not None else LAST_TRY_S, MAX_RETRY_AFTER_S)
         )
         async for delta in self._try(candidate):
             yield delta
 
-    async def _try(self, candidate: Candidate) -> AsyncIterator[Spoken]:
+    async def _try(self, candidate: Candidate) -> AsyncGenerator[Spoken, None]:
         channel = candidate.channel
         request = msgspec.structs.replace(self._request, model=candidate.upstream_model)
         self.channel = channel.name
@@ -101,7 +101,7 @@ class Relay:
             await answer.aclose()
             self.attempts.append(Attempt(channel.name, outcome, began, now_us(), message))
 
-    async def _answers(self, candidate: Candidate, request: ChatRequest) -> AsyncIterator[ProviderDelta]:  # type: ignore[misc]
+    async def _answers(self, candidate: Candidate, request: ChatRequest) -> AsyncGenerator[ProviderDelta, None]:
         """What the provider says; whatever else it raises becomes an UpstreamError."""
         provider = self._providers[candidate.channel.provider]
         source = provider.chat(request, candidate.channel, self._http)

@@ -198,8 +198,7 @@ def set_branches(tx: Tx, conversation_id: str, branches: int) -> None:
 
 def hide_conversation(tx: Tx, actor: Actor, conversation_id: str, deletion_id: str) -> None:
     tx.run(
-        "UPDATE conversations SET deletion_id = :deletion WHERE id = :id AND owner_id = :owner"
-        " AND deletion_id IS NULL",
+        "UPDATE conversations SET deletion_id = :deletion WHERE id = :id AND owner_id = :owner AND deletion_id IS NULL",
         deletion=deletion_id,
         id=conversation_id,
         owner=actor.account_id,
@@ -212,4 +211,18 @@ def unhide_conversation(tx: Tx, actor: Actor, conversation_id: str, deletion_id:
         id=conversation_id,
         owner=actor.account_id,
         deletion=deletion_id,
+    )
+
+
+def wants_title(tx: Tx, conversation_id: str, owner_id: str) -> bool:
+    """Whether nobody gave this conversation a title yet."""
+    return (
+        tx.one(
+            int,
+            "SELECT 1 FROM conversations WHERE id = :id AND owner_id = :owner AND title_source = 'none'"
+            " AND deletion_id IS NULL",
+            id=conversation_id,
+            owner=owner_id,
+        )
+        is not None
     )

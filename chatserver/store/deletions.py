@@ -100,12 +100,13 @@ def erase_deletion(tx: Tx, row: DeletionRow) -> None:
     gone = tx.all(str, f"SELECT id FROM messages WHERE {scope} ORDER BY id DESC", **parameters)
     for message_id in gone:
         tx.run("DELETE FROM context_markers WHERE message_id = :id", id=message_id)
-        tx.run(
-            "DELETE FROM turn_events WHERE turn_id IN (SELECT id FROM turns WHERE reply_id = :id)", id=message_id
-        )
+        tx.run("DELETE FROM turn_events WHERE turn_id IN (SELECT id FROM turns WHERE reply_id = :id)", id=message_id)
         tx.run("DELETE FROM turns WHERE reply_id = :id", id=message_id)
-        tx.run("DELETE FROM views WHERE conversation_id = :conversation AND tip_id = :id", id=message_id,
-               conversation=row.conversation_id)
+        tx.run(
+            "DELETE FROM views WHERE conversation_id = :conversation AND tip_id = :id",
+            id=message_id,
+            conversation=row.conversation_id,
+        )
         tx.run("DELETE FROM messages WHERE id = :id", id=message_id)
     if row.message_id is None:
         for table in ("views", "turns", "context_markers", "deletions"):

@@ -1,0 +1,45 @@
+"""What the core tidies by itself: events of ended turns, kept answers, old deletions, old outbox rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chatserver.clock import now_us
+from chatserver.domain.extend import JobSpec
+from chatserver.store import deletions as deletion_rows
+from chatserver.store import idempotency, jobs, outbox
+from chatserver.store import turns as turn_rows
+from chatserver.store.database import Database, Tx
+
+MINUTE_US = 60_000_000
+EVENTS_KEPT_US = 10 * MINUTE_US
+ANSWERS_KEPT_US = 24 * 60 * MINUTE_US
+DELETIONS_KEPT_US = 30 * 24 * 60 * MINUTE_US
+OUTBOX_KEPT_US = 7 * 24 * 60 * MINUTE_US
+ERASED_AT_ONCE = 20
+
+
+class Housekeeping:
+    """One periodic job."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def job(self) -> JobSpec:
+        return JobSpec("housekeeping", self.run, every_s=120, lease_s=300)
+
+    async def run(self, payload: dict[str, Any]) -> None:
+        now = now_us()
+
+        def tidy(tx: Tx) -> None:
+            turn_rows.purge_events(tx, now - EVENTS_KEPT_US)
+            idempotency.purge_answers(tx, now - ANSWERS_KEPT_US)
+            outbox.purge(tx, before=now - OUTBOX_KEPT_US)
+            jobs.purge(tx, now - OUTBOX_KEPT_US)
+
+        await self._db.write(tidy)
+        over = await self._db.read(
+            lambda tx: deletion_rows.expired_deletions(tx, now - DELETIONS_KEPT_US, ERASED_AT_ONCE)
+        )
+        for row in over:
+            await self._db.write(lambda tx, r=row: deletion_rows.erase_deletion(tx, r))  # type: ignore[misc]

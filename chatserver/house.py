@@ -1,0 +1,143 @@
+"""The assembled server: every part made once, started in order, stopped in reverse; handed to web and commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import structlog
+
+from chatserver.chat.accounts import Accounts
+from chatserver.chat.conversations import Conversations
+from chatserver.chat.estimates import Estimates
+from chatserver.chat.flusher import Flusher
+from chatserver.chat.housekeeping import Housekeeping
+from chatserver.chat.live import Live
+from chatserver.chat.prompts import Prompts
+from chatserver.chat.readers import Readers
+from chatserver.chat.recovery import Recovery
+from chatserver.chat.runner import Runner
+from chatserver.chat.sending import Sending
+from chatserver.chat.titles import Titles
+from chatserver.clock import new_id
+from chatserver.domain.access import Actor
+from chatserver.domain.extend import Egress, Migration
+from chatserver.domain.models import Channel, Model
+from chatserver.gateway.catalog import Catalog
+from chatserver.plugins import Plugins
+from chatserver.store import calls as call_rows
+from chatserver.store import search
+from chatserver.store.database import Database
+from chatserver.store.schema import CORE
+from chatserver.work.jobs import Jobs
+from chatserver.work.pump import Pump
+
+log = structlog.get_logger("chatserver.house")
+
+FIRST_MODELS_S = 3.0
+"""How long a start waits for upstreams to tell their models: a page without models helps nobody."""
+
+
+def migration_sets(engine: str, plugins: Plugins) -> list[tuple[str, list[Migration]]]:
+    """Every schema of this house, the core's first."""
+    return [("core", CORE), ("search", search.migrations(engine)), *plugins.migrations()]
+
+
+class House:
+    """All parts of one node.
+
+    limits: by name, 0 means none. public_url: '' on loopback. grace_s: how long running turns get at the end.
+    """
+
+    def __init__(
+        self,
+        *,
+        db: Database,
+        plugins: Plugins,
+        http: Egress,
+        channels: Iterable[Channel],
+        limits: Mapping[str, int],
+        secret_key: bytes,
+        public_url: str = "",
+        trusted_proxies: tuple[str, ...] = (),
+        grace_s: float = 30.0,
+    ) -> None:
+        self.db = db
+        self.plugins = plugins
+        self.http = http
+        self.limits = dict(limits)
+        self.secret_key = secret_key
+        self.public_url = public_url
+        self.trusted_proxies = trusted_proxies
+        self.grace_s = grace_s
+        self.node_id = new_id()
+        providers = {provider.name: provider for _, provider in plugins.registered("register_providers")}
+        self.catalog = Catalog(providers, channels, http)
+        self.live = Live()
+        self.estimates = Estimates()
+        self.recovery = Recovery(db, self.live, lock_proves_death=db.engine == "sqlite")
+        self.readers = Readers(db, self.live, self.recovery)
+        self.prompts = Prompts(db, plugins, self.estimates)
+        self.titles = Titles(db, plugins, self.catalog, http)
+        self.jobs = Jobs(db, self.node_id, plugins.is_on)
+        self.pump = Pump(db, plugins)
+        self.runner = Runner(
+            db, plugins, self.catalog, http, self.live, self.prompts, self.estimates, self.titles, self._wake
+        )
+        self.sending = Sending(
+            db,
+            plugins,
+            self.catalog,
+            self.runner,
+            node_id=self.node_id,
+            limits=self.limits,
+            running=lambda: len(self.live),
+        )
+        self.conversations = Conversations(db, self.readers, self.runner, self.recovery)
+        self.flusher = Flusher(db, self.live, self.runner, self.node_id)
+        self.accounts = Accounts(db, plugins, secret_key)
+
+    @property
+    def is_draining(self) -> bool:
+        return self.sending.is_draining
+
+    def _wake(self) -> None:
+        self.jobs.wake()
+        self.pump.wake()
+
+    async def start(self) -> None:
+        """Everything a request needs, in order; the first may come when this returns. The schema is up to date."""
+        self.estimates.load(await self.db.read(call_rows.model_factors))
+        await self.recovery.start()
+        await self.plugins.start(
+            db=self.db, http=self.http, jobs=self.jobs, accounts=self.accounts, conversations=self.conversations
+        )
+        await self.catalog.start()
+        self.flusher.start()
+        self.jobs.add([("", self.titles.job()), ("", Housekeeping(self.db).job())])
+        self.jobs.add(self.plugins.registered("register_jobs"))
+        await self.jobs.start()
+        self.pump.start()
+        await self.catalog.ready(FIRST_MODELS_S)
+
+    def drain(self) -> None:
+        """From now on no new turn starts here; those that run go on."""
+        self.sending.is_draining = True
+
+    async def stop(self) -> None:
+        """End what still runs as interrupted, with its text; then stop the parts. The database is the caller's."""
+        self.drain()
+        await self.runner.interrupt_all()
+        await self.flusher.stop()
+        await self.jobs.stop()
+        await self.pump.stop()
+        await self.catalog.stop()
+        await self.recovery.stop()
+        await self.plugins.stop()
+
+    def models(self, actor: Actor) -> list[Model]:
+        """What the actor may pick, demo models last."""
+        return self.catalog.models(actor.account.groups)
+
+    def model_problem(self) -> str:
+        """Why there may be no model, in a sentence, for the person who runs the server; '' when all is well."""
+        return next((report.problem for report in self.catalog.reports() if report.problem), "")

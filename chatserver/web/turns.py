@@ -1,0 +1,212 @@
+"""Turns as event streams: the JSON API's, one turn each, and the page's own, HTML for all turns it shows."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import parse_qs
+
+import msgspec
+
+from chatserver.chat.live import Numbered
+from chatserver.domain.access import Actor
+from chatserver.domain.turns import (
+    EndDelta,
+    ReasoningDelta,
+    ResetDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolResultDelta,
+    Turn,
+)
+from chatserver.errors import BadInput, ChatserverError, Refused, Unavailable
+from chatserver.house import House
+from chatserver.web.articles import paint_article, paint_title
+from chatserver.web.painter import Painters
+from chatserver.web.streams import EventStream, Receive, Send, Streams, sse
+
+MAX_TURNS = 16
+TITLE_WAIT_S = 20.0
+CHUNK_BYTES = 64_000
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _Text(msgspec.Struct):
+    text: str
+
+
+class _Reset(msgspec.Struct):
+    text: str
+    reasoning: str
+
+
+class _End(msgspec.Struct):
+    state: str
+    usage: object
+    error: object
+
+
+class _ToolCall(msgspec.Struct):
+    call_id: str
+    name: str
+    arguments: str
+
+
+class _ToolResult(msgspec.Struct):
+    call_id: str
+    text: str
+    is_error: bool
+
+
+def encode_batch(batch: list[Numbered]) -> bytes:
+    """A batch as events: neighbouring text in one event, numbered by its last token."""
+    chunks: list[bytes] = []
+    kind, last = "", 0
+    pieces: list[str] = []
+    for number, delta in batch:
+        if isinstance(delta, TextDelta):
+            name, text = "text", delta.text
+        elif isinstance(delta, ReasoningDelta):
+            name, text = "reasoning", delta.text
+        else:
+            name, text = "", ""
+        if name != kind and pieces:
+            chunks.append(sse(_encode(_Text("".join(pieces))), event=kind, event_id=last))
+            pieces = []
+        kind, last = name, number
+        if name:
+            pieces.append(text)
+        elif isinstance(delta, ResetDelta):
+            chunks.append(sse(_encode(_Reset(delta.text, delta.reasoning)), event="reset", event_id=number))
+        elif isinstance(delta, EndDelta):
+            chunks.append(sse(_encode(_End(delta.state, delta.usage, delta.error)), event="end", event_id=number))
+        elif isinstance(delta, ToolCallDelta):
+            data = _encode(_ToolCall(delta.call_id, delta.name, delta.arguments))
+            chunks.append(sse(data, event="tool_call", event_id=number))
+        elif isinstance(delta, ToolResultDelta):
+            data = _encode(_ToolResult(delta.call_id, delta.text, delta.is_error))
+            chunks.append(sse(data, event="tool_result", event_id=number))
+    if pieces:
+        chunks.append(sse(_encode(_Text("".join(pieces))), event=kind, event_id=last))
+    return b"".join(chunks)
+
+
+def slices(batch: list[Numbered]) -> list[list[Numbered]]:
+    """A long catch-up in pieces of about 64 kB, so that one reader never holds the loop."""
+    if len(batch) < 256:
+        return [batch]
+    pieces: list[list[Numbered]] = [[]]
+    size = 0
+    for number, delta in batch:
+        pieces[-1].append((number, delta))
+        size += len(getattr(delta, "text", "")) + 16
+        if size > CHUNK_BYTES:
+            pieces.append([])
+            size = 0
+    return [piece for piece in pieces if piece]
+
+
+def _actor(scope: dict[str, object]) -> Actor:
+    state = scope.get("state")
+    actor = state.get("actor") if isinstance(state, dict) else None
+    if not isinstance(actor, Actor):
+        raise Refused("Sign in first.", code="not_signed_in", status=401)
+    return actor
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 15:
+        raise BadInput("`after` is a sequence number: a whole number from 0 up.", code="bad_cursor")
+    return int(text)
+
+
+class TurnEvents:
+    """ASGI: GET /api/turns/{id}/events?after=SEQ."""
+
+    def __init__(self, house: House, streams: Streams) -> None:
+        self._house = house
+        self._streams = streams
+
+    async def serve(self, scope: dict[str, object], receive: Receive, send: Send, turn_id: str) -> None:
+        """Raises before the first byte: NotFound, BadInput, Refused, LimitReached, Unavailable."""
+        actor = _actor(scope)
+        if self._streams.is_draining:
+            raise Unavailable(
+                "The server is about to restart. Come back in a moment.", code="draining", retry_after_s=1
+            )
+        query = parse_qs(bytes(scope.get("query_string", b"")).decode("latin-1"))  # type: ignore[call-overload]
+        given = query.get("after", [""])[0]
+        if not given:
+            headers = dict(scope.get("headers", ()))  # type: ignore[call-overload]
+            given = headers.get(b"last-event-id", b"0").decode("latin-1") or "0"
+        after = _number(given)
+        turn = await self._house.readers.turn(actor, turn_id)
+        if self._house.readers.caught_up(turn, after):
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+            return
+
+        async def produce(stream: EventStream) -> None:
+            async for batch in self._house.readers.follow(actor, turn, after):
+                for piece in slices(batch):
+                    await stream.write(encode_batch(piece))
+
+        await self._streams.serve(EventStream(actor, receive, send), produce)
+
+
+class PageEvents:
+    """ASGI: GET /events?turns=ID:SEQ,…"""
+
+    def __init__(self, house: House, streams: Streams, painters: Painters) -> None:
+        self._house = house
+        self._streams = streams
+        self._painters = painters
+
+    async def serve(self, scope: dict[str, object], receive: Receive, send: Send) -> None:
+        actor = _actor(scope)
+        if self._streams.is_draining:
+            raise Unavailable(
+                "The server is about to restart. Come back in a moment.", code="draining", retry_after_s=1
+            )
+        query = parse_qs(bytes(scope.get("query_string", b"")).decode("latin-1"))  # type: ignore[call-overload]
+        wanted = [pair for pair in query.get("turns", [""])[0].split(",") if pair]
+        if not wanted or len(wanted) > MAX_TURNS:
+            raise BadInput(f"Name between one and {MAX_TURNS} turns, as ?turns=ID:SEQ,…", code="bad_cursor")
+        turns = []
+        for pair in wanted:
+            turn_id, _, after = pair.partition(":")
+            turns.append((await self._house.readers.turn(actor, turn_id), _number(after or "0")))
+
+        async def produce(stream: EventStream) -> None:
+            # an immediate comment flushes the head, so that the browser calls the stream open
+            await stream.write(b": open\n\n")
+            async with asyncio.TaskGroup() as group:
+                for turn, after in turns:
+                    group.create_task(self._show(stream, actor, turn, after))
+
+        await self._streams.serve(EventStream(actor, receive, send), produce)
+
+    async def _show(self, stream: EventStream, actor: Actor, turn: Turn, after: int) -> None:
+        """Steps of one turn's painting, then the finished article, then the title when a new one comes."""
+        if turn.state == "running":
+            painting = self._painters.open(actor, turn)
+            position = after
+            while True:
+                position, html = painting.since(position)
+                if html:
+                    await stream.write(sse(html, event="fragment"))
+                elif painting.is_ended:
+                    break
+                else:
+                    await painting.wait()
+        titled = self._house.titles.waiting(turn.conversation_id)
+        article = await paint_article(self._house, actor, turn)
+        await stream.write(sse(article, event="fragment"))
+        if titled is not None:
+            try:
+                async with asyncio.timeout(TITLE_WAIT_S):
+                    title = await asyncio.shield(titled)
+            except (TimeoutError, ChatserverError):
+                return
+            if title:
+                await stream.write(sse(paint_title(turn, title), event="fragment"))

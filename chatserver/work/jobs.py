@@ -1,0 +1,132 @@
+"""Run leased jobs: claimed by one node, renewed while they run, tried again with patience, taken over from the dead."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import structlog
+
+from chatserver.clock import now_us
+from chatserver.domain.extend import JobSpec
+from chatserver.errors import ChatserverError
+from chatserver.store import jobs as job_rows
+from chatserver.store.database import Database, Tx
+from chatserver.store.jobs import Job
+
+log = structlog.get_logger("chatserver.jobs")
+
+IDLE_S = 5.0
+AT_ONCE = 4
+
+
+class Jobs:
+    """The job runner of a node, and the door through which plugins queue their own kinds (`ctx.jobs`)."""
+
+    def __init__(self, db: Database, node_id: str, is_on: Callable[[str], bool]) -> None:
+        self._db = db
+        self._node_id = node_id
+        self._is_on = is_on
+        self._specs: dict[str, tuple[str, JobSpec]] = {}
+        self._news = asyncio.Event()
+        self._running: set[asyncio.Task[None]] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, specs: Iterable[tuple[str, JobSpec]]) -> None:
+        """Job kinds with the plugin that brings each; '' is the core."""
+        for plugin, spec in specs:
+            self._specs[spec.kind] = (plugin, spec)
+
+    async def start(self) -> None:
+        periodic = [spec for _, spec in self._specs.values() if spec.every_s]
+
+        def plan(tx: Tx) -> None:
+            for spec in periodic:
+                job_rows.enqueue(tx, spec.kind, {}, now_us(), job_id=job_rows.periodic_id(spec.kind))
+
+        await self._db.write(plan)
+        self._task = asyncio.create_task(self._keep_working(), name="jobs")
+
+    def wake(self) -> None:
+        self._news.set()
+
+    async def stop(self) -> None:
+        tasks = [task for task in (self._task, *self._running) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def enqueue(
+        self, kind: str, payload: Mapping[str, Any], *, job_id: str | None = None, run_at: int = 0
+    ) -> str:
+        """Queue work, durably. The same job_id is queued once. run_at: microseconds UTC, 0 for now."""
+        queued: str = await self._db.write(
+            lambda tx: job_rows.enqueue(tx, kind, dict(payload), run_at or now_us(), job_id=job_id)
+        )
+        self.wake()
+        return queued
+
+    async def _keep_working(self) -> None:
+        while True:
+            self._news.clear()
+            claimed: list[Job] = []
+            kinds = [kind for kind, (plugin, _) in self._specs.items() if not plugin or self._is_on(plugin)]
+            try:
+                if kinds and len(self._running) < AT_ONCE:
+                    claimed = await self._claim(kinds)
+            except ChatserverError as error:
+                log.error("jobs_not_claimed", code=error.code)
+            for job in claimed:
+                task = asyncio.create_task(self._run(job), name=f"job {job.kind}")
+                self._running.add(task)
+                task.add_done_callback(self._done)
+            if not claimed:
+                try:
+                    async with asyncio.timeout(IDLE_S):
+                        await self._news.wait()
+                except TimeoutError:
+                    continue
+
+    async def _claim(self, kinds: list[str]) -> list[Job]:
+        longest = max(int(self._specs[kind][1].lease_s * 1_000_000) for kind in kinds)
+        room = AT_ONCE - len(self._running)
+
+        def take(tx: Tx) -> list[Job]:
+            taken: list[Job] = []
+            while len(taken) < room:
+                job = job_rows.claim(tx, kinds, self._node_id, now_us(), longest)
+                if job is None:
+                    break
+                taken.append(job)
+            return taken
+
+        return await self._db.write(take)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._news.set()
+
+    async def _run(self, job: Job) -> None:
+        _, spec = self._specs[job.kind]
+        lease_us = int(spec.lease_s * 1_000_000)
+        renewing = asyncio.create_task(self._keep_renewing(job, lease_us), name=f"renew {job.kind}")
+        try:
+            await spec.run(job.payload)
+        except Exception as error:  # a job is a boundary: its fault is kept with it, and it is tried again
+            log.exception("job_failed", kind=job.kind, job=job.id)
+            sentence = f"{type(error).__name__}: {error}"[:500]
+            await self._db.write(lambda tx: job_rows.fail(tx, job, sentence, now_us(), again_at=self._again_at(spec)))
+        else:
+            await self._db.write(lambda tx: job_rows.finish(tx, job, now_us(), again_at=self._again_at(spec)))
+        finally:
+            renewing.cancel()
+
+    async def _keep_renewing(self, job: Job, lease_us: int) -> None:
+        while True:
+            await asyncio.sleep(lease_us / 3_000_000)
+            await self._db.write(lambda tx: job_rows.renew(tx, job, now_us(), lease_us))
+
+    @staticmethod
+    def _again_at(spec: JobSpec) -> int | None:
+        return now_us() + int(spec.every_s * 1_000_000) if spec.every_s else None
