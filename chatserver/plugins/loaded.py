@@ -233,17 +233,19 @@ class Plugins:
 
     # --- a plugin's life --------------------------------------------------------------------------------------------
 
-    async def start(self, *, db: Any = None, http: Any = None, **services: Any) -> None:
+    async def start(
+        self, *, db: Any = None, http: Any = None, only: Collection[str] | None = None, **services: Any
+    ) -> None:
         """Hand every plugin its `ctx` and await its startup; the first that fails stops the start, by name.
 
-        services: jobs, events, blobs, accounts, conversations.
+        only: start just these, for commands that need a few. services: jobs, events, blobs, accounts, conversations.
         """
         self._loop = asyncio.get_running_loop()
         self._watchdog = Watchdog(self.report_block, self._packages)
         self._watchdog.start()
         for name in sorted(self._plugins):
             plugin = self._plugins[name]
-            if plugin.state != "on":
+            if plugin.state != "on" or (only is not None and name not in only):
                 continue
             context = Context(
                 name,

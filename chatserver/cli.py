@@ -1,0 +1,366 @@
+"""The command line: reads the settings, builds what a command needs, and says in one sentence what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import shutil
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from chatserver import __version__
+from chatserver.errors import ChatserverError, SetupError
+
+if TYPE_CHECKING:
+    from chatserver.chat.accounts import Accounts
+    from chatserver.domain.access import Account
+    from chatserver.plugins import Plugins
+    from chatserver.settings import Settings
+    from chatserver.store.sqlite import SqliteDatabase
+
+F = TypeVar("F", bound=Callable[..., Any])
+Sets = list[tuple[str, list[Any]]]
+
+
+def main() -> None:
+    """Exit 0, or with a sentence on standard error."""
+    try:
+        commands(standalone_mode=False, prog_name="chatserver")
+    except click.exceptions.Exit as end:
+        raise SystemExit(end.exit_code) from None
+    except click.Abort:
+        raise SystemExit(130) from None
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(error.exit_code) from None
+    except ChatserverError as error:
+        click.echo(error.message, err=True)
+        raise SystemExit(1) from None
+    except OSError as error:
+        click.echo(f"{error.filename or 'The system'}: {error.strerror or error}", err=True)
+        raise SystemExit(1) from None
+
+
+def places(function: F) -> F:
+    """`--data` and `--config`, which every command takes."""
+    data = click.option("--data", metavar="DIR", help="Where everything is kept. [env: CHATSERVER_DATA]")
+    config = click.option("--config", metavar="FILE", help="The configuration file. [env: CHATSERVER_CONFIG]")
+    return data(config(function))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="chatserver")
+def commands() -> None:
+    """An AI chat server to host yourself."""
+
+
+# --- serving --------------------------------------------------------------------------------------------------------
+
+
+@commands.command()
+@click.option("--host", metavar="ADDRESS", help="Where to listen. [default: 127.0.0.1; env: CHATSERVER_HOST]")
+@click.option("--port", type=int, help="[default: 8000; env: CHATSERVER_PORT]")
+@click.option("--workers", type=click.IntRange(min=1), default=1, help="Processes; SQLite takes one.")
+@places
+def serve(host: str | None, port: int | None, workers: int, data: str | None, config: str | None) -> None:
+    """Serve the chat until told to stop."""
+    from chatserver import logs
+    from chatserver.settings import check_public
+
+    settings = _settings(data, config, host=host, port=port)
+    logs.configure()
+    check_public(settings)
+    if workers > 1:
+        raise SetupError("On SQLite one process serves: leave --workers away, or set CHATSERVER_DATABASE_URL.")
+    _require_sqlite(settings)
+    _serve(settings)
+
+
+def _serve(settings: Settings) -> None:
+    from chatserver.store.lock import hold_lock
+
+    plugins = _load_plugins(settings)
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with hold_lock(settings.database_file):
+        _run_server(settings, plugins)
+
+
+def _run_server(settings: Settings, plugins: Plugins) -> None:
+    raise SetupError("Serving comes with the next commit.")
+
+
+def _say_where(settings: Settings) -> None:
+    command = f"account create --email YOU@EXAMPLE.ORG {_place_options(settings)}"
+    click.echo(f"Data:          {settings.data_dir}")
+    click.echo(f"Configuration: {settings.config_file}")
+    click.echo(f"An account:    {_own_command()} {command}")
+
+
+def _own_command() -> str:
+    """How this program can be called again from anywhere."""
+    called = Path(sys.argv[0])
+    found = shutil.which(called.name)
+    if called.name == "chatserver" and found and Path(found).samefile(shutil.which(sys.argv[0]) or found):
+        return "chatserver"
+    if called.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m chatserver"
+    return shlex.quote(str(called.absolute()))
+
+
+def _place_options(settings: Settings) -> str:
+    text = f"--data {shlex.quote(str(settings.data_dir))}"
+    return f"{text} --config {shlex.quote(str(settings.config_file))}"
+
+
+# --- looking after a server -----------------------------------------------------------------------------------------
+
+
+@commands.command()
+@click.option("--plan", is_flag=True, help="Only say what would be done.")
+@places
+def migrate(plan: bool, data: str | None, config: str | None) -> None:
+    """Bring the database up to date; serve does it by itself."""
+    from chatserver.store.lock import hold_lock
+
+    settings = _settings(data, config)
+    plugins = _load_plugins(settings)
+    _require_sqlite(settings)
+    if plan and not settings.database_file.exists():
+        click.echo("There is no database yet; serve makes it.")
+        return
+
+    async def run() -> list[str]:
+        db = _open(settings, alone=not plan)
+        try:
+            sets = _migrations(plugins, db.engine)
+            return await (db.plan(sets) if plan else db.migrate(sets))
+        finally:
+            await db.close()
+
+    if plan:
+        titles = asyncio.run(run())
+    else:
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with hold_lock(settings.database_file):
+            titles = asyncio.run(run())
+    for title in titles:
+        click.echo(title)
+    click.echo(f"{len(titles)} {'to run' if plan else 'run'}." if titles else "Nothing to do.")
+
+
+@commands.command("plugins")
+@places
+def list_plugins(data: str | None, config: str | None) -> None:
+    """List what is installed: what is on, and what waits to be allowed."""
+    settings = _settings(data, config, makes_key=False)
+    for line in _load_plugins(settings, is_lenient=True).report():
+        origin = f"{line.distribution} {line.version}".strip() or "-"
+        fingerprint = f"  {line.fingerprint}" if line.fingerprint else ""
+        click.echo(f"{line.name:<14} {line.state:<18} {origin}{fingerprint}")
+        if line.reason:
+            click.echo(f"{'':<14} {line.reason}")
+
+
+# --- accounts -------------------------------------------------------------------------------------------------------
+
+ROLES = click.Choice(["admin", "member"])
+STATES = click.Choice(["active", "suspended", "disabled"])
+
+
+@commands.group()
+def account() -> None:
+    """Make and change accounts, also beside a running server."""
+
+
+@account.command("create")
+@click.option("--email", required=True)
+@click.option("--name", default="")
+@click.option("--role", type=ROLES, default="member", show_default=True)
+@click.option("--groups", default="default", show_default=True, metavar="A,B")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@places
+def create_account(
+    email: str, name: str, role: str, groups: str, password_stdin: bool, data: str | None, config: str | None
+) -> None:
+    """Make an account. Without a password it cannot sign in, but may hold API keys."""
+    secret = _read_password(password_stdin, asks=True)
+
+    async def run(accounts: Accounts) -> Account:
+        return await accounts.create(email, name=name, role=role, groups=_groups(groups), secret=secret)  # type: ignore[arg-type]
+
+    made = _with_accounts(data, config, run)
+    without = "" if secret else ", without a password"
+    click.echo(f"{made.email} is now {'an admin' if made.role == 'admin' else 'a member'}{without}.")
+
+
+@account.command("update")
+@click.option("--email", required=True)
+@click.option("--name")
+@click.option("--role", type=ROLES)
+@click.option("--state", type=STATES)
+@click.option("--groups", metavar="A,B")
+@click.option("--password-stdin", is_flag=True, help="Read a new password from standard input.")
+@places
+def update_account(
+    email: str,
+    name: str | None,
+    role: str | None,
+    state: str | None,
+    groups: str | None,
+    password_stdin: bool,
+    data: str | None,
+    config: str | None,
+) -> None:
+    """Change an account."""
+    secret = _read_password(password_stdin, asks=False)
+    changes: dict[str, Any] = {"name": name, "role": role, "state": state}
+    changes["groups"] = None if groups is None else _groups(groups)
+    given = {key: value for key, value in changes.items() if value is not None}
+
+    async def run(accounts: Accounts) -> None:
+        found = await _account_of(accounts, email)
+        if given:
+            await accounts.update(found.id, **given)
+        if secret is not None:
+            await accounts.set_secret(found.id, secret)
+
+    if not given and secret is None:
+        raise click.UsageError("Say what to change: --name, --role, --state, --groups or --password-stdin.")
+    _with_accounts(data, config, run)
+    click.echo(f"{email} was changed.")
+
+
+@commands.group()
+def key() -> None:
+    """Make API keys."""
+
+
+@key.command("create")
+@click.option("--account", "email", required=True, metavar="EMAIL")
+@click.option("--name", default="command line", show_default=True)
+@places
+def create_key(email: str, name: str, data: str | None, config: str | None) -> None:
+    """Make an API key and print it, alone, on standard output. It is shown this once."""
+
+    async def run(accounts: Accounts) -> str:
+        return (await accounts.create_key(await _account_of(accounts, email), name)).secret
+
+    click.echo(_with_accounts(data, config, run))
+
+
+async def _account_of(accounts: Accounts, email: str) -> Account:
+    found = await accounts.by_email(email)
+    if found is None:
+        raise SetupError(f"There is no account with the address {email}.")
+    return found
+
+
+def _groups(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _read_password(from_stdin: bool, *, asks: bool) -> str | None:
+    if from_stdin:
+        line = sys.stdin.readline()
+        if not line.rstrip("\r\n"):
+            raise SetupError("No password came on standard input.")
+        return line.rstrip("\r\n")
+    if asks and sys.stdin.isatty():
+        return click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return None
+
+
+# --- what commands are built from -----------------------------------------------------------------------------------
+
+R = TypeVar("R")
+
+
+def _settings(data: str | None, config: str | None, *, makes_key: bool = True, **options: Any) -> Settings:
+    from chatserver import settings
+
+    return settings.load({"data": data, "config": config, **options}, makes_key=makes_key)
+
+
+def _require_sqlite(settings: Settings) -> None:
+    if settings.database_url:
+        raise SetupError(
+            f"CHATSERVER_DATABASE_URL is set ({settings.source_of('database_url')}), and no installed plugin serves "
+            "such a database; without it, SQLite in the data folder is used."
+        )
+
+
+def _load_plugins(settings: Settings, *, is_lenient: bool = False) -> Plugins:
+    from chatserver.plugins import Plugins
+
+    return Plugins.load(
+        settings.plugins_enabled,
+        settings.plugins_disabled,
+        __version__,
+        settings.for_plugin,
+        is_lenient=is_lenient,
+    )
+
+
+def _open(settings: Settings, *, alone: bool) -> SqliteDatabase:
+    from chatserver.store.sqlite import SqliteDatabase
+
+    return SqliteDatabase.open(settings.database_file, alone=alone)
+
+
+def _migrations(plugins: Plugins, engine: str) -> Sets:
+    from chatserver.store import search
+    from chatserver.store.schema import CORE
+
+    return [("core", CORE), ("search", search.migrations(engine)), *plugins.migrations()]
+
+
+def _with_accounts(data: str | None, config: str | None, function: Callable[[Accounts], Any]) -> Any:
+    """Run a function of the accounts on the stored data, beside a running server or on a machine that has none yet."""
+    settings = _settings(data, config)
+    _require_sqlite(settings)
+
+    async def run() -> Any:
+        async with _open_beside(settings) as (db, plugins):
+            from chatserver.chat.accounts import Accounts
+
+            return await function(Accounts(db, plugins, settings.secret_key))
+
+    return asyncio.run(run())
+
+
+@asynccontextmanager
+async def _open_beside(settings: Settings) -> AsyncIterator[tuple[SqliteDatabase, Plugins]]:
+    plugins = _load_plugins(settings)
+    await _migrate_if_needed(settings, plugins)
+    db = _open(settings, alone=False)
+    try:
+        only = {name for name, _ in plugins.registered("register_auth_backends")}
+        await plugins.start(db=db, only=only)
+        yield db, plugins
+        await plugins.stop()
+    finally:
+        await db.close()
+
+
+async def _migrate_if_needed(settings: Settings, plugins: Plugins) -> None:
+    """A running server has done it. Otherwise nobody may hold the lock, so we can."""
+    from chatserver.store.lock import hold_lock
+
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    db = _open(settings, alone=False)
+    try:
+        sets = _migrations(plugins, db.engine)
+        if await db.plan(sets):
+            with hold_lock(settings.database_file):
+                await db.migrate(sets)
+    finally:
+        await db.close()
+
+
+if __name__ == "__main__":
+    main()
