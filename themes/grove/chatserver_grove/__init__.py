@@ -1,1 +1,20 @@
-"""The default look."""
+"""Grove, the default look: tokens, style sheets and fonts; no code but the hook that names them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chatserver import ThemeSpec, hookimpl
+
+
+@hookimpl()
+def register_themes() -> list[ThemeSpec]:
+    return [
+        ThemeSpec(
+            name="grove",
+            title="Grove",
+            static_dir=str(Path(__file__).parent / "static"),
+            stylesheets=("tokens.css", "app.css"),
+            preload=("fonts/geist-latin-wght-normal.woff2",),
+        )
+    ]
