@@ -90,24 +90,25 @@ class Accounts:
         self._remember(key_hash, actor)
         return actor
 
-    async def still_valid(self, actors: Sequence[Actor]) -> list[bool]:
-        """For long streams: whether each credential still opens the door, asked in one read past the cache."""
+    async def still_valid(self, actor: Actor) -> bool:
+        """For long streams: whether this actor's credential still opens the door, asked past the cache.
+
+        An ended session, a revoked key and an account that is not active any more all answer False; also when another
+        process did it. A stream that asks every few seconds closes in time.
+        """
         now = now_us()
 
-        def look(tx: Any) -> list[bool]:
-            answers = []
-            for actor in actors:
-                if actor.session_id:
-                    held = table.get_session(tx, actor.session_id)
-                    answers.append(held is not None and _session_is_open(*held, now))
-                elif actor.key_id:
-                    key = next((k for k in table.list_keys(tx, actor.account_id) if k.id == actor.key_id), None)
-                    account = table.account_by_id(tx, actor.account_id)
-                    answers.append(key is not None and account is not None and _key_is_open(key, account, now))
-                else:
-                    account = table.account_by_id(tx, actor.account_id)
-                    answers.append(account is not None and account.state == "active")
-            return answers
+        def look(tx: Any) -> bool:
+            if actor.session_id:
+                held = table.get_session(tx, actor.session_id)
+                return held is not None and _session_is_open(*held, now)
+            account = table.account_by_id(tx, actor.account_id)
+            if account is None or account.state != "active":
+                return False
+            if not actor.key_id:
+                return True
+            keys = [key for key in table.list_keys(tx, actor.account_id) if key.id == actor.key_id]
+            return bool(keys) and _key_is_open(keys[0], account, now)
 
         return await self._db.read(look)
 
@@ -245,13 +246,13 @@ class Accounts:
             lambda tx: table.is_setup_token(tx, _sha256(token))
         )
 
-    async def create_first_admin(self, token: str, email: str, secret: str) -> Account:
+    async def create_first_admin(self, token: str, email: str, secret: str, *, name: str = "") -> Account:
         """The first admin, made by whoever holds the token, once. Raises NotFound when the token is spent or unknown.
 
         The secret is kept before the account is stored, so that a refused password does not use the token up; the
         lock only spares the losers on this node the hashing, the guarded UPDATE is what lets one win.
         """
-        account = _new_account(email, "", "admin", ("default",))
+        account = _new_account(email, name, "admin", ("default",))
         async with self._setup:
             if not await self.is_setup_token(token):
                 raise NotFound("This link has been used, or a newer one was printed.")

@@ -1,0 +1,121 @@
+"""The app: every room of the web behind one door."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from litestar import Litestar, Router, asgi
+from litestar.datastructures import State
+
+import chatserver
+from chatserver.errors import ChatserverError, NotFound
+from chatserver.house import House
+from chatserver.web import api, assets, auth, errors, extensions, health, openapi
+from chatserver.web.door import Door
+from chatserver.web.streams import Streams
+from chatserver.web.turns import PageEvents, TurnEvents
+
+try:
+    from chatserver.web import pages
+except ImportError:  # until the page is there
+    pages = None  # type: ignore[assignment]
+
+
+def create_app(house: House) -> Litestar:
+    """The ASGI app over a house. Its lifespan starts and stops the streams; the house is started by who made it.
+
+    `app.state` holds house, door, streams, sign_in and description. Every route wants somebody signed in but those
+    with `opt={"public": True}`.
+    """
+    assets.install_themes([theme for _, theme in house.plugins.registered("register_themes")])
+    streams = Streams(house.accounts.still_valid, per_account=house.limits["streams_per_account"])
+    turn_events = TurnEvents(house, streams)
+    page_events = PageEvents(house, streams)
+    plugin_routes = extensions.Extensions(house.plugins)
+
+    @asgi("/events")
+    async def serve_page_events(scope: Any, receive: Any, send: Any) -> None:
+        _only_get(scope)
+        await page_events.serve(scope, receive, send)
+
+    @asgi("/api/turns/{turn_id:str}/events")
+    async def serve_turn_events(scope: Any, receive: Any, send: Any) -> None:
+        _only_get(scope)
+        await turn_events.serve(scope, receive, send, scope["path_params"]["turn_id"])
+
+    @asgi("/static", is_mount=True, opt={"public": True}, copy_scope=True)
+    async def serve_static(scope: Any, receive: Any, send: Any) -> None:
+        _only_get(scope)
+        await send_static(scope, send)
+
+    @asgi("/x", is_mount=True, opt={"public": True}, copy_scope=True)
+    async def serve_extensions(scope: Any, receive: Any, send: Any) -> None:
+        await plugin_routes(scope, receive, send)
+
+    @asynccontextmanager
+    async def watch_streams(app: Litestar) -> AsyncIterator[None]:
+        streams.start()
+        try:
+            yield
+        finally:
+            await streams.stop()
+
+    app = Litestar(
+        route_handlers=[
+            api.router,
+            Router("/", route_handlers=list(pages.route_handlers if pages else []), include_in_schema=False),
+            auth.router,
+            health.router,
+            openapi.show_description,
+            serve_page_events,
+            serve_turn_events,
+            serve_static,
+            serve_extensions,
+        ],
+        guards=[auth.require_actor],
+        exception_handlers={Exception: errors.handle_exception},
+        lifespan=[watch_streams],
+        openapi_config=None,
+        logging_config=None,
+        request_max_body_size=None,  # the door has measured it
+    )
+    door = Door(app.asgi_handler, house)  # type: ignore[arg-type]
+    app.asgi_handler = door  # type: ignore[assignment]
+    app.state = State(
+        {
+            "house": house,
+            "door": door,
+            "streams": streams,
+            "extensions": plugin_routes,
+            "sign_in": auth.SignIn(house.accounts, door, house.limits["sign_ins_per_quarter_hour"]),
+            "description": openapi.Description([api.router], chatserver.__version__),
+        }
+    )
+    return app
+
+
+async def send_static(scope: dict[str, Any], send: Any) -> None:
+    """A file at its hashed address, kept by browsers for ever. Raises NotFound."""
+    parts = scope["state"]["path"].removeprefix("/static/").split("/", 2)
+    found = assets.find(*parts) if len(parts) == 3 else None
+    if found is None:
+        raise NotFound
+    body = found.body
+    headers = [
+        (b"content-type", found.media_type.encode()),
+        (b"cache-control", assets.IMMUTABLE.encode()),
+        (b"vary", b"accept-encoding"),
+    ]
+    if found.packed and b"gzip" in dict(scope["headers"]).get(b"accept-encoding", b""):
+        body = found.packed
+        headers.append((b"content-encoding", b"gzip"))
+    headers.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _only_get(scope: dict[str, Any]) -> None:
+    if scope["method"] != "GET":
+        raise ChatserverError("This address can only be read.", code="method_not_allowed", status=405)

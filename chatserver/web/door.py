@@ -1,0 +1,167 @@
+"""Every request passes here first: the Host rule, who asks, limits and forgery; on the way out, the headers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from chatserver.clock import new_id
+from chatserver.domain.access import Actor
+from chatserver.errors import ChatserverError
+from chatserver.web import bodies, errors, headers, limits, security
+
+if TYPE_CHECKING:
+    from chatserver.house import House
+
+log = structlog.get_logger("chatserver.web")
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+SENDS = re.compile(
+    r"/send|/m/[^/]+/(?:edit|regenerate|continue)|/api/conversations/[^/]+/messages|/api/messages/[^/]+/(?:edit|regenerate|continue)"
+)
+"""The POSTs that make a turn."""
+MAKES_SESSION = re.compile(r"/sign-in|/setup/[^/]+")
+"""The POSTs that set a cookie: checked like those that carry one, but there is no session yet to bind a token to."""
+
+
+class Door:
+    """Wraps the app. After it, `scope["state"]` holds `request_id`, `actor` (or None), `csrf` and `address`.
+
+    Nothing else makes an Actor, and nothing behind it needs to think of headers, Host, body size or forged requests.
+    """
+
+    def __init__(self, inner: App, house: House) -> None:
+        self._inner = inner
+        self._accounts = house.accounts
+        self.origin = security.Origin(house.public_url)
+        self.proxies = security.TrustedProxies(house.trusted_proxies)
+        self._defaults = headers.default_headers(self.origin)
+        self._api = limits.Window("api_requests_per_minute", house.limits["api_requests_per_minute"], 60)
+        self._sends = limits.Window("sends_per_minute", house.limits["sends_per_minute"], 60)
+        self._strangers = limits.Window("api_requests_per_minute", house.limits["api_requests_per_minute"], 60)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        state = scope["state"] = {
+            **scope.get("state", {}),
+            "request_id": new_id(),
+            "path": scope["path"],
+            "actor": None,
+            "csrf": "",
+        }
+        is_head = scope["method"] == "HEAD"
+        has_started = False
+        request_id = state["request_id"].encode()
+
+        async def send_with_headers(message: dict[str, Any]) -> None:
+            nonlocal has_started
+            if message["type"] == "http.response.start":
+                has_started = True
+                own = [*message.get("headers", ()), (b"x-request-id", request_id)]
+                message = {**message, "headers": headers.with_defaults(own, self._defaults)}
+            elif is_head:
+                message = {**message, "body": b""}
+            await send(message)
+
+        try:
+            await self._admit(scope, receive, send_with_headers)
+        except bodies.ClientGone:
+            return
+        except Exception as error:  # the last wall: whatever happens inside, somebody gets a proper answer
+            if has_started:
+                log.error("response_broken_off", request_id=state["request_id"], path=scope["path"], exc_info=error)
+                return
+            await errors.send_answer(errors.answer(error, scope), send_with_headers)
+
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        given: dict[bytes, bytes] = dict(scope["headers"])
+        state, path, method = scope["state"], scope["path"], scope["method"]
+        peer = (scope.get("client") or ("", 0))[0]
+        host = self._check_host(scope, given, peer)
+        if peer in self.proxies:
+            scope["scheme"] = self.proxies.scheme_of(
+                peer, scope.get("scheme", "http"), given.get(b"x-forwarded-proto", b"").decode("latin-1").strip()
+            )
+            chain = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
+            state["address"] = self.proxies.client_of(peer, chain.decode("latin-1"))
+        else:
+            state["address"] = peer
+        if path.startswith("/static/"):
+            await self._inner(_as_get(scope), receive, send)
+            return
+        actor = state["actor"] = await self._who(given, state["address"])
+        if actor is not None and actor.session_id:
+            state["csrf"] = self._accounts.csrf_token(actor)
+        if path.startswith("/api/") and actor is not None:
+            self._api.take(actor.account_id)
+        if method not in security.SAFE_METHODS:
+            receive = await self._check_change(scope, given, actor, host, receive)
+        await self._inner(_as_get(scope), receive, send)
+
+    def _check_host(self, scope: Scope, given: Mapping[bytes, bytes], peer: str) -> str:
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        host = hosts[0].decode("latin-1") if len(hosts) == 1 else ""
+        port = (scope.get("server") or ("", 0))[1] or 0
+        if not self.origin.admits_host(host, port, path=scope["path"], peer=peer):
+            raise ChatserverError(
+                "This server does not answer to that host name. Use the address it printed at start, or have its"
+                " operator set CHATSERVER_PUBLIC_URL.",
+                code="bad_host",
+                status=400,
+            )
+        return host
+
+    async def _who(self, given: Mapping[bytes, bytes], address: str) -> Actor | None:
+        """The one authenticator. A key that is sent must be right; a cookie that opens nothing is as none."""
+        scheme, _, key = given.get(b"authorization", b"").decode("latin-1").partition(" ")
+        if scheme.lower() == "bearer":
+            actor = await self._accounts.actor_of_key(key.strip())
+            if actor is None:
+                self._strangers.take(address)
+                raise errors.NotSignedIn("This API key is unknown, revoked or expired.")
+            return actor
+        cookie = cookie_of(given, self.origin.cookie_name)
+        return await self._accounts.actor_of_cookie(cookie) if cookie else None
+
+    async def _check_change(
+        self, scope: Scope, given: Mapping[bytes, bytes], actor: Actor | None, host: str, receive: Receive
+    ) -> Receive:
+        path = scope["path"]
+        makes_session = MAKES_SESSION.fullmatch(path) is not None
+        has_session = actor is not None and actor.origin == "web"
+        if has_session or makes_session:
+            security.check_same_origin(given, self.origin.own_origin(scope.get("scheme", "http"), host))
+        if actor is not None and scope["method"] == "POST" and SENDS.fullmatch(path):
+            self._sends.take(actor.account_id)
+        body = await bodies.read_body(receive, given)
+        content_type = given.get(b"content-type", b"").lower()
+        if has_session and not makes_session:
+            token = given.get(b"x-csrf", b"").decode("latin-1") or bodies.form_token(body, content_type)
+            security.check_token(token, scope["state"]["csrf"])
+        if body:
+            bodies.check_text(body, content_type)
+        return bodies.replay(body, receive)
+
+
+def cookie_of(given: Mapping[bytes, bytes], name: str) -> str:
+    """The value of one cookie; the first, when a name comes twice."""
+    for pair in given.get(b"cookie", b"").decode("latin-1").split(";"):
+        key, _, value = pair.strip().partition("=")
+        if key == name:
+            return value
+    return ""
+
+
+def _as_get(scope: Scope) -> Scope:
+    """HEAD is asked of the same handlers as GET; the body is dropped on the way out."""
+    return {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope

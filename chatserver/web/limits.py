@@ -1,0 +1,141 @@
+"""Named limits at the door: how often one may ask, and how often one may guess a password."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import deque
+
+from chatserver.clock import monotonic_s
+from chatserver.errors import LimitReached
+
+KEYS_MAX = 50_000
+"""Beyond so many accounts or addresses, those that have been quiet for a whole window are forgotten."""
+QUARTER_HOUR_S = 900.0
+ADDRESS_FACTOR = 5
+"""Failures allowed from one address, over all accounts, as a multiple of those allowed for one account from there."""
+ACCOUNT_FACTOR = 10
+"""Failures allowed for one account from everywhere; after them only browsers that signed in before may try."""
+
+
+class Window:
+    """At most `most` things per key in any `window_s` seconds, counted one by one."""
+
+    def __init__(self, name: str, most: int, window_s: float) -> None:
+        self.name = name
+        self.most = most
+        self.window_s = window_s
+        self._times: dict[str, deque[float]] = {}
+
+    def wait_s(self, key: str) -> float:
+        """Seconds until one more is allowed; 0 when it is now."""
+        if self.most <= 0:
+            return 0.0
+        times = self._recent(key, monotonic_s())
+        return 0.0 if times is None or len(times) < self.most else times[0] + self.window_s - monotonic_s()
+
+    def take(self, key: str) -> None:
+        """Count one. Raises LimitReached with the limit's name when the window is full."""
+        if self.most <= 0:
+            return
+        wait_s = self.wait_s(key)
+        if wait_s > 0:
+            raise reached(self.name, wait_s)
+        self.add(key)
+
+    def add(self, key: str) -> None:
+        """Count one, allowed or not."""
+        if len(self._times) >= KEYS_MAX:
+            self._forget_quiet()
+        self._times.setdefault(key, deque()).append(monotonic_s())
+
+    def give_back(self, key: str) -> None:
+        """Forget the last one that was counted."""
+        times = self._times.get(key)
+        if times:
+            times.pop()
+
+    def count(self, key: str) -> int:
+        times = self._recent(key, monotonic_s())
+        return len(times) if times else 0
+
+    def _recent(self, key: str, now: float) -> deque[float] | None:
+        times = self._times.get(key)
+        if times is None:
+            return None
+        oldest = now - self.window_s
+        while times and times[0] <= oldest:
+            times.popleft()
+        if not times:
+            del self._times[key]
+            return None
+        return times
+
+    def _forget_quiet(self) -> None:
+        now = monotonic_s()
+        for key in list(self._times):
+            self._recent(key, now)
+
+
+class SignInGuard:
+    """How often a password may be guessed: per account and network, per address, per account; the owner gets in.
+
+    A browser that has been signed in to the account before is counted on its own, so nobody who guesses from
+    elsewhere can keep the owner out.
+    """
+
+    def __init__(self, most: int) -> None:
+        name = "sign_ins_per_quarter_hour"
+        self._near = Window(name, most, QUARTER_HOUR_S)
+        self._address = Window(name, most * ADDRESS_FACTOR, QUARTER_HOUR_S)
+        self._account = Window(name, most * ACCOUNT_FACTOR, QUARTER_HOUR_S)
+
+    def attempt(self, account: str, address: str, known_browser: str) -> Attempt:
+        """Count a try before it is made, so that a thousand at once are no more than ten. Raises LimitReached.
+
+        account: the address of the e-mail typed; known_browser: its cookie, or empty.
+        """
+        account = account.strip().lower()[:254]
+        if known_browser:
+            near = f"{account} browser {known_browser}"
+            counted = [(self._near, near)]
+        else:
+            near = f"{account} from {network_of(address)}"
+            counted = [(self._near, near), (self._address, address), (self._account, account)]
+        wait_s = max(window.wait_s(key) for window, key in counted)
+        if wait_s > 0:
+            raise reached("sign_ins_per_quarter_hour", wait_s)
+        for window, key in counted:
+            if window.most > 0:
+                window.add(key)
+        return Attempt(counted, self._near.count(near))
+
+
+class Attempt:
+    """One counted try. `delay_s`: how long its failure is kept waiting, growing with the tries before it."""
+
+    def __init__(self, counted: list[tuple[Window, str]], number: int) -> None:
+        self._counted = counted
+        self.delay_s = 0.0 if number <= 2 else min(2.0, 0.125 * 2 ** (number - 2))
+
+    def give_back(self) -> None:
+        """It was no guess: it succeeded, or was never checked."""
+        for window, key in self._counted:
+            window.give_back(key)
+
+
+def network_of(address: str) -> str:
+    """The /24 of an IPv4 address and the /56 of an IPv6 one: what one household or one attacker has at least."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+        parsed = parsed.ipv4_mapped
+    return str(ipaddress.ip_network(f"{parsed}/{24 if parsed.version == 4 else 56}", strict=False))
+
+
+def reached(name: str, wait_s: float) -> LimitReached:
+    seconds = max(1, int(wait_s + 0.999))
+    return LimitReached(
+        f"That is more than the limit {name} allows. Try again in {seconds} s.", code=name, retry_after_s=seconds
+    )
