@@ -13,37 +13,11 @@ FORMULA_CHARS = 2_000
 NESTED_GROUPS = 30
 # Own commands would let a few lines grow into millions of nodes.
 _DEFINES = re.compile(r"\\(?:re|provide)?newcommand|\\(?:[egx]?def|let|newenvironment|DeclareMathOperator)\b")
-_TAGS = frozenset(
-    [
-        "math",
-        "mrow",
-        "mi",
-        "mo",
-        "mn",
-        "ms",
-        "mtext",
-        "mspace",
-        "mfrac",
-        "msqrt",
-        "mroot",
-        "mstyle",
-        "msub",
-        "msup",
-        "msubsup",
-        "munder",
-        "mover",
-        "munderover",
-        "mmultiscripts",
-        "mprescripts",
-        "mtable",
-        "mtr",
-        "mtd",
-        "mpadded",
-        "mphantom",
-        "menclose",
-        "merror",
-    ]
+_TAG_NAMES = (
+    "math mrow mi mo mn ms mtext mspace mfrac msqrt mroot mstyle msub msup msubsup munder mover munderover "
+    "mmultiscripts mprescripts mtable mtr mtd mpadded mphantom menclose merror"
 )
+_TAGS = frozenset(_TAG_NAMES.split())
 _ATTRIBUTES = {
     "math": {"display"},
     "mo": {"stretchy", "fence", "form", "lspace", "rspace", "minsize", "maxsize", "movablelimits", "separator"},

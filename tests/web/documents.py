@@ -4,56 +4,13 @@ from __future__ import annotations
 
 import random
 
-WORDS = [
-    "lorem",
-    "ipsum",
-    "dolor",
-    "**bold**",
-    "*em*",
-    "`code`",
-    "[link](http://a.example/c)",
-    "[ref]",
-    "[ref][1]",
-    "https://x.example/z_a(b)",
-    "$x^2$",
-    "$5",
-    "$",
-    "$$",
-    "\\(",
-    "a_b",
-    "\\)",
-    "\\[",
-    "\\]",
-    "&",
-    "&amp;",
-    "<b>",
-    "<http://q.example>",
-    "![img](http://e.example/g.png)",
-    "~~no~~",
-    "\\*",
-    "|",
-    "||",
-    "__x__",
-    "_y_",
-    "你好",
-    "مرحبا",
-    "\xa0",
-    "**",
-    "*",
-    "`",
-    "```",
-    "#",
-    ">",
-    "-",
-    "1.",
-    ":--",
-    "---",
-    "===",
-    "[",
-    "]",
-    "[x]",
-    "!",
-]
+WRITTEN = (
+    "lorem ipsum dolor **bold** *em* `code` [link](http://a.example/c) [ref] [ref][1] "
+    "https://x.example/z_a(b) $x^2$ $5 $ $$ \\( a_b \\) \\[ \\] & &amp; <b> <http://q.example> "
+    "![img](http://e.example/g.png) ~~no~~ \\* | || __x__ _y_ 你好 مرحبا \u00a0 ** * ` ``` # > - 1. "
+    ":-- --- === [ ] [x] !"
+)
+WORDS = WRITTEN.split(" ")
 
 
 def line(chance: random.Random) -> str:

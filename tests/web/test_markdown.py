@@ -13,98 +13,20 @@ from chatserver.web import dialect, figures
 from chatserver.web.formulas import to_mathml
 from chatserver.web.markdown import RENDERED_CHARS, RENDERED_WEIGHT, render, render_now, weight
 
-PROSE_TAGS = set(
-    [
-        "p",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "ul",
-        "ol",
-        "li",
-        "blockquote",
-        "hr",
-        "br",
-        "strong",
-        "em",
-        "s",
-        "a",
-        "code",
-        "div",
-        "table",
-        "thead",
-        "tbody",
-        "tr",
-        "td",
-        "th",
-    ]
-)
+PROSE_NAMES = "p h3 h4 h5 h6 ul ol li blockquote hr br strong em s a code div table thead tbody tr td th"
+PROSE_TAGS = set(PROSE_NAMES.split())
 FIGURE_TAGS = {"figure", "figcaption", "span", "button", "svg", "use", "pre"}
-MATHML_TAGS = set(
-    [
-        "math",
-        "mrow",
-        "mi",
-        "mo",
-        "mn",
-        "ms",
-        "mtext",
-        "mspace",
-        "mfrac",
-        "msqrt",
-        "mroot",
-        "mstyle",
-        "msub",
-        "msup",
-        "msubsup",
-        "munder",
-        "mover",
-        "munderover",
-        "mtable",
-        "mtr",
-        "mtd",
-        "mpadded",
-        "mphantom",
-        "menclose",
-        "mmultiscripts",
-        "mprescripts",
-        "merror",
-    ]
+MATHML_NAMES = (
+    "math mrow mi mo mn ms mtext mspace mfrac msqrt mroot mstyle msub msup msubsup munder mover munderover "
+    "mtable mtr mtd mpadded mphantom menclose mmultiscripts mprescripts merror"
 )
-MATHML_ATTRIBUTES = set(
-    [
-        "display",
-        "stretchy",
-        "fence",
-        "form",
-        "lspace",
-        "rspace",
-        "minsize",
-        "maxsize",
-        "movablelimits",
-        "separator",
-        "mathvariant",
-        "displaystyle",
-        "scriptlevel",
-        "width",
-        "height",
-        "depth",
-        "voffset",
-        "linebreak",
-        "linethickness",
-        "columnalign",
-        "columnlines",
-        "rowlines",
-        "columnspacing",
-        "rowspacing",
-        "columnspan",
-        "rowspan",
-        "notation",
-        "accent",
-        "accentunder",
-    ]
+MATHML_TAGS = set(MATHML_NAMES.split())
+MATHML_ATTRIBUTE_NAMES = (
+    "display stretchy fence form lspace rspace minsize maxsize movablelimits separator mathvariant "
+    "displaystyle scriptlevel width height depth voffset linebreak linethickness columnalign columnlines "
+    "rowlines columnspacing rowspacing columnspan rowspan notation accent accentunder"
 )
+MATHML_ATTRIBUTES = set(MATHML_ATTRIBUTE_NAMES.split())
 ATTRIBUTES = {
     "a": {"href", "title", "rel"},
     "ol": {"start", "dir"},
