@@ -40,7 +40,7 @@ def insert_deletion(tx: Tx, row: DeletionRow) -> None:
 def hide_subtree(tx: Tx, conversation_id: str, top: str, deletion_id: str) -> int:
     """Hide a message and all visible ones below it; returns how many."""
     return tx.run(
-        f"{_SUBTREE} UPDATE messages SET deletion_id = :deletion WHERE id IN (SELECT id FROM below)"
+        f"UPDATE messages SET deletion_id = :deletion WHERE id IN ({_SUBTREE} SELECT id FROM below)"
         " AND conversation_id = :conversation AND deletion_id IS NULL",
         top=top,
         deletion=deletion_id,
