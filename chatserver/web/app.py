@@ -14,6 +14,7 @@ from chatserver.errors import ChatserverError, NotFound
 from chatserver.house import House
 from chatserver.web import api, assets, auth, errors, extensions, health, openapi
 from chatserver.web.door import Door
+from chatserver.web.painter import Painters
 from chatserver.web.streams import Streams
 from chatserver.web.turns import PageEvents, TurnEvents
 
@@ -32,7 +33,8 @@ def create_app(house: House) -> Litestar:
     assets.install_themes([theme for _, theme in house.plugins.registered("register_themes")])
     streams = Streams(house.accounts.still_valid, per_account=house.limits["streams_per_account"])
     turn_events = TurnEvents(house, streams)
-    page_events = PageEvents(house, streams)
+    painters = Painters(house.readers)
+    page_events = PageEvents(house, streams, painters)
     plugin_routes = extensions.Extensions(house.plugins)
 
     @asgi("/events")
@@ -61,10 +63,11 @@ def create_app(house: House) -> Litestar:
             yield
         finally:
             await streams.stop()
+            await painters.stop()
 
     app = Litestar(
         route_handlers=[
-            api.router,
+            api.api,
             Router("/", route_handlers=list(pages.route_handlers if pages else []), include_in_schema=False),
             auth.router,
             health.router,
@@ -88,9 +91,10 @@ def create_app(house: House) -> Litestar:
             "house": house,
             "door": door,
             "streams": streams,
+            "painters": painters,
             "extensions": plugin_routes,
             "sign_in": auth.SignIn(house.accounts, door, house.limits["sign_ins_per_quarter_hour"]),
-            "description": openapi.Description([api.router], chatserver.__version__),
+            "description": openapi.Description([api.api], chatserver.__version__),
         }
     )
     return app

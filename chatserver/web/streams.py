@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import structlog
@@ -22,7 +22,8 @@ CHECK_S = 2.0
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
-StillValid = Callable[[Actor], Awaitable[bool]]
+StillValid = Callable[[Sequence[Actor]], Awaitable[list[bool]]]
+"""Whether each may still look; asked once every CHECK_S for all who do."""
 
 
 def sse(data: bytes | str, *, event: str = "", event_id: int | None = None) -> bytes:
@@ -168,11 +169,13 @@ class Streams:
 
     async def _end_signed_out(self) -> None:
         actors = {(s.actor.account_id, s.actor.session_id, s.actor.key_id): s.actor for s in self._open}
-        for identity, actor in actors.items():
-            if not await self._still_valid(actor):
-                for stream in list(self._open):
-                    if (stream.actor.account_id, stream.actor.session_id, stream.actor.key_id) == identity:
-                        stream.close()
+        if not actors:
+            return
+        answers = await self._still_valid(list(actors.values()))
+        gone = {identity for identity, is_valid in zip(actors, answers, strict=True) if not is_valid}
+        for stream in list(self._open):
+            if (stream.actor.account_id, stream.actor.session_id, stream.actor.key_id) in gone:
+                stream.close()
 
     async def _dismiss(self, streams: Iterable[EventStream]) -> None:
         for stream in streams:
