@@ -10,7 +10,7 @@ name. When one fails: chain, first and guards fail the request; gather and notif
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 import msgspec
 import pluggy
@@ -67,8 +67,12 @@ def hookspec(
     return mark
 
 
-def hookimpl(*, order: int = 100, optional: bool = False) -> Callable[[F], F]:
-    """Mark a plugin's function as the implementation of the hook of its name.
+@overload
+def hookimpl(function: F) -> F: ...
+@overload
+def hookimpl(*, order: int = 100, optional: bool = False) -> Callable[[F], F]: ...
+def hookimpl(function: F | None = None, *, order: int = 100, optional: bool = False) -> F | Callable[[F], F]:
+    """Mark a plugin's function as the implementation of the hook of its name; with or without parentheses.
 
     order: lower runs earlier. optional: skipped without an error when the hook belongs to a plugin that is absent.
     """
@@ -77,7 +81,7 @@ def hookimpl(*, order: int = 100, optional: bool = False) -> Callable[[F], F]:
         function.chatserver_order = order  # type: ignore[attr-defined]
         return _pluggy_impl(function, optionalhook=True) if optional else _pluggy_impl(function)
 
-    return mark
+    return mark if function is None else mark(function)
 
 
 # --- what a plugin brings, asked once at start ---------------------------------------------------------------------

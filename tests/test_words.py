@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-VENDORS = set(  # noqa: SIM905 - a list to read
+VENDORS = set(
     "openai chatgpt gpt anthropic claude gemini vertex ollama mistral mixtral llama deepseek groq grok xai cohere"
     " bedrock azure openrouter litellm vllm huggingface perplexity together fireworks replicate moonshot qwen smollm"
     " xllamacpp litert stripe paypal adyen".split()
 )
-MONEY = set(  # noqa: SIM905
+MONEY = set(
     "currency currencies price prices pricing priced credit credits plan plans invoice invoices billing bill billed"
     " payment payments pay paid cents dollar dollars euro euros usd eur subscription subscriptions ledger money"
     " discount refund refunds vat".split()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from chatserver.plugins import Plugins
     from chatserver.testing.upstream import FakeUpstream
 
 
@@ -18,3 +19,16 @@ def fake_upstream() -> Iterator[FakeUpstream]:
 
     with FakeUpstream.in_thread() as upstream:
         yield upstream
+
+
+@pytest.fixture
+def plugin_manager() -> Callable[..., Plugins]:
+    """`plugin_manager(weather=module_or_object, …, settings={"weather": {"city": "Oslo"}})`: plugins, loaded and
+    verified as the server does it, and none that happens to be installed. Await `start(db=…, http=…)` on it to run
+    their startup."""
+    from chatserver.plugins import Plugins
+
+    def load(*, settings: dict[str, dict[str, str]] | None = None, **plugins: Any) -> Plugins:
+        return Plugins.load(found=(), extra=list(plugins.items()), settings_values=settings)
+
+    return load
