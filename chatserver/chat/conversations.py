@@ -171,6 +171,13 @@ class Conversations:
             await self._stop(turn)
         return deletion
 
+    async def message(self, actor: Actor, message_id: str) -> Message:
+        """One message of the actor's own."""
+        found = await self._db.read(lambda tx: message_rows.message_of(tx, actor, message_id))
+        if found is None:
+            raise NotFound("There is no such message.")
+        return found
+
     async def count_below(self, actor: Actor, message_id: str) -> int:
         """How many messages deleting this one would hide."""
 

@@ -131,6 +131,7 @@ class Frame(msgspec.Struct, frozen=True):
     csrf: str = ""
     me: Me | None = None
     timezone: str = ""
+    side: str = ""
     is_plain_http: bool = False
 
 
@@ -149,7 +150,7 @@ class ChatView(msgspec.Struct, frozen=True):
     problem: Problem | None = None
     greeting: str = ""
     suggestions: tuple[str, ...] = ()
-    edits: str = ""
+    is_pinned: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -267,7 +268,6 @@ def chat_view(
     render: Render,
     models: Sequence[Model],
     zone: tzinfo | None = None,
-    edits: str = "",
     problem: Problem | None = None,
 ) -> ChatView:
     """The page of one branch."""
@@ -289,7 +289,7 @@ def chat_view(
         running_turn=next((m.turn_id for m in reversed(messages) if m.is_running), ""),
         is_cleared=bool(last and last.cleared_after),
         problem=problem or (no_model() if not models else None),
-        edits=edits,
+        is_pinned=conversation.pinned,
     )
 
 

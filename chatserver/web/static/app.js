@@ -340,7 +340,10 @@ async function stop() {
 }
 
 document.addEventListener("input", ({ target }) => {
-  if (target.id === "text") store.set(draftKey(), target.value)
+  if (target.id === "text") {
+    store.set(draftKey(), target.value)
+    delete target.form.dataset.key // other words are another request
+  }
   if (target.localName === "textarea") grow(target)
 })
 
@@ -467,6 +470,7 @@ document.addEventListener("click", (event) => {
   else if (hit("#open-side") || hit("#close-side") || hit("#veil")) toggleSide()
   else if ((found = hit("[data-line]")) && plain) mark(found.dataset.line)
   if (!hit("#pick") && !hit("#models")) closeModels(false)
+  for (const menu of $$("[data-menu][open]")) if (!menu.contains(event.target) || hit(".menu-list button")) menu.open = false
   if (event.target === $("#dialog")) $("#dialog").close()
 })
 
@@ -523,6 +527,8 @@ document.addEventListener("keydown", (event) => {
     if (narrow.matches ? root.dataset.drawer !== "open" : root.dataset.side === "closed") toggleSide(true)
     return $("#find").select()
   }
+  const menu = $("[data-menu][open]")
+  if (key === "Escape" && menu) { menu.open = false; return $("summary", menu).focus() }
   if (key === "Escape" && !$("#dialog")?.open) {
     if (root.dataset.drawer === "open") return toggleSide(false)
     if (target.id === "find") { if (target.value) { target.value = ""; refreshChats() } else $("#text")?.focus(); return }
