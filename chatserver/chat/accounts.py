@@ -161,7 +161,7 @@ class Accounts:
                 continue
             if isinstance(answer, Refusal):
                 return answer
-            account = await self._db.read(lambda tx, account_id=answer: table.account_by_id(tx, account_id))
+            account = await self.by_id(answer)
             if account is not None and account.state == "active":
                 return account
             return WRONG
@@ -269,16 +269,13 @@ class Accounts:
         self.forget_credentials()
 
     async def _enroll(self, account_id: str, secret: str) -> None:
-        backends = self._backends()
-        if not backends:
-            raise Refused("No way to sign in is installed; install chatserver-password.", code="no_sign_in")
-        for _, backend in backends:
-            refusal = await backend.enroll(account_id, secret)
-            if refusal is None:
+        refusal = Refusal("no_sign_in", "No way to sign in is installed.", "Install chatserver-password.", status=503)
+        for _, backend in self._backends():
+            answer = await backend.enroll(account_id, secret)
+            if answer is None:
                 return
-        raise Refused(
-            " ".join(filter(None, (refusal.message, refusal.next_step))), code=refusal.code, status=refusal.status
-        )
+            refusal = answer
+        raise Refused(f"{refusal.message} {refusal.next_step}".strip(), code=refusal.code, status=refusal.status)
 
     def _backends(self) -> list[tuple[str, AuthBackend]]:
         return list(self._plugins.registered("register_auth_backends"))

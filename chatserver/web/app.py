@@ -64,6 +64,7 @@ def create_app(house: House) -> Litestar:
         finally:
             await streams.stop()
             await painters.stop()
+            await painters.stop()
 
     app = Litestar(
         route_handlers=[

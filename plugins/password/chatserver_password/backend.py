@@ -1,0 +1,98 @@
+"""The password as a way to sign in: kept as argon2id, and a wrong one never told apart from no account."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from chatserver import Context, Refusal, SignInAttempt
+from chatserver_password.hashing import Busy, Hasher
+from chatserver_password.rules import problem_with
+
+WRONG = Refusal(
+    code="sign_in_failed", message="E-mail or password is not right.", next_step="Check both and try again.", status=401
+)
+BUSY = Refusal(
+    code="password_queue",
+    message="Too many people are signing in at this moment.",
+    next_step="Try again in a few seconds.",
+    status=429,
+    retry_after_s=5,
+)
+MAX_LENGTH = 1024
+
+
+class PasswordBackend:
+    """`email` and `password` of the form. Unknown address, missing and wrong password: the same answer, as slow."""
+
+    name = "password"
+
+    def __init__(self) -> None:
+        self._ctx: Context | None = None
+        self._hasher: Hasher | None = None
+
+    def open(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._hasher = Hasher()
+
+    def close(self) -> None:
+        if self._hasher is not None:
+            self._hasher.close()
+        self._hasher = self._ctx = None
+
+    async def sign_in(self, attempt: SignInAttempt) -> str | Refusal | None:
+        ctx, hasher = self._opened()
+        if "password" not in attempt.fields:
+            return None
+        password = _normal(attempt.fields["password"])
+        account = await ctx.accounts.by_email(attempt.fields.get("email", ""))
+        held = await self._hash_of(account.id) if account is not None else None
+        try:
+            if account is None or held is None or len(password) > MAX_LENGTH:
+                await hasher.waste_time(password[:MAX_LENGTH])
+                return WRONG
+            if not await hasher.verify(held, password):
+                return WRONG
+            if hasher.is_outdated(held):
+                await self._keep(account.id, await hasher.hash(password))
+        except Busy:
+            return BUSY
+        return str(account.id)
+
+    async def enroll(self, account_id: str, secret: str) -> Refusal | None:
+        _, hasher = self._opened()
+        password = _normal(secret)
+        problem = problem_with(password)
+        if problem is not None:
+            return problem
+        try:
+            await self._keep(account_id, await hasher.hash(password))
+        except Busy:
+            return BUSY
+        return None
+
+    async def _hash_of(self, account_id: str) -> str | None:
+        ctx, _ = self._opened()
+        return await ctx.db.read(
+            lambda tx: tx.one(str, "SELECT hash FROM password_credentials WHERE account_id = :id", id=account_id)
+        )
+
+    async def _keep(self, account_id: str, hashed: str) -> None:
+        ctx, _ = self._opened()
+        await ctx.db.write(
+            lambda tx: tx.run(
+                "INSERT INTO password_credentials (account_id, hash, changed_at) VALUES (:id, :hash, :now)"
+                " ON CONFLICT (account_id) DO UPDATE SET hash = excluded.hash, changed_at = excluded.changed_at",
+                id=account_id,
+                hash=hashed,
+                now=ctx.clock.now_us(),
+            )
+        )
+
+    def _opened(self) -> tuple[Context, Hasher]:
+        assert self._ctx is not None and self._hasher is not None, "startup comes before the first sign-in"
+        return self._ctx, self._hasher
+
+
+def _normal(password: str) -> str:
+    """The same password from any keyboard: composed and decomposed letters are one (NIST SP 800-63B 5.1.1.2)."""
+    return unicodedata.normalize("NFKC", password)
