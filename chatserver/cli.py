@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import shutil
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,12 +20,12 @@ from chatserver.errors import ChatserverError, SetupError
 if TYPE_CHECKING:
     from chatserver.chat.accounts import Accounts
     from chatserver.domain.access import Account
+    from chatserver.house import House
     from chatserver.plugins import Plugins
     from chatserver.settings import Settings
     from chatserver.store.sqlite import SqliteDatabase
 
 F = TypeVar("F", bound=Callable[..., Any])
-Sets = list[tuple[str, list[Any]]]
 
 
 def main() -> None:
@@ -33,7 +34,7 @@ def main() -> None:
         commands(standalone_mode=False, prog_name="chatserver")
     except click.exceptions.Exit as end:
         raise SystemExit(end.exit_code) from None
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         raise SystemExit(130) from None
     except click.ClickException as error:
         error.show()
@@ -82,23 +83,64 @@ def serve(host: str | None, port: int | None, workers: int, data: str | None, co
 
 
 def _serve(settings: Settings) -> None:
+    import uvloop
+
     from chatserver.store.lock import hold_lock
+    from chatserver.web.server import bind
 
     plugins = _load_plugins(settings)
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with hold_lock(settings.database_file):
-        _run_server(settings, plugins)
+        listener = bind(settings.host.strip("[]"), settings.port)
+        with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run_server(settings, plugins, listener))
 
 
-def _run_server(settings: Settings, plugins: Plugins) -> None:
-    raise SetupError("Serving comes with the next commit.")
+async def _run_server(settings: Settings, plugins: Plugins, listener: socket.socket) -> None:
+    import msgspec
+
+    from chatserver.gateway.egress import EgressClient
+    from chatserver.house import House, migration_sets
+    from chatserver.web import server
+
+    db = _open(settings, alone=True)
+    http = EgressClient()
+    try:
+        for title in await db.migrate(migration_sets(db.engine, plugins)):
+            click.echo(f"Migrated:      {title}")
+        house = House(
+            db=db,
+            plugins=plugins,
+            http=http,
+            channels=settings.channels,
+            limits=msgspec.structs.asdict(settings.limits),
+            secret_key=settings.secret_key,
+            public_url=settings.public_url,
+            trusted_proxies=settings.trusted_proxies,
+            grace_s=settings.grace_s,
+        )
+        try:
+            await house.start()
+            await _say_where(settings, house, listener.getsockname()[1])
+            await server.serve(house, listener)
+        finally:
+            await house.stop()
+    finally:
+        await http.close()
+        await db.close()
 
 
-def _say_where(settings: Settings) -> None:
-    command = f"account create --email YOU@EXAMPLE.ORG {_place_options(settings)}"
+async def _say_where(settings: Settings, house: House, port: int) -> None:
+    host = f"[{settings.host.strip('[]')}]" if ":" in settings.host else settings.host
+    here = settings.public_url or f"http://{host}:{port}"
+    places = f"--data {shlex.quote(str(settings.data_dir))} --config {shlex.quote(str(settings.config_file))}"
+    click.echo(f"chatserver {__version__} on {here}")
     click.echo(f"Data:          {settings.data_dir}")
     click.echo(f"Configuration: {settings.config_file}")
-    click.echo(f"An account:    {_own_command()} {command}")
+    click.echo(f"An account:    {_own_command()} account create --email YOU@EXAMPLE.ORG {places}")
+    token = await house.accounts.mint_setup_token()
+    if token is not None:
+        click.echo(f"\nOpen this link, once, to make the first account:\n  {here}/setup/{token}\n")
 
 
 def _own_command() -> str:
@@ -112,11 +154,6 @@ def _own_command() -> str:
     return shlex.quote(str(called.absolute()))
 
 
-def _place_options(settings: Settings) -> str:
-    text = f"--data {shlex.quote(str(settings.data_dir))}"
-    return f"{text} --config {shlex.quote(str(settings.config_file))}"
-
-
 # --- looking after a server -----------------------------------------------------------------------------------------
 
 
@@ -125,6 +162,7 @@ def _place_options(settings: Settings) -> str:
 @places
 def migrate(plan: bool, data: str | None, config: str | None) -> None:
     """Bring the database up to date; serve does it by itself."""
+    from chatserver.house import migration_sets
     from chatserver.store.lock import hold_lock
 
     settings = _settings(data, config)
@@ -137,7 +175,7 @@ def migrate(plan: bool, data: str | None, config: str | None) -> None:
     async def run() -> list[str]:
         db = _open(settings, alone=not plan)
         try:
-            sets = _migrations(plugins, db.engine)
+            sets = migration_sets(db.engine, plugins)
             return await (db.plan(sets) if plan else db.migrate(sets))
         finally:
             await db.close()
@@ -312,13 +350,6 @@ def _open(settings: Settings, *, alone: bool) -> SqliteDatabase:
     return SqliteDatabase.open(settings.database_file, alone=alone)
 
 
-def _migrations(plugins: Plugins, engine: str) -> Sets:
-    from chatserver.store import search
-    from chatserver.store.schema import CORE
-
-    return [("core", CORE), ("search", search.migrations(engine)), *plugins.migrations()]
-
-
 def _with_accounts(data: str | None, config: str | None, function: Callable[[Accounts], Any]) -> Any:
     """Run a function of the accounts on the stored data, beside a running server or on a machine that has none yet."""
     settings = _settings(data, config)
@@ -349,12 +380,13 @@ async def _open_beside(settings: Settings) -> AsyncIterator[tuple[SqliteDatabase
 
 async def _migrate_if_needed(settings: Settings, plugins: Plugins) -> None:
     """A running server has done it. Otherwise nobody may hold the lock, so we can."""
+    from chatserver.house import migration_sets
     from chatserver.store.lock import hold_lock
 
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     db = _open(settings, alone=False)
     try:
-        sets = _migrations(plugins, db.engine)
+        sets = migration_sets(db.engine, plugins)
         if await db.plan(sets):
             with hold_lock(settings.database_file):
                 await db.migrate(sets)
