@@ -204,6 +204,57 @@ def list_plugins(data: str | None, config: str | None) -> None:
             click.echo(f"{'':<14} {line.reason}")
 
 
+@commands.command()
+@click.option("--repair", is_flag=True, help="Mend what can be mended.")
+@places
+def doctor(repair: bool, data: str | None, config: str | None) -> None:
+    """Look for what is wrong. Exits 1 only when something that must always hold does not."""
+    settings = _settings(data, config, makes_key=False)
+    plugins = _load_plugins(settings, is_lenient=True)
+    _say_installed(plugins)
+    click.echo(f"data: {settings.data_dir}")
+    _require_sqlite(settings)
+    if not settings.database_file.exists():
+        click.echo("database: none yet; serve makes it.")
+        return
+    if not asyncio.run(_examine(settings, plugins, repair=repair)):
+        raise click.exceptions.Exit(1)
+
+
+def _say_installed(plugins: Plugins) -> None:
+    from chatserver.plugins.drift import changed_files, path_files
+
+    for line in plugins.report():
+        click.echo(f"plugin {line.name}: {line.state}, {line.distribution} {line.version} {line.fingerprint}".rstrip())
+        if line.reason:
+            click.echo(f"  {line.reason}")
+        for changed in changed_files(line.distribution) if line.distribution else ():
+            click.echo(f"  changed since it was installed: {changed}")
+    for path in path_files():
+        click.echo(f"runs at every start of this Python: {path}")
+
+
+async def _examine(settings: Settings, plugins: Plugins, *, repair: bool) -> bool:
+    """Whether all invariants hold, at the end."""
+    from chatserver.chat.doctor import examine
+    from chatserver.house import migration_sets
+
+    db = _open(settings, alone=False)
+    try:
+        waiting = await db.plan(migration_sets(db.engine, plugins))
+        if waiting:
+            click.echo(f"database: {len(waiting)} migrations are to run first; serve or migrate runs them.")
+            return True
+        findings = await examine(db, repair=repair)
+    finally:
+        await db.close()
+    for finding in findings:
+        click.echo(f"{'mended' if finding.mended else 'broken'}: {finding.sentence} ({finding.kind})")
+    broken = sum(not finding.mended for finding in findings)
+    click.echo(f"database: {broken} broken" if broken else "database: all is well")
+    return not broken
+
+
 # --- accounts -------------------------------------------------------------------------------------------------------
 
 ROLES = click.Choice(["admin", "member"])
