@@ -1,0 +1,105 @@
+"""kill -9 in the middle of answers: what was acknowledged is there, what was seen is there but the last second."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from chatserver.domain.turns import FOREIGN_END_OFFSET
+from chatserver.testing.upstream import FakeUpstream
+from tests.running import RunningServer
+
+STREAMS = 20
+ROUNDS = 5
+MODEL = "fake-n400-gap10"
+
+
+class Witness:
+    """What one client saw: the ids that were acknowledged, and each piece of text with its time."""
+
+    def __init__(self) -> None:
+        self.sent: dict[str, str] | None = None
+        self.pieces: list[tuple[float, str]] = []
+
+    def seen_before(self, moment: float) -> str:
+        return "".join(text for at, text in self.pieces if at <= moment)
+
+
+async def chat(session: aiohttp.ClientSession, url: str, conversation: str, text: str, witness: Witness) -> None:
+    try:
+        asked = {"parent_id": None, "text": text, "model": MODEL}
+        async with session.post(f"{url}/api/conversations/{conversation}/messages", json=asked) as answer:
+            assert answer.status == 202, await answer.text()
+            witness.sent = await answer.json()
+        async with session.get(f"{url}/api/turns/{witness.sent['turn_id']}/events?after=0") as stream:
+            event = ""
+            async for line in stream.content:
+                if line.startswith(b"event: "):
+                    event = line[7:].strip().decode()
+                elif line.startswith(b"data: ") and event == "text":
+                    witness.pieces.append((time.monotonic(), json.loads(line[6:])["text"]))
+    except (aiohttp.ClientError, ConnectionError):
+        return
+
+
+@pytest.mark.timeout(240)
+async def test_twenty_streams_killed_five_times_lose_nothing_acknowledged(
+    tmp_path: Path, fake_upstream: FakeUpstream
+) -> None:
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    server = RunningServer(tmp_path, fake_upstream.base_url, models=[MODEL])
+    await asyncio.to_thread(server.start)
+    key = await asyncio.to_thread(server.account, "ann@example.org")
+    headers = {"Authorization": f"Bearer {key}"}
+    try:
+        for turn in range(ROUNDS):
+            witnesses = [Witness() for _ in range(STREAMS)]
+            async with aiohttp.ClientSession(headers=headers) as session:
+                made = []
+                for n in range(STREAMS):
+                    async with session.post(f"{server.url}/api/conversations", json={"title": f"{turn} {n}"}) as answer:
+                        made.append((await answer.json())["id"])
+                running = [
+                    asyncio.create_task(chat(session, server.url, made[n], f"question {turn} {n}", witnesses[n]))
+                    for n in range(STREAMS)
+                ]
+                await asyncio.wait(running, timeout=chance.uniform(0.05, 3.0))
+                killed_at = time.monotonic()
+                await asyncio.to_thread(server.kill)
+                await asyncio.gather(*running)
+            await asyncio.to_thread(server.start)
+            up_at = time.monotonic()
+            async with aiohttp.ClientSession(headers=headers) as session:
+                for witness in witnesses:
+                    if witness.sent is not None:
+                        await check(session, server.url, witness, killed_at)
+            assert time.monotonic() - up_at < 5
+        findings = await asyncio.to_thread(server.run, "doctor")
+        assert "broken" not in findings.lower() or "nothing" in findings.lower()
+    finally:
+        await asyncio.to_thread(server.kill)
+
+
+async def check(session: aiohttp.ClientSession, url: str, witness: Witness, killed_at: float) -> None:
+    assert witness.sent is not None
+    async with session.get(f"{url}/api/conversations/{witness.sent['conversation_id']}/messages") as answer:
+        messages = {message["id"]: message for message in (await answer.json())["messages"]}
+    assert witness.sent["question_id"] in messages
+    reply = messages[witness.sent["reply_id"]]
+    assert reply["state"] == "interrupted"
+    text = "".join(part["text"] for part in reply["parts"] if part["type"] == "text")
+    assert text.startswith(witness.seen_before(killed_at - 1.0)), "more than a second of text was lost"
+    whole = witness.seen_before(killed_at + 60)
+    assert whole.startswith(text) or text.startswith(whole), "the text was reordered or doubled"
+    async with session.get(f"{url}/api/turns/{witness.sent['turn_id']}") as answer:
+        turn = await answer.json()
+    assert turn["state"] == "interrupted"
+    assert turn["last_seq"] > FOREIGN_END_OFFSET
