@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from litestar import Request, Router, delete, get, patch, post
 from litestar.datastructures import State
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from chatserver.chat.sending import AT_TIP, IdempotencyKey, ParentTip
 from chatserver.domain.access import Actor
@@ -259,14 +260,17 @@ def _given(value: Any) -> Any:
 
 
 @post("/conversations", status_code=201)
-async def create_conversation(request: ApiRequest, data: NewConversation | None) -> ConversationOut:
+async def create_conversation(request: ApiRequest, data: JSONBody[NewConversation | None]) -> ConversationOut:
     """Start an empty conversation. A title given here is never replaced."""
     return _conversation(await house_of(request).conversations.create(actor_of(request), data.title if data else None))
 
 
 @get("/conversations")
 async def list_conversations(
-    request: ApiRequest, after: str | None = None, archived: bool = False, pinned: bool | None = None
+    request: ApiRequest,
+    after: FromQuery[str | None] = None,
+    archived: FromQuery[bool] = False,
+    pinned: FromQuery[bool | None] = None,
 ) -> ConversationList:
     """One's conversations, the last changed first. after: `next` of the page before."""
     lines, following = await house_of(request).conversations.list(
@@ -276,12 +280,14 @@ async def list_conversations(
 
 
 @get("/conversations/{conversation_id:str}")
-async def get_conversation(request: ApiRequest, conversation_id: str) -> ConversationOut:
+async def get_conversation(request: ApiRequest, conversation_id: FromPath[str]) -> ConversationOut:
     return _conversation(await house_of(request).conversations.get(actor_of(request), conversation_id))
 
 
 @patch("/conversations/{conversation_id:str}")
-async def change_conversation(request: ApiRequest, conversation_id: str, data: ConversationChange) -> ConversationOut:
+async def change_conversation(
+    request: ApiRequest, conversation_id: FromPath[str], data: JSONBody[ConversationChange]
+) -> ConversationOut:
     """Rename, switch the tip, pin or archive."""
     return _conversation(
         await house_of(request).conversations.update(
@@ -296,14 +302,17 @@ async def change_conversation(request: ApiRequest, conversation_id: str, data: C
 
 
 @delete("/conversations/{conversation_id:str}", status_code=200)
-async def delete_conversation(request: ApiRequest, conversation_id: str) -> DeletionOut:
+async def delete_conversation(request: ApiRequest, conversation_id: FromPath[str]) -> DeletionOut:
     """Hide a conversation; POST /api/deletions/{deletion_id}/undo takes it back for 30 days."""
     return _deletion(await house_of(request).conversations.delete(actor_of(request), conversation_id))
 
 
 @get("/conversations/{conversation_id:str}/messages")
 async def list_messages(
-    request: ApiRequest, conversation_id: str, tip: str | None = None, tree: bool = False
+    request: ApiRequest,
+    conversation_id: FromPath[str],
+    tip: FromQuery[str | None] = None,
+    tree: FromQuery[bool] = False,
 ) -> MessageList:
     """The path down to a tip, root first; with tree=1 every message."""
     conversations = house_of(request).conversations
@@ -314,7 +323,7 @@ async def list_messages(
 
 
 @post("/conversations/{conversation_id:str}/messages", status_code=202)
-async def send_message(request: ApiRequest, conversation_id: str, data: NewMessage) -> SentOut:
+async def send_message(request: ApiRequest, conversation_id: FromPath[str], data: JSONBody[NewMessage]) -> SentOut:
     """Ask. parent_id: what to answer below; null starts another root; absent means the stored tip. A further field
     named after a plugin is handed to that plugin."""
     actor = actor_of(request)
@@ -337,7 +346,7 @@ async def send_message(request: ApiRequest, conversation_id: str, data: NewMessa
 
 
 @post("/messages/{message_id:str}/edit", status_code=202)
-async def edit_message(request: ApiRequest, message_id: str, data: NewText) -> SentOut:
+async def edit_message(request: ApiRequest, message_id: FromPath[str], data: JSONBody[NewText]) -> SentOut:
     """A sibling with other text; of a question with a new reply, of a reply without one."""
     return _sent(
         await house_of(request).sending.edit(
@@ -347,7 +356,9 @@ async def edit_message(request: ApiRequest, message_id: str, data: NewText) -> S
 
 
 @post("/messages/{message_id:str}/regenerate", status_code=202)
-async def regenerate_message(request: ApiRequest, message_id: str, data: ModelChoice | None) -> SentOut:
+async def regenerate_message(
+    request: ApiRequest, message_id: FromPath[str], data: JSONBody[ModelChoice | None]
+) -> SentOut:
     """Another reply beside this one."""
     return _sent(
         await house_of(request).sending.regenerate(
@@ -357,7 +368,7 @@ async def regenerate_message(request: ApiRequest, message_id: str, data: ModelCh
 
 
 @post("/messages/{message_id:str}/continue", status_code=202)
-async def continue_message(request: ApiRequest, message_id: str) -> SentOut:
+async def continue_message(request: ApiRequest, message_id: FromPath[str]) -> SentOut:
     """Go on where a reply ended, as its child."""
     return _sent(
         await house_of(request).sending.continue_reply(
@@ -367,25 +378,25 @@ async def continue_message(request: ApiRequest, message_id: str) -> SentOut:
 
 
 @delete("/messages/{message_id:str}", status_code=200)
-async def delete_message(request: ApiRequest, message_id: str) -> DeletionOut:
+async def delete_message(request: ApiRequest, message_id: FromPath[str]) -> DeletionOut:
     """Hide a message and all below it."""
     return _deletion(await house_of(request).conversations.delete_message(actor_of(request), message_id))
 
 
 @post("/deletions/{deletion_id:str}/undo", status_code=200)
-async def undo_deletion(request: ApiRequest, deletion_id: str) -> DeletionOut:
+async def undo_deletion(request: ApiRequest, deletion_id: FromPath[str]) -> DeletionOut:
     """Take a deletion back, whole."""
     return _deletion(await house_of(request).conversations.restore(actor_of(request), deletion_id))
 
 
 @post("/conversations/{conversation_id:str}/clear-context", status_code=204)
-async def clear_context(request: ApiRequest, conversation_id: str, data: MarkerPlace) -> None:
+async def clear_context(request: ApiRequest, conversation_id: FromPath[str], data: JSONBody[MarkerPlace]) -> None:
     """From this message on, on this branch, only what is below is sent to models."""
     await house_of(request).conversations.clear_context(actor_of(request), conversation_id, data.message_id)
 
 
 @delete("/conversations/{conversation_id:str}/clear-context", status_code=204)
-async def restore_context(request: ApiRequest, conversation_id: str, message_id: str = "") -> None:
+async def restore_context(request: ApiRequest, conversation_id: FromPath[str], message_id: FromQuery[str] = "") -> None:
     """Take a clear-context marker back. message_id: as a query parameter or in a JSON body."""
     wanted = message_id
     if not wanted and (body := await request.body()):
@@ -397,12 +408,12 @@ async def restore_context(request: ApiRequest, conversation_id: str, message_id:
 
 
 @get("/turns/{turn_id:str}")
-async def get_turn(request: ApiRequest, turn_id: str) -> TurnOut:
+async def get_turn(request: ApiRequest, turn_id: FromPath[str]) -> TurnOut:
     return _turn(await house_of(request).readers.turn(actor_of(request), turn_id))
 
 
 @post("/turns/{turn_id:str}/stop", status_code=202)
-async def stop_turn(request: ApiRequest, turn_id: str) -> TurnOut:
+async def stop_turn(request: ApiRequest, turn_id: FromPath[str]) -> TurnOut:
     """Stop a turn, from anywhere; one that has ended stays as it is."""
     return _turn(await house_of(request).conversations.stop(actor_of(request), turn_id))
 
@@ -415,7 +426,7 @@ async def list_models(request: ApiRequest) -> ModelList:
 
 
 @get("/search")
-async def search(request: ApiRequest, q: str = "") -> HitList:
+async def search(request: ApiRequest, q: FromQuery[str] = "") -> HitList:
     """Places in one's own messages and titles that hold every word, the newest first."""
     hits = await house_of(request).conversations.search(actor_of(request), q)
     return HitList([HitOut(hit.conversation_id, hit.message_id or None, hit.text, hit.title) for hit in hits])

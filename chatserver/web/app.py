@@ -12,16 +12,11 @@ from litestar.datastructures import State
 import chatserver
 from chatserver.errors import ChatserverError, NotFound
 from chatserver.house import House
-from chatserver.web import api, assets, auth, errors, extensions, health, openapi
+from chatserver.web import api, assets, auth, errors, extensions, health, openapi, pages
 from chatserver.web.door import Door
 from chatserver.web.painter import Painters
 from chatserver.web.streams import Streams
 from chatserver.web.turns import PageEvents, TurnEvents
-
-try:
-    from chatserver.web import pages
-except ImportError:  # until the page is there
-    pages = None  # type: ignore[assignment]
 
 
 def create_app(house: House) -> Litestar:
@@ -35,14 +30,14 @@ def create_app(house: House) -> Litestar:
     turn_events = TurnEvents(house, streams)
     painters = Painters(house.readers)
     page_events = PageEvents(house, streams, painters)
-    plugin_routes = extensions.Extensions(house.plugins)
+    plugin_routes = extensions.Extensions(house)
 
-    @asgi("/events")
+    @asgi("/events", copy_scope=False)
     async def serve_page_events(scope: Any, receive: Any, send: Any) -> None:
         _only_get(scope)
         await page_events.serve(scope, receive, send)
 
-    @asgi("/api/turns/{turn_id:str}/events")
+    @asgi("/api/turns/{turn_id:str}/events", copy_scope=False)
     async def serve_turn_events(scope: Any, receive: Any, send: Any) -> None:
         _only_get(scope)
         await turn_events.serve(scope, receive, send, scope["path_params"]["turn_id"])
@@ -69,7 +64,7 @@ def create_app(house: House) -> Litestar:
     app = Litestar(
         route_handlers=[
             api.api,
-            Router("/", route_handlers=list(pages.route_handlers if pages else []), include_in_schema=False),
+            Router("/", route_handlers=list(pages.route_handlers), include_in_schema=False),
             auth.router,
             health.router,
             openapi.show_description,

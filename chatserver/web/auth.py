@@ -13,6 +13,7 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.exceptions import SerializationException
 from litestar.handlers.base import BaseRouteHandler
+from litestar.params import FromPath
 
 from chatserver.chat.accounts import WRONG, Accounts
 from chatserver.domain.access import Account, Actor
@@ -137,14 +138,14 @@ async def sign_out(request: PageRequest) -> Response[bytes]:
 
 
 @get("/setup/{token:str}", opt={"public": True})
-async def show_setup(request: PageRequest, token: str) -> Response[bytes]:
+async def show_setup(request: PageRequest, token: FromPath[str]) -> Response[bytes]:
     if not await desk_of(request).accounts.is_setup_token(token):
         raise NotFound(_("This link has been used, or a newer one was printed."))
     return _setup_page(request, token)
 
 
 @post("/setup/{token:str}", opt={"public": True}, status_code=200)
-async def set_up(request: PageRequest, token: str) -> Response[bytes]:
+async def set_up(request: PageRequest, token: FromPath[str]) -> Response[bytes]:
     desk = desk_of(request)
     fields = await form_of(request)
     email, name = fields.get("email", "")[:EMAIL_MAX], fields.get("name", "")[:100]
@@ -204,7 +205,7 @@ def _sign_in_page(
     frame = desk_of(request).frame(request)
     html = templating.render("sign_in.html", frame=frame, problem=problem, email=email, next=where)
     headers = {"retry-after": str(max(1, round(retry_after_s)))} if retry_after_s else {}
-    return Response(html.encode(), status_code=status, headers=headers, media_type="text/html; charset=utf-8")
+    return Response(html.encode(), status_code=status, headers=headers, media_type="text/html")
 
 
 def _setup_page(
@@ -220,7 +221,7 @@ def _setup_page(
     html = templating.render(
         "setup.html", frame=frame, problem=problem, email=email, name=name, action=f"/setup/{token}"
     )
-    return Response(html.encode(), status_code=status, media_type="text/html; charset=utf-8")
+    return Response(html.encode(), status_code=status, media_type="text/html")
 
 
 router = Router("/", route_handlers=[show_sign_in, sign_in, sign_out, show_setup, set_up], include_in_schema=False)

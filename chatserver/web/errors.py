@@ -71,9 +71,10 @@ def as_error(error: Exception) -> ChatserverError:
 def answer(error: Exception, scope: Mapping[str, Any]) -> Answer:
     """Status, headers and body for this error on this request. Surprises are logged with their traceback."""
     known = as_error(error)
-    request_id = scope.get("state", {}).get("request_id", "")
+    state = scope.get("state", {})
+    request_id, path = state.get("request_id", ""), state.get("path", scope["path"])
     if known.status >= 500 and known.status not in (503, 507):
-        log.error("request_failed", request_id=request_id, path=scope.get("path", ""), exc_info=error)
+        log.error("request_failed", request_id=request_id, path=path, exc_info=error)
     given = dict(scope["headers"])
     headers: Headers = []
     retry_s = known.retry_after_s or RETRY_AFTER_S.get(known.status)
@@ -85,7 +86,7 @@ def answer(error: Exception, scope: Mapping[str, Any]) -> Answer:
         ]
     if known.status == 413:
         headers.append((b"connection", b"close"))
-    if wants_json(scope["path"], given):
+    if wants_json(path, given):
         if known.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
         body = msgspec.json.encode({"error": ErrorBody(known.code, known.message, request_id)})
@@ -106,7 +107,7 @@ def handle_exception(request: Request[Any, Any, Any], error: Exception) -> Respo
     """Litestar's way to the same answer."""
     given = answer(error, request.scope)
     headers = {name.decode(): value.decode("latin-1") for name, value in given.headers}
-    media_type = headers.pop("content-type", "text/plain")
+    media_type = headers.pop("content-type", "text/plain").partition(";")[0]  # Litestar adds the charset
     return Response(given.body, status_code=given.status, headers=headers, media_type=media_type)
 
 

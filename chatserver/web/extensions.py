@@ -11,7 +11,7 @@ import msgspec
 
 from chatserver.domain.extend import Route
 from chatserver.errors import ChatserverError, NotFound
-from chatserver.plugins import Plugins
+from chatserver.house import House
 
 PREFIX = "/x/"
 _PARAMETER = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
@@ -25,10 +25,10 @@ class _Place(msgspec.Struct, frozen=True):
 class Extensions:
     """An ASGI app for everything below /x/. A path may hold `{names}`, each one segment, in scope["path_params"]."""
 
-    def __init__(self, plugins: Plugins) -> None:
-        self._plugins = plugins
+    def __init__(self, house: House) -> None:
+        self._plugins = house.plugins
         self._places: dict[str, list[_Place]] = {}
-        for name, route in plugins.registered("register_routes"):
+        for name, route in self._plugins.registered("register_routes"):
             self._places.setdefault(name, []).append(_Place(_pattern(route.path), route))
 
     def routes(self) -> Sequence[tuple[str, tuple[str, ...]]]:

@@ -225,6 +225,10 @@ class Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         await super()._serve(sockets)
 
+    async def serve_quietly(self, sockets: list[socket.socket]) -> None:
+        """`serve` without taking the process's signals: for tests, which call `handle_exit` themselves."""
+        await self._serve(sockets)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Runs between two bytecodes of the loop's thread; nothing is re-raised after a clean end."""
         self._signals += 1
@@ -278,6 +282,11 @@ async def serve(house: House, listener: socket.socket) -> None:
 
 async def run(app: Litestar, listener: socket.socket, house: House) -> None:
     """Serve the app. Returns after a polite end; the exit code is then 0."""
+    await make_server(app, house).serve(sockets=[listener])
+
+
+def make_server(app: Litestar, house: House) -> Server:
+    """uvicorn as we want it; `serve` takes the process's signals, which a test does not want."""
     protocol = type("HouseProtocol", (Protocol,), {"doorkeeper": _Doorkeeper(house)})
     config = uvicorn.Config(
         app,
@@ -291,7 +300,7 @@ async def run(app: Litestar, listener: socket.socket, house: House) -> None:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=LAST_ANSWERS_S,  # type: ignore[arg-type]
     )
-    await Server(config, house, app).serve(sockets=[listener])
+    return Server(config, house, app)
 
 
 def _cancel(timer: TimerHandle | None) -> TimerHandle | None:
