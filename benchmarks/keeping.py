@@ -1,0 +1,227 @@
+"""What is kept: saving and opening conversations of any length, searching them, and many durable sends at once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import msgspec
+
+from benchmarks import machine
+from benchmarks.load import Made, Sent, percentile_ms
+from benchmarks.servers import EMAIL, Bench, Running
+from benchmarks.wire import Wire
+from chatserver.clock import new_id, now_us
+from chatserver.domain.access import Actor
+from chatserver.domain.messages import Message, TextPart
+from chatserver.store import accounts, conversations, messages, search
+from chatserver.store.database import Tx
+from chatserver.store.sqlite import SqliteDatabase
+
+LENGTHS = (10, 1_000, 10_000)
+STORED_MESSAGES = 100_000
+RARE, ABSENT = "quillon", "zyzzyvax"
+COMMON = "river"
+SENDERS = 200
+MODEL = "bench-stamp-n1"
+
+
+class Opened(NamedTuple):
+    """Times in ms."""
+
+    length: int
+    save_p50: float
+    json_p50: float
+    json_kb: float
+    page_p50: float
+    page_kb: float
+
+
+class Searched(NamedTuple):
+    messages: int
+    absent_p50: float
+    rare_p50: float
+    common_p50: float
+
+
+class Sends(NamedTuple):
+    senders: int
+    per_s: float
+    p50: float
+    p99: float
+    failed: int
+
+
+class Text:
+    """Sentences of made-up words, some of them frequent and most of them not."""
+
+    def __init__(self) -> None:
+        self._chance = random.Random(11)
+        letters = ("ka", "ri", "mo", "sel", "tan", "vi", "dor", "an", "be", "lu", "gra", "ne")
+        self._words = [COMMON, *("".join(self._chance.choices(letters, k=3)) for _ in range(3_000))]
+        self._weights = [1 / (rank + 1) for rank in range(len(self._words))]
+        self._count = 0
+
+    def next(self) -> str:
+        self._count += 1
+        words = self._chance.choices(self._words, self._weights, k=35)
+        if self._count % 2_000 == 0:
+            words[7] = RARE
+        return " ".join(words).capitalize() + "."
+
+
+async def store(bench: Bench) -> dict[int, str]:
+    """Write the conversations straight into the database, before the server starts. Returns their ids by length."""
+    database = SqliteDatabase.open(bench.data / "chatserver.sqlite", alone=True)
+    text, found = Text(), {}
+    try:
+        account = await database.read(lambda tx: accounts.account_by_email(tx, EMAIL))
+        assert account is not None
+        actor = Actor(account=account, origin="api")
+        left = STORED_MESSAGES
+        for length in [*LENGTHS, *[1_000] * 200]:
+            length = min(length, left)
+            if not length:
+                break
+            left -= length
+            conversation_id = await _store_one(database, actor, length, text)
+            if length in LENGTHS:
+                found.setdefault(length, conversation_id)
+    finally:
+        await database.close()
+    return found
+
+
+async def _store_one(database: SqliteDatabase, actor: Actor, length: int, text: Text) -> str:
+    conversation_id, now = new_id(), now_us()
+    nodes: list[Message] = []
+    for number in range(length):
+        parent = nodes[-1].id if nodes else None
+        role = "assistant" if number % 2 else "user"
+        parts = (TextPart(text.next()),)
+        nodes.append(
+            Message(new_id(), conversation_id, parent, role, "done", parts, MODEL if number % 2 else "", now + number)
+        )
+
+    def write(tx: Tx) -> None:
+        conversations.insert_conversation(
+            tx, actor, conversation_id=conversation_id, title="Bench", title_source="person", model=MODEL, now=now
+        )
+        for node in nodes:
+            messages.insert_message(tx, node)
+            search.index_message(
+                tx,
+                owner_id=actor.account_id,
+                conversation_id=conversation_id,
+                message_id=node.id,
+                text=node.parts[0].text,  # type: ignore[union-attr]
+            )
+        conversations.move_tip(tx, actor, conversation_id, nodes[-1].id, now)
+
+    await database.write(write)
+    return conversation_id
+
+
+async def _times(times: int, act: Callable[[], Awaitable[object]]) -> float:
+    """The median in ms."""
+    taken = []
+    for _ in range(times):
+        start = time.monotonic()
+        await act()
+        taken.append(time.monotonic() - start)
+    return statistics.median(taken) * 1000
+
+
+async def measure_lengths(running: Running, key: str, stored: dict[int, str]) -> list[Opened]:
+    wire = running.wire()
+    found = []
+    for length, conversation_id in stored.items():
+        saves, body, page = [], b"", b""
+        for _ in range(30):
+            path = f"/api/conversations/{conversation_id}/messages"
+            start = time.monotonic()
+            answer = await wire.ask("POST", path, key=key, body={"text": "And then?", "model": MODEL})
+            saves.append(time.monotonic() - start)
+            assert answer.status == 202, answer
+            turn_id = msgspec.json.decode(answer.body, type=Sent).turn_id
+            await wire.ask("GET", f"/api/turns/{turn_id}/events?after=0", key=key)
+
+        async def read(path: str, **credentials: str) -> bytes:
+            answer = await wire.ask("GET", path, accept="text/html", **credentials)
+            assert answer.status == 200, (path, answer.status, answer.body[:300])
+            return answer.body
+
+        list_path, page_path = f"/api/conversations/{conversation_id}/messages", f"/c/{conversation_id}"
+        body = await read(list_path, key=key)
+        page = await read(page_path, key=key)
+        json_ms = await _times(10, lambda path=list_path: read(path, key=key))  # type: ignore[misc]
+        page_ms = await _times(30, lambda path=page_path: read(path, key=key))  # type: ignore[misc]
+        save_ms = statistics.median(saves) * 1000
+        found.append(Opened(length, save_ms, json_ms, len(body) / 1000, page_ms, len(page) / 1000))
+    wire.close()
+    return found
+
+
+async def measure_search(running: Running, key: str) -> Searched:
+    wire = running.wire()
+
+    async def ask(word: str) -> None:
+        answer = await wire.ask("GET", f"/api/search?q={word}", key=key)
+        assert answer.status == 200, answer
+
+    taken = [await _times(30, lambda word=word: ask(word)) for word in (ABSENT, RARE, COMMON)]  # type: ignore[misc]
+    wire.close()
+    return Searched(STORED_MESSAGES, *taken)
+
+
+async def measure_sends(running: Running, key: str, seconds: float = 5.0) -> Sends:
+    """Each sender asks anew as soon as the last question is durably kept; nobody reads the answers."""
+    taken: list[float] = []
+    failed = 0
+    end = time.monotonic() + seconds
+
+    async def send(wire: Wire) -> None:
+        nonlocal failed
+        answer = await wire.ask("POST", "/api/conversations", key=key, body={"title": "Bench"})
+        path = f"/api/conversations/{msgspec.json.decode(answer.body, type=Made).id}/messages"
+        while (start := time.monotonic()) < end:
+            body = {"text": "Tell me a story.", "model": MODEL, "parent_id": None}
+            answer = await wire.ask("POST", path, key=key, body=body)
+            if answer.status == 202:
+                taken.append(time.monotonic() - start)
+            else:
+                failed += 1
+        wire.close()
+
+    start = time.monotonic()
+    await asyncio.gather(*(send(running.wire()) for _ in range(SENDERS)))
+    return Sends(
+        SENDERS, len(taken) / (time.monotonic() - start), percentile_ms(taken, 50), percentile_ms(taken, 99), failed
+    )
+
+
+class Started(NamedTuple):
+    """first_answer_s: from the command to the last byte of the first answer."""
+
+    first_answer_s: float
+    memory_mb: float
+
+
+async def measure_start(bench: Bench) -> Started:
+    start = time.monotonic()
+    async with bench.server() as running:
+        wire = running.wire()
+        answer = await wire.ask("POST", "/api/conversations", key=bench.key, body={"title": "Bench"})
+        path = f"/api/conversations/{msgspec.json.decode(answer.body, type=Made).id}/messages"
+        answer = await wire.ask("POST", path, key=bench.key, body={"text": "Hello", "model": MODEL})
+        assert answer.status == 202, answer
+        turn_id = msgspec.json.decode(answer.body, type=Sent).turn_id
+        await wire.ask("GET", f"/api/turns/{turn_id}/events?after=0", key=bench.key)
+        took = time.monotonic() - start
+        wire.close()
+        await asyncio.sleep(2)
+        return Started(took, machine.memory_mb(running.pid))

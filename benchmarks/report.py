@@ -1,0 +1,89 @@
+"""The figures as Markdown tables, and their place in docs/performance.md."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.keeping import Opened, Searched, Sends, Started
+from benchmarks.load import Result
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
+BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+
+
+def number(value: float, digits: int = 1) -> str:
+    return "–" if math.isnan(value) else f"{value:,.{digits}f}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    rule = ["---", *["--:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, rule, *rows])
+
+
+def streams_table(results: dict[str, list[Result]]) -> str:
+    head = [
+        "chats at once", "by way of", "first token p50 ms", "p99 ms", "other tokens p50 ms", "p99 ms", "tokens/s",
+        "CPU s per 1,000 tokens", "memory MB", "answers", "failed",
+    ]  # fmt: skip
+    rows = []
+    for streams in sorted({result.streams for found in results.values() for result in found}):
+        for name, found in results.items():
+            for one in found:
+                if one.streams == streams:
+                    rows.append(
+                        [
+                            f"{streams:,}", name, number(one.first_p50), number(one.first_p99), number(one.delay_p50, 2),
+                            number(one.delay_p99, 2), number(one.tokens_per_s, 0), number(one.cpu_s_per_1000, 3),
+                            number(one.memory_mb, 0), str(one.done), str(one.failed) if one.failed else "0",
+                        ]
+                    )  # fmt: skip
+    return table(head, rows)
+
+
+def faults(results: dict[str, list[Result]]) -> str:
+    lines = [f"- {name}, {one.streams}: {one.why}" for name, found in results.items() for one in found if one.why]
+    return "\n".join(lines)
+
+
+def lengths_table(found: list[Opened], sync_ms: float) -> str:
+    head = ["messages in the chat", "save one, p50 ms", "the same less one sync", "whole path as JSON, p50 ms", "kB",
+            "page, p50 ms", "kB"]  # fmt: skip
+    rows = [
+        [
+            f"{one.length:,}", number(one.save_p50), number(max(0.0, one.save_p50 - sync_ms)), number(one.json_p50),
+            number(one.json_kb, 0), number(one.page_p50), number(one.page_kb, 0),
+        ]
+        for one in found
+    ]  # fmt: skip
+    return table(head, rows)
+
+
+def search_table(found: Searched) -> str:
+    head = ["messages", "an absent word, p50 ms", "a rare word", "a word in most of them"]
+    return table(
+        head,
+        [[f"{found.messages:,}", number(found.absent_p50), number(found.rare_p50), number(found.common_p50)]],
+    )
+
+
+def sends_table(found: Sends, syncs: float) -> str:
+    head = ["senders at once", "durable sends per s", "p50 ms", "p99 ms", "failed", "the disk's own syncs per s"]
+    row = [str(found.senders), number(found.per_s, 0), number(found.p50), number(found.p99), str(found.failed)]
+    return table(head, [[*row, number(syncs, 0)]])
+
+
+def start_table(found: list[Started]) -> str:
+    head = ["start to the end of the first answer, s", "memory when idle, MB"]
+    best = min(found, key=lambda one: one.first_answer_s)
+    return table(head, [[number(best.first_answer_s, 2), number(best.memory_mb, 0)]])
+
+
+def write(figures: str) -> None:
+    """Put the figures into the document, in place of those before."""
+    text = DOCUMENT.read_text()
+    pattern = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
+    assert pattern.search(text), "docs/performance.md has lost its markers"
+    DOCUMENT.write_text(pattern.sub(lambda _: f"{BEGIN}\n{figures.strip()}\n{END}", text))

@@ -1,0 +1,162 @@
+"""The processes of a run: the fake upstream, the floor, and the server in a folder of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from benchmarks import machine
+from benchmarks.wire import Wire
+
+EMAIL, PASSWORD = "bench@example.org", "a bench of oak and iron"
+MODELS = (
+    "bench-stamp-wait200-gap50-n60",
+    "bench-stamp-wait20-gap5-n10",
+    "bench-stamp-n1",
+    "bench-stamp-n20",
+)
+STARTS_WITHIN_S = 60.0
+
+# Every limit that would cut the load is raised here, and nowhere else. All else is as it comes.
+CONFIGURATION = """
+[limits]
+turns_per_account = 0
+turns_per_node = 0
+streams_per_account = 0
+connections_per_address = 0
+sends_per_minute = 0
+api_requests_per_minute = 0
+
+[[channels]]
+name = "bench"
+provider = "openai"
+base_url = "http://127.0.0.1:{port}/v1"
+api_key = "bench"
+models = [{models}]
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _environment(**more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+    return {**kept, **more}
+
+
+@contextlib.contextmanager
+def _process(command: list[str], cpu: int, log: IO[bytes], **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=_environment(**environment))
+    machine.pin(process.pid, cpu)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+async def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + STARTS_WITHIN_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.01)
+        else:
+            writer.close()
+            return
+    raise SystemExit(f"{' '.join(map(str, process.args))} does not listen; its words are in the log.")  # type: ignore[arg-type]
+
+
+class Bench:
+    """A folder with an upstream in front of it; floors and servers are started as needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self.config = folder / "chatserver.toml"
+        self.upstream_port = free_port()
+        self.key = ""
+        models = ", ".join(f'"{name}"' for name in MODELS)
+        self.config.write_text(CONFIGURATION.format(port=self.upstream_port, models=models))
+
+    def _log(self, name: str) -> IO[bytes]:
+        return (self.folder / f"{name}.log").open("ab")
+
+    @contextlib.asynccontextmanager  # type: ignore[arg-type]
+    async def upstream(self):  # type: ignore[no-untyped-def]
+        command = [sys.executable, "-m", "chatserver.testing.upstream", "--port", str(self.upstream_port)]
+        with self._log("upstream") as log, _process(command, machine.LOAD_CPU, log) as process:
+            await _wait_for(self.upstream_port, process)
+            yield process
+
+    @contextlib.asynccontextmanager  # type: ignore[arg-type]
+    async def floor(self):  # type: ignore[no-untyped-def]
+        port = free_port()
+        command = [sys.executable, "-m", "benchmarks.floor", str(port)]
+        address = f"http://127.0.0.1:{self.upstream_port}"
+        with self._log("floor") as log, _process(command, machine.SERVER_CPU, log, FLOOR_UPSTREAM=address) as process:
+            await _wait_for(port, process)
+            yield Running(process.pid, port)
+
+    @contextlib.asynccontextmanager  # type: ignore[arg-type]
+    async def server(self):  # type: ignore[no-untyped-def]
+        port = free_port()
+        command = [sys.executable, "-m", "chatserver", "serve", "--port", str(port), *self._places()]
+        with self._log("server") as log, _process(command, machine.SERVER_CPU, log) as process:
+            await _wait_for(port, process)
+            running = Running(process.pid, port)
+            await running.until_ready()
+            yield running
+
+    def prepare(self) -> None:
+        """An account and its key, as a person would make them."""
+        self._command("account", "create", "--email", EMAIL, "--role", "admin", "--password-stdin", text=PASSWORD)
+        self.key = self._command("key", "create", "--account", EMAIL).strip().splitlines()[-1]
+
+    def _places(self) -> list[str]:
+        return ["--data", str(self.data), "--config", str(self.config)]
+
+    def _command(self, *words: str, text: str = "") -> str:
+        command = [sys.executable, "-m", "chatserver", *words, *self._places()]
+        done = subprocess.run(command, input=text + "\n", capture_output=True, text=True, env=_environment())
+        if done.returncode:
+            raise SystemExit(f"{' '.join(command)}\n{done.stderr}")
+        return done.stdout
+
+
+class Running:
+    """A server that listens."""
+
+    def __init__(self, pid: int, port: int) -> None:
+        self.pid, self.port = pid, port
+
+    def wire(self) -> Wire:
+        return Wire("127.0.0.1", self.port)
+
+    async def until_ready(self) -> None:
+        deadline = time.monotonic() + STARTS_WITHIN_S
+        wire = self.wire()
+        while time.monotonic() < deadline:
+            if (await wire.ask("GET", "/readyz")).status == 200:
+                wire.close()
+                return
+            await asyncio.sleep(0.02)
+        raise SystemExit("The server listens, but is never ready.")
