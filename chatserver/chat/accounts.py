@@ -90,15 +90,15 @@ class Accounts:
         self._remember(key_hash, actor)
         return actor
 
-    async def still_valid(self, actor: Actor) -> bool:
-        """For long streams: whether this actor's credential still opens the door, asked past the cache.
+    async def still_valid(self, actors: Sequence[Actor]) -> list[bool]:
+        """For long streams: whether each actor's credential still opens the door, asked past the cache, in one read.
 
         An ended session, a revoked key and an account that is not active any more all answer False; also when another
         process did it. A stream that asks every few seconds closes in time.
         """
         now = now_us()
 
-        def look(tx: Any) -> bool:
+        def is_valid(tx: Any, actor: Actor) -> bool:
             if actor.session_id:
                 held = table.get_session(tx, actor.session_id)
                 return held is not None and _session_is_open(*held, now)
@@ -110,7 +110,7 @@ class Accounts:
             keys = [key for key in table.list_keys(tx, actor.account_id) if key.id == actor.key_id]
             return bool(keys) and _key_is_open(keys[0], account, now)
 
-        return await self._db.read(look)
+        return await self._db.read(lambda tx: [is_valid(tx, actor) for actor in actors])
 
     async def _actor_of_session(self, session_id: str) -> Actor | None:
         held = await self._db.read(lambda tx: table.get_session(tx, session_id))

@@ -271,8 +271,7 @@ class Conversations:
                 return PathView(found, tip, (), False)
             path = message_rows.path_to(tx, found.id, end, limit)
             versions = message_rows.versions_along(tx, found.id, end, limit)
-            replies = [message.id for message in path if message.role == "assistant"]
-            turns = turn_rows.turns_along(tx, found.id, min(replies), max(replies)) if replies else {}
+            turns = turn_rows.turns_along(tx, found.id, end, limit)
             items = tuple(
                 PathItem(message, versions.get(message.parent_id, (message.id,)), turns.get(message.id))
                 for message in path

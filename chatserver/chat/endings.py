@@ -8,7 +8,7 @@ import msgspec
 
 from chatserver.domain.calls import Attempt, CallState, Usage, estimate_tokens
 from chatserver.domain.events import CallEnded, TurnEnded
-from chatserver.domain.messages import Parts, reasoning_of, text_of
+from chatserver.domain.messages import Parts, ReasoningPart, reasoning_of, text_of
 from chatserver.domain.turns import Delta, EndDelta, Turn, TurnError, TurnState, assemble_parts
 from chatserver.store import calls as call_rows
 from chatserver.store import conversations as conversation_rows
@@ -20,7 +20,8 @@ from chatserver.store.database import Tx
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """All that is known when a turn ends. deltas: every delta of the turn, the stored ones too."""
+    """All that is known when a turn ends. deltas: every delta of the turn, the stored ones too.
+    reasoning_ms: from the first thought to the first word."""
 
     turn: Turn
     call_id: str
@@ -35,6 +36,7 @@ class Ending(msgspec.Struct, frozen=True):
     left_out: int = 0
     factor: ModelFactor | None = None
     wants_title: bool = False
+    reasoning_ms: int = 0
 
 
 def estimated_usage(input_tokens: int, parts: Parts, factor: float = 1.0) -> Usage:
@@ -48,13 +50,22 @@ def estimated_usage(input_tokens: int, parts: Parts, factor: float = 1.0) -> Usa
     )
 
 
+def with_duration(parts: Parts, reasoning_ms: int) -> Parts:
+    """Parts whose first reasoning tells how long it took."""
+    for index, part in enumerate(parts):
+        if isinstance(part, ReasoningPart) and reasoning_ms:
+            return (*parts[:index], ReasoningPart(part.text, reasoning_ms), *parts[index + 1 :])
+    return parts
+
+
 def write_ending(tx: Tx, ending: Ending, now: int) -> bool:
     """End a turn this node ran; False when somebody else ended it first, and then nothing is written."""
     stored = turn_rows.last_stored(tx, ending.turn)
     if stored is None:
         return False
     end = EndDelta(ending.state, ending.usage, ending.error)
-    return _end(tx, ending, assemble_parts(ending.deltas), stored + 1, [*ending.deltas[stored:], end], now)
+    parts = with_duration(assemble_parts(ending.deltas), ending.reasoning_ms)
+    return _end(tx, ending, parts, stored + 1, [*ending.deltas[stored:], end], now)
 
 
 def write_foreign_ending(
@@ -82,7 +93,7 @@ def _end(tx: Tx, ending: Ending, parts: Parts, first_seq: int, deltas: Sequence[
         return False
     message_rows.seal_message(tx, turn.reply_id, ending.state, parts)
     text = text_of(parts)
-    if text and message_rows.message_in(tx, turn.conversation_id, turn.reply_id) is not None:
+    if text and message_rows.is_visible(tx, turn.conversation_id, turn.reply_id):
         search.index_message(
             tx,
             owner_id=turn.account_id,

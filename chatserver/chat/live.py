@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from chatserver.domain.turns import Delta, EndDelta, Turn
+from chatserver.clock import monotonic_s
+from chatserver.domain.turns import Delta, EndDelta, ReasoningDelta, Turn
 
 Numbered = tuple[int, Delta]
 
@@ -18,6 +19,8 @@ class LiveTurn:
 
     __slots__ = (
         "_news",
+        "_thinks_since_s",
+        "_thinks_until_s",
         "deltas",
         "ended",
         "first_token_at",
@@ -37,6 +40,8 @@ class LiveTurn:
         self.stop_requested = False
         self.task: asyncio.Task[None] | None = None
         self.first_token_at: int | None = None
+        self._thinks_since_s = 0.0
+        self._thinks_until_s = 0.0
         self._news: asyncio.Future[None] | None = None
 
     @property
@@ -46,7 +51,18 @@ class LiveTurn:
     def publish(self, delta: Delta) -> None:
         """Hand a delta to the readers at once; storing it is the flusher's work."""
         self.deltas.append(delta)
+        if isinstance(delta, ReasoningDelta):
+            self._thinks_since_s = self._thinks_since_s or monotonic_s()
+        elif self._thinks_since_s and not self._thinks_until_s:
+            self._thinks_until_s = monotonic_s()
         self._wake()
+
+    @property
+    def reasoning_ms(self) -> int:
+        """How long it thought before its first word; until now when it still thinks."""
+        if not self._thinks_since_s:
+            return 0
+        return int(((self._thinks_until_s or monotonic_s()) - self._thinks_since_s) * 1000)
 
     def end(self, delta: EndDelta) -> None:
         """The turn's end, published after it was committed. Nothing follows."""

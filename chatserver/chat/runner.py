@@ -187,6 +187,7 @@ class Runner:
             left_out=prepared.left_out if prepared else 0,
             factor=factor,
             wants_title=job.wants_title,
+            reasoning_ms=live.reasoning_ms,
         )
         if job.wants_title and state != "done":
             self._titles.settle(job.turn.conversation_id)

@@ -393,6 +393,8 @@ class Sending:
                 model=plan.reply.model,
                 more_branches=1 if forks else 0,
             )
+            if plan.parent_id is not None:
+                conversation_rows.forget_view(tx, plan.conversation_id, plan.parent_id)
             conversation_rows.move_tip(tx, actor, plan.conversation_id, plan.reply.id, now)
             return sent
 

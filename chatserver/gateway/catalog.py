@@ -36,6 +36,7 @@ class Catalog:
         self._http = http
         self._channels: dict[str, Channel] = {}
         self._listed: dict[str, tuple[Model, ...]] = {}
+        self._served: dict[str, dict[str, Candidate]] = {}
         self._problems: dict[str, str] = {}
         self._task: asyncio.Task[None] | None = None
         self._first = asyncio.Event()
@@ -68,7 +69,9 @@ class Catalog:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def ready(self, timeout_s: float) -> None:
-        """Wait until every upstream was asked once, but no longer than the timeout."""
+        """Wait until every upstream was asked once, at most for the timeout, and not for what is written down."""
+        if all(channel.models for channel in self._channels.values()):
+            return
         try:
             async with asyncio.timeout(timeout_s):
                 await self._first.wait()
@@ -86,6 +89,7 @@ class Catalog:
         try:
             async with asyncio.timeout(20):
                 self._listed[channel.name] = tuple(await provider.list_models(channel, self._http))
+            self._served.pop(channel.name, None)
             self._problems.pop(channel.name, None)
         except (UpstreamError, TimeoutError) as error:
             sentence = str(error) or "The upstream did not answer in time."
@@ -104,6 +108,12 @@ class Catalog:
 
     def _served_by(self, channel: Channel) -> dict[str, Candidate]:
         """Every public model name of a channel, with the name and sizes its upstream knows."""
+        known_served = self._served.get(channel.name)
+        if known_served is None:
+            known_served = self._served[channel.name] = self._work_out(channel)
+        return known_served
+
+    def _work_out(self, channel: Channel) -> dict[str, Candidate]:
         listed = {model.id: model for model in self._listed.get(channel.name, ())}
         if not channel.models:
             return {model.id: Candidate(channel, model.id, model) for model in listed.values()}

@@ -176,6 +176,15 @@ def move_tip(tx: Tx, actor: Actor, conversation_id: str, tip_id: str | None, now
         )
 
 
+def forget_view(tx: Tx, conversation_id: str, tip_id: str) -> None:
+    """Something was written below: it is no tip any more."""
+    tx.run(
+        "DELETE FROM views WHERE conversation_id = :id AND tip_id = :tip",
+        id=conversation_id,
+        tip=tip_id,
+    )
+
+
 def touch_conversation(
     tx: Tx, conversation_id: str, owner_id: str, *, now: int, model: str = "", more_branches: int = 0
 ) -> None:

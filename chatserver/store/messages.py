@@ -13,7 +13,7 @@ _COLUMNS = (
     "m.id, m.conversation_id, m.parent_id, m.role, m.state, m.parts, m.model, m.created_at, m.continues,"
     " CASE WHEN EXISTS (SELECT 1 FROM context_markers k WHERE k.message_id = m.id) THEN 1 ELSE 0 END AS cleared"
 )
-_PATH = (
+PATH = (
     "WITH RECURSIVE path(id, depth) AS (SELECT CAST(:tip AS TEXT), 0 UNION ALL"
     " SELECT (SELECT m.parent_id FROM messages m WHERE m.id = path.id), depth + 1 FROM path"
     " WHERE path.id IS NOT NULL AND depth < :limit)"
@@ -114,11 +114,25 @@ def message_in(tx: Tx, conversation_id: str, message_id: str) -> Message | None:
     return row.to_domain() if row else None
 
 
+def is_visible(tx: Tx, conversation_id: str, message_id: str) -> bool:
+    """Whether neither the message nor its conversation is hidden."""
+    return (
+        tx.one(
+            int,
+            "SELECT 1 FROM messages m JOIN conversations c ON c.id = m.conversation_id WHERE m.id = :id"
+            " AND c.id = :conversation AND m.deletion_id IS NULL AND c.deletion_id IS NULL",
+            id=message_id,
+            conversation=conversation_id,
+        )
+        is not None
+    )
+
+
 def path_to(tx: Tx, conversation_id: str, tip_id: str, limit: int = 1_000_000) -> list[Message]:
     """The last `limit` messages from the root down to the tip, oldest first."""
     rows = tx.all(
         _Row,
-        f"{_PATH} SELECT {_COLUMNS} FROM path JOIN messages m ON m.id = path.id"
+        f"{PATH} SELECT {_COLUMNS} FROM path JOIN messages m ON m.id = path.id"
         " WHERE m.conversation_id = :conversation AND depth < :limit ORDER BY depth DESC",
         tip=tip_id,
         conversation=conversation_id,
@@ -131,7 +145,7 @@ def versions_along(tx: Tx, conversation_id: str, tip_id: str, limit: int) -> dic
     """For each parent along the end of a path, its visible children in order; None stands for the roots."""
     rows = tx.all(
         _Sibling,
-        f"{_PATH} SELECT s.id, s.parent_id FROM path JOIN messages m ON m.id = path.id"
+        f"{PATH} SELECT s.id, s.parent_id FROM path JOIN messages m ON m.id = path.id"
         " JOIN messages s ON s.parent_id = m.parent_id"
         " WHERE s.deletion_id IS NULL AND m.conversation_id = :conversation AND depth < :limit ORDER BY s.id",
         tip=tip_id,

@@ -10,6 +10,7 @@ from chatserver.domain.access import Actor, Origin
 from chatserver.domain.calls import Attempt, Usage
 from chatserver.domain.turns import Delta, Turn, TurnError, TurnState, decode_deltas, encode_deltas
 from chatserver.store.database import Tx
+from chatserver.store.messages import PATH
 
 _COLUMNS = (
     "t.id, t.conversation_id, t.account_id, t.question_id, t.reply_id, t.state, t.model, t.origin, t.created_at,"
@@ -123,15 +124,15 @@ def turn_of(tx: Tx, actor: Actor, turn_id: str) -> Turn | None:
     return row.to_domain() if row else None
 
 
-def turns_along(tx: Tx, conversation_id: str, first_reply: str, last_reply: str) -> dict[str, Turn]:
-    """Turns of a conversation by their reply's id, for replies between two ids of a path (ids are ordered by time)."""
+def turns_along(tx: Tx, conversation_id: str, tip_id: str, limit: int) -> dict[str, Turn]:
+    """The turns of the replies along the end of a path, by the reply's id."""
     rows = tx.all(
         _Row,
-        f"SELECT {_COLUMNS} FROM turns t WHERE t.conversation_id = :conversation AND t.reply_id >= :first"
-        " AND t.reply_id <= :last ORDER BY t.reply_id",
+        f"{PATH} SELECT {_COLUMNS} FROM path JOIN turns t ON t.reply_id = path.id"
+        " WHERE t.conversation_id = :conversation AND depth < :limit",
+        tip=tip_id,
         conversation=conversation_id,
-        first=first_reply,
-        last=last_reply,
+        limit=limit,
     )
     return {row.reply_id: row.to_domain() for row in rows}
 

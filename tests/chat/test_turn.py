@@ -246,6 +246,7 @@ async def test_what_does_not_fit_the_window_is_left_out_and_counted(house: House
         sent = await ann.ask(chat, f"{number} " + "word " * 200, parent=parent)
         parent = sent.reply_id
     house.catalog._listed["fake"] = (Model("fake-n5", context_tokens=1000),)
+    house.catalog._served.clear()
     sent = await ann.ask(chat, "last", parent=parent)
     turn = await ann.ended(sent.turn_id)
     assert turn.left_out > 0
