@@ -31,9 +31,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 def main() -> None:
     """Exit 0, or with a sentence on standard error."""
     try:
-        commands(standalone_mode=False, prog_name="chatserver")
-    except click.exceptions.Exit as end:
-        raise SystemExit(end.exit_code) from None
+        # Not standalone, click hands back the status of an Exit instead of ending the process.
+        raise SystemExit(commands(standalone_mode=False, prog_name="chatserver") or 0)
     except (click.Abort, KeyboardInterrupt):
         raise SystemExit(130) from None
     except click.ClickException as error:

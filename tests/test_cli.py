@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.running import RunningServer
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -17,10 +21,12 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def run(tmp_path: Path) -> Run:
     """Call `chatserver …` on a data folder of the test's own."""
 
-    def run(*arguments: str, stdin: str = "", places: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str, stdin: str = "", places: bool = True, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
         where = ["--data", str(tmp_path / "data"), "--config", str(tmp_path / "chatserver.toml")] if places else []
         command = [sys.executable, "-m", "chatserver", *arguments, *where]
-        environ = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "LANG": "C.UTF-8"}
+        environ = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "LANG": "C.UTF-8", **variables}
         return subprocess.run(command, input=stdin, capture_output=True, text=True, env=environ, timeout=50)
 
     return run
@@ -107,3 +113,80 @@ def test_a_broken_configuration_is_one_sentence(run: Run, tmp_path: Path) -> Non
 def test_a_folder_that_cannot_be_written_is_one_sentence(run: Run, tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file where the folder should be")
     assert str(tmp_path / "data") in sentence(run("migrate"))
+
+
+# --- doctor ---------------------------------------------------------------------------------------------------------
+
+
+def test_doctor_finds_mends_and_exits_by_what_is_left(run: Run, tmp_path: Path) -> None:
+    assert "none yet" in run("doctor").stdout
+    run("account", "create", "--email", "ann@example.org")
+    healthy = run("doctor")
+    assert (healthy.returncode, healthy.stdout.splitlines()[-1]) == (0, "database: all is well")
+    db = sqlite3.connect(tmp_path / "data" / "chatserver.sqlite")
+    with db:
+        (owner,) = db.execute("SELECT id FROM accounts").fetchone()
+        db.execute(
+            "INSERT INTO conversations (id, owner_id, title, title_source, tip_id, model, pinned, archived, branches,"
+            " created_at, updated_at) VALUES ('c1', ?, '', 'none', 'nowhere', '', 0, 0, 0, 1, 1)",
+            (owner,),
+        )
+    db.close()
+    broken = run("doctor")
+    assert broken.returncode == 1
+    assert "broken: Conversation c1 opens at a message that is not there." in broken.stdout
+    mended = run("doctor", "--repair")
+    assert (mended.returncode, "mended: Conversation c1" in mended.stdout) == (0, True)
+    assert run("doctor").returncode == 0
+
+
+# --- serve ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RunningServer]:
+    server = RunningServer(tmp_path / "served", "")
+    yield server.start()
+    server.stop()
+
+
+def test_serve_says_where_things_are_and_how_to_make_an_account(server: RunningServer) -> None:
+    said = server.log.read_text()
+    assert f"Data:          {server.data}\n" in said
+    assert f"Configuration: {server.config}\n" in said
+    (line,) = re.findall(r"^An account: +(.*)$", said, re.MULTILINE)
+    command = shlex.split(line.replace("YOU@EXAMPLE.ORG", "ann@example.org"))
+    assert command[command.index("--data") + 1] == str(server.data)
+    made = subprocess.run(command, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
+    assert (made.returncode, made.stderr) == (0, "")
+    assert f"{server.url}/setup/" in server.setup_link()
+
+
+def test_a_second_server_on_the_same_data_is_one_sentence(server: RunningServer, run: Run) -> None:
+    places = ("--data", str(server.data), "--config", str(server.config))
+    for command in (("serve", "--port", "0"), ("migrate",)):
+        assert "is in use by process" in sentence(run(*command, *places, places=False))
+    assert run("doctor", *places, places=False).returncode == 0
+    assert run("migrate", "--plan", *places, places=False).returncode == 0
+
+
+def test_a_taken_port_is_one_sentence(server: RunningServer, run: Run) -> None:
+    assert f"port {server.port}" in sentence(run("serve", "--port", str(server.port)))
+
+
+def test_serve_ends_with_zero_at_a_polite_stop(server: RunningServer) -> None:
+    assert server.stop() == 0
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_a_plugin_that_cannot_start_stops_the_start_by_name(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "chatserver_broken.py").write_text(
+        "from chatserver import hookimpl\n@hookimpl\ndef startup(ctx):\n    raise OSError('the sky fell')\n"
+    )
+    info = tmp_path / "chatserver_broken-1.dist-info"
+    info.mkdir()
+    info.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: chatserver-broken\nVersion: 1\n")
+    info.joinpath("entry_points.txt").write_text("[chatserver.plugins]\nbroken = chatserver_broken\n")
+    (tmp_path / "chatserver.toml").write_text('[plugins]\nenabled = ["broken"]\n')
+    result = run("serve", "--port", "0", PYTHONPATH=str(tmp_path))
+    assert sentence(result) == "The plugin broken could not start: OSError: the sky fell"
