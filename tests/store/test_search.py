@@ -133,7 +133,8 @@ async def test_pairs_that_do_not_stand_there_are_not_found(say: Say, find: Find)
 @pytest.mark.parametrize(
     "query",
     ["", " ", "🎉", '"', "'", "AND", "a AND", "NOT x", "NEAR(a b)", "x*", "^x", "words:x", "-x", "{a}", "(", "%",
-     "\x00", "\ud800", "a" * 10_000, "字" * 10_000, "a " * 10_000, "!?,.;:", '"' * 10_000, "' OR 1=1 --", "\u0301", "\ufe0f"],
+     "\x00", "\ud800", "a" * 10_000, "字" * 10_000, "a " * 10_000, "!?,.;:", '"' * 10_000, "' OR 1=1 --", "\u0301",
+     "\ufe0f"],
 )  # fmt: skip
 async def test_no_query_is_a_mistake(say: Say, find: Find, query: str) -> None:
     await say("m1", "Some plain words")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import itertools
+import os
+import sqlite3
 import sys
 from pathlib import Path
 
 from chatserver.domain.extend import Migration
+from chatserver.errors import ChatserverError
 from chatserver.store.database import Tx
 from chatserver.store.lock import hold_lock
 from chatserver.store.sqlite import SqliteDatabase
@@ -41,6 +45,17 @@ async def write_numbers(path: Path) -> None:
     await asyncio.gather(*(work() for _ in range(8)))
 
 
+async def write_few(path: Path) -> None:
+    """Forty writes one by one; the ones that fail are not told."""
+    database = SqliteDatabase.open(path)
+    await database.migrate([("numbers", [NUMBERS])])
+    for number in range(1, 41):
+        with contextlib.suppress(ChatserverError, sqlite3.Error):
+            await database.write(functools.partial(insert, number=number))
+            os.write(1, f"{number}\n".encode())
+    await database.close()
+
+
 async def migrate_slowly(path: Path) -> None:
     database = SqliteDatabase.open(path)
     await database.migrate([("numbers", [NUMBERS])])
@@ -52,4 +67,4 @@ async def migrate_slowly(path: Path) -> None:
 if __name__ == "__main__":
     path = Path(sys.argv[2])
     with hold_lock(path):
-        asyncio.run({"write": write_numbers, "migrate": migrate_slowly}[sys.argv[1]](path))
+        asyncio.run({"write": write_numbers, "few": write_few, "migrate": migrate_slowly}[sys.argv[1]](path))
