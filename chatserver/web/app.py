@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,6 +19,12 @@ from chatserver.web.painter import Painters
 from chatserver.web.streams import Streams
 from chatserver.web.turns import PageEvents, TurnEvents
 
+PAGE_EVENTS = "/events"
+TURN_EVENTS = "/api/turns/{turn_id}/events"
+STREAMS = (PAGE_EVENTS, TURN_EVENTS)
+"""Routes that Litestar does not know of; both answer GET only."""
+_TURN_EVENTS = re.compile(r"/api/turns/([^/]+)/events")
+
 
 def create_app(house: House) -> Litestar:
     """The ASGI app over a house. Its lifespan starts and stops the streams; the house is started by who made it.
@@ -31,16 +38,6 @@ def create_app(house: House) -> Litestar:
     painters = Painters(house.readers)
     page_events = PageEvents(house, streams, painters)
     plugin_routes = extensions.Extensions(house)
-
-    @asgi("/events", copy_scope=False)
-    async def serve_page_events(scope: Any, receive: Any, send: Any) -> None:
-        _only_get(scope)
-        await page_events.serve(scope, receive, send)
-
-    @asgi("/api/turns/{turn_id:str}/events", copy_scope=False)
-    async def serve_turn_events(scope: Any, receive: Any, send: Any) -> None:
-        _only_get(scope)
-        await turn_events.serve(scope, receive, send, scope["path_params"]["turn_id"])
 
     @asgi("/static", is_mount=True, opt={"public": True}, copy_scope=True)
     async def serve_static(scope: Any, receive: Any, send: Any) -> None:
@@ -68,8 +65,6 @@ def create_app(house: House) -> Litestar:
             auth.router,
             health.router,
             openapi.show_description,
-            serve_page_events,
-            serve_turn_events,
             serve_static,
             serve_extensions,
         ],
@@ -80,7 +75,20 @@ def create_app(house: House) -> Litestar:
         logging_config=None,
         request_max_body_size=None,  # the door has measured it
     )
-    door = Door(app.asgi_handler, house)  # type: ignore[arg-type]
+    handle = app.asgi_handler
+
+    async def route(scope: Any, receive: Any, send: Any) -> None:
+        """The streams of tokens go round Litestar: it has no path parameters for raw ASGI, and costs twice as much."""
+        if scope["path"] == PAGE_EVENTS:
+            _only_get(scope)
+            await page_events.serve(scope, receive, send)
+        elif found := _TURN_EVENTS.fullmatch(scope["path"]):
+            _only_get(scope)
+            await turn_events.serve(scope, receive, send, found[1])
+        else:
+            await handle(scope, receive, send)
+
+    door = Door(route, house)
     app.asgi_handler = door  # type: ignore[assignment]
     app.state = State(
         {
@@ -117,5 +125,5 @@ async def send_static(scope: dict[str, Any], send: Any) -> None:
 
 
 def _only_get(scope: dict[str, Any]) -> None:
-    if scope["method"] != "GET":
+    if scope["state"]["method"] != "GET":
         raise ChatserverError("This address can only be read.", code="method_not_allowed", status=405)

@@ -10,7 +10,7 @@ import structlog
 
 from chatserver.clock import new_id
 from chatserver.domain.access import Actor
-from chatserver.errors import ChatserverError
+from chatserver.errors import ChatserverError, Refused
 from chatserver.web import bodies, errors, headers, limits, security
 
 if TYPE_CHECKING:
@@ -31,8 +31,13 @@ MAKES_SESSION = re.compile(r"/sign-in|/setup/[^/]+")
 """The POSTs that set a cookie: checked like those that carry one, but there is no session yet to bind a token to."""
 
 
+SESSION_ONLY = re.compile(r"/settings(?:/.*)?|/sign-out")
+"""What nobody may do with a key: a key that leaked must not make another one."""
+
+
 class Door:
-    """Wraps the app. After it, `scope["state"]` holds `request_id`, `actor` (or None), `csrf` and `address`.
+    """Wraps the app. After it, `scope["state"]` holds `request_id`, `actor` (or None), `csrf`, `address`,
+    and `method` and `path` as they came.
 
     Nothing else makes an Actor, and nothing behind it needs to think of headers, Host, body size or forged requests.
     """
@@ -55,6 +60,7 @@ class Door:
         state = scope["state"] = {
             **scope.get("state", {}),
             "request_id": new_id(),
+            "method": scope["method"],
             "path": scope["path"],
             "actor": None,
             "csrf": "",
@@ -139,6 +145,8 @@ class Door:
         path = scope["path"]
         makes_session = MAKES_SESSION.fullmatch(path) is not None
         has_session = actor is not None and actor.origin == "web"
+        if actor is not None and not has_session and SESSION_ONLY.fullmatch(path):
+            raise Refused("An API key may not do this. Sign in and do it in Settings.", code="session_only")
         if has_session or makes_session:
             security.check_same_origin(given, self.origin.own_origin(scope.get("scheme", "http"), host))
         if actor is not None and scope["method"] == "POST" and SENDS.fullmatch(path):
