@@ -10,8 +10,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 
+from chatserver.cli import commands
 from tests.running import RunningServer
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -44,6 +46,22 @@ def test_help_names_every_command(run: Run) -> None:
     assert result.returncode == 0
     for command in ("serve", "migrate", "plugins", "doctor", "account", "key"):
         assert re.search(rf"^  {command}\b", result.stdout, re.MULTILINE), command
+
+
+def test_the_docs_name_every_command_and_option() -> None:
+    text = (Path(__file__).resolve().parent.parent / "docs" / "cli.md").read_text()
+    for path, command in walk("chatserver", commands):
+        if isinstance(command, click.Group):
+            continue
+        (row,) = re.findall(rf"^\| `{path}`.*$", text, re.MULTILINE)
+        options = {option for one in command.params for option in one.opts} - {"--data", "--config", "-h"}
+        assert {option for option in options if option not in row} == set(), path
+
+
+def walk(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    yield path, command
+    for name, child in getattr(command, "commands", {}).items():
+        yield from walk(f"{path} {name}", child)
 
 
 def test_an_account_and_its_key_on_a_fresh_folder(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -97,8 +98,6 @@ def test_channels(read: Load) -> None:
     ],
 )
 def test_what_cannot_be_understood_is_told_with_file_and_key(read: Load, text: str, words: str) -> None:
-    import re
-
     with pytest.raises(SetupError, match=re.escape(words).replace(r"\.\*", ".*")) as caught:
         read(text)
     if "port = 70000" not in text:
@@ -172,3 +171,17 @@ def test_serving_beyond_this_machine_takes_a_public_url(read: Load) -> None:
         with pytest.raises(SetupError, match="set CHATSERVER_PUBLIC_URL"):
             check_public(read("", host=host))
         check_public(read('public_url = "https://chat.example.org"', host=host))
+
+
+def documented(language: str) -> list[str]:
+    text = (Path(__file__).resolve().parent.parent / "docs" / "configuration.md").read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def test_the_examples_of_the_docs_are_read_and_name_every_limit_with_its_default(read: Load) -> None:
+    settings = read("\n".join(documented("toml")), {"KEY_ONE": "k"})
+    assert settings.channels[0].models[1] == ModelAlias("gpt-x-mini", "upstream-name")
+    assert settings.plugins_enabled == ("weather",)
+    assert settings.limits == Limits()
+    for name in Limits.__struct_fields__:
+        assert any(f"\n{name} = " in text for text in documented("toml")), name
