@@ -9,10 +9,13 @@ from chatserver.domain.events import AccountCreated, CallEnded, Delivery, Event,
 from chatserver.domain.extend import (
     Admission,
     AuthBackend,
+    Bus,
+    BusKind,
     Candidates,
     ChatRequest,
     Egress,
     EgressResponse,
+    Engine,
     Finish,
     JobSpec,
     Migration,
@@ -30,6 +33,7 @@ from chatserver.domain.extend import (
     ThemeSpec,
     ToolSpec,
     UsageReport,
+    Wake,
 )
 from chatserver.domain.messages import (
     ArtifactPart,
@@ -56,11 +60,15 @@ from chatserver.errors import (
     NotFound,
     Refused,
     SetupError,
+    StorageFull,
     Unavailable,
     UpstreamError,
 )
 from chatserver.hookspecs import hookimpl, hookspec
 from chatserver.plugins.context import Context
+from chatserver.store import migrations
+from chatserver.store.database import Database, Tx, Value
+from chatserver.store.rows import Decoders
 
 __version__ = "0.1.0"
 
@@ -73,6 +81,8 @@ __all__ = [
     "Attempt",
     "AuthBackend",
     "BadInput",
+    "Bus",
+    "BusKind",
     "Call",
     "CallEnded",
     "CallKind",
@@ -84,9 +94,12 @@ __all__ = [
     "CitationPart",
     "Conflict",
     "Context",
+    "Database",
+    "Decoders",
     "Delivery",
     "Egress",
     "EgressResponse",
+    "Engine",
     "Event",
     "FilePart",
     "Finish",
@@ -116,6 +129,7 @@ __all__ = [
     "SetupError",
     "SignInAttempt",
     "SlotContext",
+    "StorageFull",
     "TextDelta",
     "TextPart",
     "ThemeSpec",
@@ -126,14 +140,18 @@ __all__ = [
     "Turn",
     "TurnEnded",
     "TurnError",
+    "Tx",
     "Unavailable",
     "UpstreamError",
     "Usage",
     "UsageReport",
+    "Value",
+    "Wake",
     "clock",
     "estimate_tokens",
     "hookimpl",
     "hookspec",
+    "migrations",
     "parse_alias",
     "reasoning_of",
     "text_of",

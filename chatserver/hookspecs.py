@@ -20,7 +20,9 @@ from chatserver.domain.events import Delivery
 from chatserver.domain.extend import (
     Admission,
     AuthBackend,
+    BusKind,
     Candidates,
+    Engine,
     JobSpec,
     Migration,
     ModelUse,
@@ -108,6 +110,18 @@ def register_migrations() -> list[Migration]:
 @hookspec("gather", at_start=True, fatal=True)
 def register_providers() -> list[Provider]:
     """The vendors' formats the plugin speaks. A provider is never set aside, only reported."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec("gather", at_start=True, fatal=True)
+def register_engines() -> list[Engine]:
+    """Databases the server can run on, by the scheme of CHATSERVER_DATABASE_URL. Never set aside, only reported."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec("gather", at_start=True, fatal=True)
+def register_buses() -> list[BusKind]:
+    """Ways for nodes to wake each other. They carry no truth, only hints to look into the database."""
     raise AssertionError("a specification is never called")
 
 

@@ -72,6 +72,9 @@ class OneTx:
     def run(self, sql: str, **parameters: Any) -> int:
         return 1
 
+    def lock(self, name: str) -> None:
+        assert name == "w_till"
+
 
 class OneDatabase:
     async def read(self, function: Callable[[Any], Any]) -> Any:
@@ -86,6 +89,7 @@ async def test_the_fence_stands_in_front_of_every_call() -> None:
     assert await db.read(lambda tx: tx.all(str, "SELECT x FROM w_a")) == ["SELECT x FROM w_a"]
     assert await db.read(lambda tx: tx.one(str, "SELECT x FROM w_a")) == "SELECT x FROM w_a"
     assert await db.write(lambda tx: tx.run("UPDATE w_a SET x = 1")) == 1
+    await db.write(lambda tx: tx.lock("till"))
     for call in (lambda tx: tx.all(str, "SELECT 1 FROM sessions"), lambda tx: tx.one(str, "SELECT 1 FROM sessions")):
         with pytest.raises(FenceCrossed, match="begin with w_, and the statement names sessions"):
             await db.read(call)

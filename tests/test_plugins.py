@@ -245,7 +245,17 @@ def test_two_providers_of_one_name_stop_the_start() -> None:
     assert [name for name, _ in plugins.registered("register_providers")] == ["one"]
 
 
-@pytest.mark.parametrize("hook", ["register_routes", "register_jobs", "register_themes", "register_auth_backends"])
+@pytest.mark.parametrize(
+    "hook",
+    [
+        "register_routes",
+        "register_jobs",
+        "register_themes",
+        "register_auth_backends",
+        "register_engines",
+        "register_buses",
+    ],
+)
 def test_a_register_hook_wants_items_of_its_type(hook: str) -> None:
     with pytest.raises(SetupError, match=hook):
         load(weather=holder(**{hook: lambda: [object()]}))

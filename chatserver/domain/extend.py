@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -154,6 +154,43 @@ class Setting(msgspec.Struct, frozen=True):
     kind: str = "text"
     default: str = ""
     env: str = ""
+
+
+class Engine(msgspec.Struct, frozen=True):
+    """A database that CHATSERVER_DATABASE_URL may name. schemes: what such a URL begins with, as `postgresql`.
+
+    open: given the URL and the plugin's settings, an open `chatserver.Database`; runs no migration. Raises SetupError
+    with a sentence that never holds the URL's password. name: the `engine` of what is opened.
+    """
+
+    name: str
+    schemes: tuple[str, ...]
+    open: Callable[[str, Mapping[str, Any]], Awaitable[Any]]
+
+
+Wake = tuple[str, int]
+"""A turn's id, and the number of its newest stored event; 0: look whether it is to stop."""
+
+
+class Bus(Protocol):
+    """Wake-ups between the nodes of one house. It may lose any: whoever waits also looks by himself now and then.
+
+    send: at once, never blocks, never raises; reaches every other node, and may reach this one. listen: who is told
+    of what comes in, on the event loop. close: no wake-up comes after it.
+    """
+
+    def send(self, wakes: Sequence[Wake]) -> None: ...
+    def listen(self, hear: Callable[[Sequence[Wake]], None]) -> None: ...
+    async def close(self) -> None: ...
+
+
+class BusKind(msgspec.Struct, frozen=True):
+    """A bus, by the URL it runs on. schemes: what such a URL begins with; CHATSERVER_REDIS_URL is asked first, then
+    CHATSERVER_DATABASE_URL. open: given the URL and the plugin's settings, from the running event loop."""
+
+    name: str
+    schemes: tuple[str, ...]
+    open: Callable[[str, Mapping[str, Any]], Awaitable[Bus]]
 
 
 class Migration(msgspec.Struct, frozen=True):

@@ -155,11 +155,12 @@ def _problem(sql: str, prefix: str, is_schema: bool) -> str:
 
 
 class PlainTx(Protocol):
-    """The three calls of a transaction, as plugins see them."""
+    """The calls of a transaction, as plugins see them."""
 
     def all(self, row_type: type[T], sql: str, **parameters: Value) -> list[T]: ...
     def one(self, row_type: type[T], sql: str, **parameters: Value) -> T | None: ...
     def run(self, sql: str, **parameters: Value) -> int: ...
+    def lock(self, name: str) -> None: ...
 
 
 class PlainDatabase(Protocol):
@@ -187,6 +188,10 @@ class FencedTx:
     def run(self, sql: str, **parameters: Value) -> int:
         check(sql, self._prefix)
         return self._tx.run(sql, **parameters)
+
+    def lock(self, name: str) -> None:
+        """One transaction at a time holds a name, on all nodes; names of other plugins are others."""
+        self._tx.lock(f"{self._prefix}{name}")
 
 
 class FencedDatabase:

@@ -27,10 +27,12 @@ State = Literal["on", "off", "set aside", "found, not allowed", "refused", "miss
 SettingsFor = Callable[[str, Sequence[Setting]], Mapping[str, str]]
 """Given a plugin and what it declared: the texts of file and environment, by setting."""
 
-VITAL = ("register_providers", "register_auth_backends")
+VITAL = ("register_providers", "register_engines", "register_buses", "register_auth_backends")
 """Who brings one of these is never set aside, only reported: without it nobody could sign in or ask anything."""
 UNIQUE_BY = {
     "register_providers": "name",
+    "register_engines": "name",
+    "register_buses": "name",
     "register_auth_backends": "name",
     "register_themes": "name",
     "register_jobs": "kind",
@@ -230,6 +232,10 @@ class Plugins:
     def _is_asked(self, name: str, is_guard: bool) -> bool:
         state = self._plugins[name].state
         return state == "on" or (is_guard and state == "set aside")
+
+    def settings_of(self, name: str) -> Mapping[str, SettingValue]:
+        """The declared settings of a plugin, as its `ctx` shows them."""
+        return self._plugins[name].settings
 
     # --- a plugin's life --------------------------------------------------------------------------------------------
 

@@ -26,18 +26,30 @@ class Tx(Protocol):
         """Run a statement and return how many rows it changed."""
         ...
 
+    def lock(self, name: str) -> None:
+        """Until this transaction ends no other one holds a lock of this name, on any node: what is read from here on
+        under it stays true. For functions that look before they write; an engine that runs one write at a time, and
+        a read, need none. Take it before the first look."""
+        ...
+
 
 class Database(Protocol):
     """An engine. read: a consistent snapshot, writes are an error. write: acknowledged after the durable commit, all
     or nothing; raises StorageFull when the disk takes no more. essential: may use the space held back for a full disk,
-    for what must go on then: signing in, ending turns, deleting. A cancelled caller does not cancel its unit."""
+    for what must go on then: signing in, ending turns, deleting. A cancelled caller does not cancel its unit.
+    is_shared: other processes may write here too, so nothing but a lease that ran out proves anybody dead."""
 
     engine: str
+    is_shared: bool
 
     async def read(self, function: Callable[[Tx], R]) -> R: ...
     async def write(self, function: Callable[[Tx], R], *, essential: bool = False) -> R: ...
     async def migrate(self, sets: list[tuple[str, list[Migration]]]) -> list[str]:
         """Bring every named set up to date; returns what was run, as `set/name`. Refuses a newer or changed schema."""
+        ...
+
+    async def plan(self, sets: list[tuple[str, list[Migration]]]) -> list[str]:
+        """What migrate would run, as `set/name`; raises what it would raise."""
         ...
 
     async def close(self) -> None: ...

@@ -55,6 +55,9 @@ class SqliteTx:
             return len(cursor.fetchall())
         return max(cursor.rowcount, 0)
 
+    def lock(self, name: str) -> None:
+        """One thread writes, so everything is locked already."""
+
     def end(self) -> None:
         self._connection = None
 

@@ -38,6 +38,7 @@ class SqliteDatabase:
     """A database file, open. Used from any event loop; close() it, or the next start takes it for a crash."""
 
     engine = "sqlite"
+    is_shared = False
 
     def __init__(self, path: Path, writer_lane: Lane, reader_lanes: list[Lane], reserve: Reserve | None) -> None:
         self.path = path

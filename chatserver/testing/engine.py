@@ -220,6 +220,13 @@ class EngineContract:
         assert sum(await asyncio.gather(*(work() for _ in range(50)))) == 500
         assert await things.read(lambda tx: tx.one(int, "SELECT count FROM things")) == 0
 
+    async def test_who_holds_a_lock_may_look_before_writing(self, things: Database) -> None:
+        def add_unless_there(tx: Tx) -> int:
+            tx.lock("things:a")
+            return 0 if ids(tx) else add_thing(tx, "a")
+
+        assert sum(await asyncio.gather(*(things.write(add_unless_there) for _ in range(20)))) == 1
+
     async def test_a_caller_who_leaves_does_not_stop_the_unit(self, things: Database) -> None:
         has_begun, may_go_on = threading.Event(), threading.Event()
 
@@ -253,7 +260,9 @@ class EngineContract:
     async def test_migrations_run_once_and_in_order(self, database: Database) -> None:
         more = Migration("0002_more", ("ALTER TABLE things ADD COLUMN extra TEXT",))
         other = Migration("0001_things", ("CREATE TABLE others (id TEXT PRIMARY KEY)",))
+        assert await database.plan([("contract", [THINGS])]) == ["contract/0001_things"]
         assert await database.migrate([("contract", [THINGS])]) == ["contract/0001_things"]
+        assert await database.plan([("contract", [THINGS])]) == []
         assert await database.migrate([("contract", [THINGS])]) == []
         sets = [("contract", [THINGS, more]), ("other", [other])]
         assert await database.migrate(sets) == ["contract/0002_more", "other/0001_things"]
