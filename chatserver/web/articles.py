@@ -29,7 +29,9 @@ async def paint_article(house: House, actor: Actor, turn: Turn) -> str:
     view = views.message_view(
         path.items[-1], render=render, titles=titles, zone=views.zone_of(str(settings.get("timezone", ""))), lane=lane
     )
-    return fragment(turn, turn.last_seq, "end", render_message(view))
+    # a title that was made before the page began to listen would never be told otherwise
+    title = paint_title(turn, path.conversation.title) if path.conversation.title_source == "auto" else ""
+    return fragment(turn, turn.last_seq, "end", render_message(view)) + title
 
 
 def paint_title(turn: Turn, title: str) -> str:

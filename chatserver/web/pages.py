@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import State
+from litestar.params import FromPath, FromQuery
 
 from chatserver.chat.sending import IdempotencyKey
 from chatserver.clock import now_us
@@ -81,10 +82,17 @@ class Visit:
         """A branch as the page shows it. Rendering many messages takes a while: it happens in a thread."""
         models = self.models()
         view = await asyncio.to_thread(
-            views.chat_view, path, render=render, models=models, zone=self.zone, problem=problem or self.model_problem(models)
+            views.chat_view,
+            path,
+            render=render,
+            models=models,
+            zone=self.zone,
+            problem=problem or self.model_problem(models),
         )
         if not view.messages:
-            return msgspec.structs.replace(view, greeting=self.new_chat().greeting, suggestions=self.new_chat().suggestions)
+            return msgspec.structs.replace(
+                view, greeting=self.new_chat().greeting, suggestions=self.new_chat().suggestions
+            )
         return view
 
     def new_chat(self) -> ChatView:
@@ -155,13 +163,13 @@ async def show_new_chat(request: PageRequest) -> Page:
 
 
 @get("/c/{conversation_id:str}")
-async def show_conversation(request: PageRequest, conversation_id: str) -> Page:
+async def show_conversation(request: PageRequest, conversation_id: FromPath[str]) -> Page:
     visit = await Visit.of(request)
     return await visit.show_chat(await visit.chat(await visit.view(conversation_id)))
 
 
 @get("/c/{conversation_id:str}/{message_id:str}")
-async def show_branch(request: PageRequest, conversation_id: str, message_id: str) -> Page:
+async def show_branch(request: PageRequest, conversation_id: FromPath[str], message_id: FromPath[str]) -> Page:
     """The branch that ends at a message; with `before`, what stands above one of its messages."""
     visit = await Visit.of(request)
     before = request.query_params.get("before")
@@ -177,7 +185,7 @@ async def show_branch(request: PageRequest, conversation_id: str, message_id: st
 
 
 @get("/c/{conversation_id:str}/{message_id:str}/latest")
-async def show_latest(request: PageRequest, conversation_id: str, message_id: str) -> Page:
+async def show_latest(request: PageRequest, conversation_id: FromPath[str], message_id: FromPath[str]) -> Page:
     """From a version to the branch last looked at below it."""
     visit = await Visit.of(request)
     leaf = await visit.house.conversations.leaf_below(visit.actor, conversation_id, message_id)
@@ -185,7 +193,7 @@ async def show_latest(request: PageRequest, conversation_id: str, message_id: st
 
 
 @get("/chats")
-async def show_chats(request: PageRequest, current: str = "") -> Page:
+async def show_chats(request: PageRequest, current: FromQuery[str] = "") -> Page:
     visit = await Visit.of(request)
     sidebar = await visit.sidebar(current)
     if visit.is_htmx:
@@ -194,7 +202,7 @@ async def show_chats(request: PageRequest, current: str = "") -> Page:
 
 
 @get("/search")
-async def search(request: PageRequest, q: str = "") -> Page:
+async def search(request: PageRequest, q: FromQuery[str] = "") -> Page:
     visit = await Visit.of(request)
     query = q.strip()[:200]
     if visit.is_htmx and not query:
@@ -225,7 +233,9 @@ async def send(request: PageRequest) -> Page:
         clean_text(form.get("text", "")),
         form.get("model", ""),
         idempotency=IdempotencyKey(given_key, asked.encode()) if given_key else None,
-        fields={name: msgspec.Raw(msgspec.json.encode(value)) for name, value in form.items() if name not in SEND_FIELDS},
+        fields={
+            name: msgspec.Raw(msgspec.json.encode(value)) for name, value in form.items() if name not in SEND_FIELDS
+        },
     )
     where = f"/c/{sent.conversation_id}/{sent.reply_id}"
     if not visit.is_htmx:
@@ -240,7 +250,7 @@ async def send(request: PageRequest) -> Page:
 
 
 @get("/m/{message_id:str}/edit")
-async def show_edit(request: PageRequest, message_id: str) -> Page:
+async def show_edit(request: PageRequest, message_id: FromPath[str]) -> Page:
     visit = await Visit.of(request)
     message = await visit.house.conversations.message(visit.actor, message_id)
     view = views.MessageView(
@@ -251,7 +261,7 @@ async def show_edit(request: PageRequest, message_id: str) -> Page:
 
 
 @post("/m/{message_id:str}/edit", status_code=200)
-async def edit(request: PageRequest, message_id: str) -> Page:
+async def edit(request: PageRequest, message_id: FromPath[str]) -> Page:
     visit = await Visit.of(request)
     form = await form_of(request)
     text = clean_text(form.get("text", ""))
@@ -259,7 +269,7 @@ async def edit(request: PageRequest, message_id: str) -> Page:
 
 
 @post("/m/{message_id:str}/regenerate", status_code=200)
-async def regenerate(request: PageRequest, message_id: str) -> Page:
+async def regenerate(request: PageRequest, message_id: FromPath[str]) -> Page:
     """Another version of a reply, by the model picked, or by the one that wrote it."""
     visit = await Visit.of(request)
     form = await form_of(request)
@@ -267,13 +277,13 @@ async def regenerate(request: PageRequest, message_id: str) -> Page:
 
 
 @post("/m/{message_id:str}/continue", status_code=200)
-async def continue_reply(request: PageRequest, message_id: str) -> Page:
+async def continue_reply(request: PageRequest, message_id: FromPath[str]) -> Page:
     visit = await Visit.of(request)
     return await _after(visit, await visit.house.sending.continue_reply(visit.actor, message_id))
 
 
 @post("/t/{turn_id:str}/stop", status_code=200)
-async def stop(request: PageRequest, turn_id: str) -> Page:
+async def stop(request: PageRequest, turn_id: FromPath[str]) -> Page:
     visit = await Visit.of(request)
     turn = await visit.house.conversations.stop(visit.actor, turn_id)
     return nothing() if visit.is_htmx else go(f"/c/{turn.conversation_id}/{turn.reply_id}")
@@ -292,7 +302,7 @@ def clean_text(text: str) -> str:
 
 
 @get("/m/{message_id:str}/text")
-async def show_text(request: PageRequest, message_id: str) -> Response[bytes]:
+async def show_text(request: PageRequest, message_id: FromPath[str]) -> Response[bytes]:
     """What was written, as it was written, for the clipboard."""
     visit = await Visit.of(request)
     message = await visit.house.conversations.message(visit.actor, message_id)
@@ -300,7 +310,7 @@ async def show_text(request: PageRequest, message_id: str) -> Response[bytes]:
 
 
 @get("/m/{message_id:str}/delete")
-async def show_delete(request: PageRequest, message_id: str) -> Page:
+async def show_delete(request: PageRequest, message_id: FromPath[str]) -> Page:
     """How much a delete would hide, before it does."""
     visit = await Visit.of(request)
     message = await visit.house.conversations.message(visit.actor, message_id)
@@ -311,7 +321,7 @@ async def show_delete(request: PageRequest, message_id: str) -> Page:
 
 
 @post("/m/{message_id:str}/delete", status_code=200)
-async def delete(request: PageRequest, message_id: str) -> Page:
+async def delete(request: PageRequest, message_id: FromPath[str]) -> Page:
     visit = await Visit.of(request)
     deletion = await visit.house.conversations.delete_message(visit.actor, message_id)
     undo = templating.render("undo.html", deletion=deletion) if visit.is_htmx else ""
@@ -319,7 +329,7 @@ async def delete(request: PageRequest, message_id: str) -> Page:
 
 
 @post("/deletions/{deletion_id:str}/restore", status_code=200)
-async def restore(request: PageRequest, deletion_id: str) -> Page:
+async def restore(request: PageRequest, deletion_id: FromPath[str]) -> Page:
     visit = await Visit.of(request)
     deletion = await visit.house.conversations.restore(visit.actor, deletion_id)
     gone = templating.render("no_toast.html") if visit.is_htmx else ""
@@ -327,14 +337,14 @@ async def restore(request: PageRequest, deletion_id: str) -> Page:
 
 
 @post("/c/{conversation_id:str}/clear-context", status_code=200)
-async def clear_context(request: PageRequest, conversation_id: str, message_id: str = "") -> Page:
+async def clear_context(request: PageRequest, conversation_id: FromPath[str], message_id: FromQuery[str] = "") -> Page:
     visit = await Visit.of(request)
     await visit.house.conversations.clear_context(visit.actor, conversation_id, message_id)
     return await visit.show_branch(conversation_id, message_id)
 
 
 @post("/c/{conversation_id:str}/restore-context", status_code=200)
-async def restore_context(request: PageRequest, conversation_id: str, message_id: str = "") -> Page:
+async def restore_context(request: PageRequest, conversation_id: FromPath[str], message_id: FromQuery[str] = "") -> Page:
     """Take a marker back; the view stays where the reader is."""
     visit = await Visit.of(request)
     form = await form_of(request)
@@ -346,7 +356,7 @@ async def restore_context(request: PageRequest, conversation_id: str, message_id
 
 
 @get("/c/{conversation_id:str}/about/{what:str}")
-async def show_about(request: PageRequest, conversation_id: str, what: str) -> Page:
+async def show_about(request: PageRequest, conversation_id: FromPath[str], what: FromPath[str]) -> Page:
     """The small forms of a conversation: `rename` and `delete`."""
     visit = await Visit.of(request)
     if what not in ("rename", "delete"):
@@ -359,7 +369,7 @@ async def show_about(request: PageRequest, conversation_id: str, what: str) -> P
 
 
 @post("/c/{conversation_id:str}/rename", status_code=200)
-async def rename(request: PageRequest, conversation_id: str) -> Page:
+async def rename(request: PageRequest, conversation_id: FromPath[str]) -> Page:
     visit = await Visit.of(request)
     form = await form_of(request)
     found = await visit.house.conversations.update(visit.actor, conversation_id, title=form.get("title", ""))
@@ -367,7 +377,7 @@ async def rename(request: PageRequest, conversation_id: str) -> Page:
 
 
 @post("/c/{conversation_id:str}/pin", status_code=200)
-async def pin(request: PageRequest, conversation_id: str) -> Page:
+async def pin(request: PageRequest, conversation_id: FromPath[str]) -> Page:
     visit = await Visit.of(request)
     form = await form_of(request)
     is_pinned = form.get("pinned", "1") == "1"
@@ -384,7 +394,7 @@ async def _about_changed(visit: Visit, conversation: Conversation) -> Page:
 
 
 @post("/c/{conversation_id:str}/delete", status_code=200)
-async def delete_conversation(request: PageRequest, conversation_id: str) -> Page:
+async def delete_conversation(request: PageRequest, conversation_id: FromPath[str]) -> Page:
     visit = await Visit.of(request)
     deletion = await visit.house.conversations.delete(visit.actor, conversation_id)
     if not visit.is_htmx:
@@ -395,7 +405,7 @@ async def delete_conversation(request: PageRequest, conversation_id: str) -> Pag
 
 
 @post("/deletions/{deletion_id:str}/restore-chat", status_code=200)
-async def restore_conversation(request: PageRequest, deletion_id: str) -> Page:
+async def restore_conversation(request: PageRequest, deletion_id: FromPath[str]) -> Page:
     visit = await Visit.of(request)
     deletion = await visit.house.conversations.restore(visit.actor, deletion_id)
     if not visit.is_htmx:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from gettext import gettext as _
 from gettext import ngettext
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -220,7 +220,9 @@ def message_view(
         is_estimated=bool(usage and usage.estimated),
         first_token_ms=first_ms,
         duration_ms=duration_ms,
-        reasoning_ms=next((p.duration_ms for p in message.parts if isinstance(p, ReasoningPart) and p.duration_ms), None),
+        reasoning_ms=next(
+            (p.duration_ms for p in message.parts if isinstance(p, ReasoningPart) and p.duration_ms), None
+        ),
         tokens_per_s=round(written * 1000 / speaking_ms) if written > 8 and speaking_ms > 200 else 0,
         tools=tuple(part.name for part in message.parts if isinstance(part, ToolCallPart)),
         problem=_reply_problem(message, turn) if is_reply else None,
@@ -293,7 +295,9 @@ def chat_view(
     )
 
 
-def new_chat_view(models: Sequence[Model], *, name: str, hour: int, model: str = "", problem: Problem | None = None) -> ChatView:
+def new_chat_view(
+    models: Sequence[Model], *, name: str, hour: int, model: str = "", problem: Problem | None = None
+) -> ChatView:
     """The page before the first word. hour: of the person's day, for the greeting."""
     return ChatView(
         model=pick_model(models, model),
@@ -337,7 +341,9 @@ def _model_note(model: Model) -> str:
 def no_model() -> Problem:
     return Problem(
         _("No model is connected yet"),
-        _("Set a provider's API key in the environment or add a [[channels]] section to chatserver.toml, then restart."),
+        _(
+            "Set a provider's API key in the environment or add a [[channels]] section to chatserver.toml, then restart."
+        ),
         code="no_model",
     )
 
@@ -467,8 +473,20 @@ def key_views(keys: Iterable[ApiKey], *, now_us: int, zone: tzinfo | None = None
 
 def device_name(user_agent: str) -> str:
     """Browser and system in words, from a User-Agent; only for people to recognise their own devices by."""
-    browsers = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
-    systems = (("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Mac OS", "macOS"), ("Windows", "Windows"))
+    browsers = (
+        ("Edg/", "Edge"),
+        ("OPR/", "Opera"),
+        ("Firefox/", "Firefox"),
+        ("Chrome/", "Chrome"),
+        ("Safari/", "Safari"),
+    )
+    systems = (
+        ("iPhone", "iPhone"),
+        ("iPad", "iPad"),
+        ("Android", "Android"),
+        ("Mac OS", "macOS"),
+        ("Windows", "Windows"),
+    )
     browser = next((name for mark, name in browsers if mark in user_agent), "")
     system = next((name for mark, name in systems if mark in user_agent), "Linux" if "Linux" in user_agent else "")
     if browser and system:
@@ -501,12 +519,14 @@ def when_text(at_us: int, today: datetime, zone: tzinfo | None) -> str:
 
 
 def iso(at_us: int) -> str:
-    return (datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=at_us)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at_us)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def seconds_text(duration_ms: int) -> str:
-    """`0.8 s`, `6 s`, `2 min 5 s`."""
+    """`40 ms`, `0.8 s`, `6 s`, `2 min 5 s`."""
     seconds = duration_ms / 1000
+    if seconds < 0.1:
+        return _("{count} ms").format(count=duration_ms)
     if seconds < 10:
         return _("{seconds} s").format(seconds=f"{seconds:.1f}".removesuffix(".0"))
     if seconds < 60:
@@ -566,7 +586,9 @@ def _versions(item: PathItem) -> Versions | None:
 def _reply_problem(message: Message, turn: Turn | None) -> Problem | None:
     """Why a reply is not whole, in words. A stopped one is no problem: the person wanted it so."""
     if message.state == "interrupted":
-        text = turn.error.message if turn and turn.error else _("What had arrived is kept. Continue picks up from here.")
+        text = (
+            turn.error.message if turn and turn.error else _("What had arrived is kept. Continue picks up from here.")
+        )
         return Problem(_("The answer was cut off"), text, code="interrupted")
     if message.state == "failed":
         code = turn.error.code if turn and turn.error else "failed"
@@ -593,5 +615,5 @@ def _problem_title(code: str) -> str:
 
 
 def _moment(at_us: int, zone: tzinfo | None) -> datetime:
-    utc = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=at_us)
+    utc = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at_us)
     return utc.astimezone(zone)

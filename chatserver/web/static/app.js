@@ -168,6 +168,8 @@ addEventListener("pageshow", (event) => { if (event.persisted) { shown = ""; sou
 let isFollowing = true
 let lastTop = 0
 let anchor = null
+let switching = false // a version was picked: the stored tip moves when its branch is here
+let seek = null // sees the link to older messages come near
 const NEAR_PX = 72
 
 function follow(force) {
@@ -188,13 +190,13 @@ function watch(view) {
     lastTop = view.scrollTop
     jumpable(view)
   }, { passive: true })
+  seek?.disconnect()
+  seek = new IntersectionObserver((entries) => {
+    for (const entry of entries) if (entry.isIntersecting) loadOlder(entry.target)
+  }, { root: view, rootMargin: "800px 0px" })
   const older = $("#older", view)
   if (older) seek.observe(older)
 }
-
-const seek = new IntersectionObserver((entries) => {
-  for (const entry of entries) if (entry.isIntersecting) loadOlder(entry.target)
-}, { rootMargin: "800px 0px" })
 
 async function loadOlder(link) {
   if (link.dataset.loads) return
@@ -303,6 +305,7 @@ function begin(form) {
   grow(text)
   $("#notices").replaceChildren()
   say(words.writing)
+  if (!isTouch.matches) text.focus() // the button one pressed goes away
   compose()
   follow(true)
 }
@@ -310,6 +313,7 @@ function begin(form) {
 function accepted() {
   store.set(sending.key, "")
   if (sending.model) store.set("model", sending.model)
+  $("#text").placeholder = $("#text").dataset.reply
   sending.nodes.forEach((node) => node.remove())
   delete $("#composer").dataset.key
   sending = null
@@ -465,7 +469,7 @@ document.addEventListener("click", (event) => {
   else if (hit("#older")) { event.preventDefault(); loadOlder(hit("#older")) }
   else if (hit("#pick")) $("#models").hidden ? openModels() : closeModels()
   else if ((found = hit("#models [role=option]"))) choose(Number(found.id.slice(6)))
-  else if ((found = hit("[data-version]"))) hold(found.closest("article"))
+  else if ((found = hit("[data-version]"))) { switching = plain; hold(found.closest("article")) }
   else if ((found = hit("[data-new]")) && plain && $("#composer")) { event.preventDefault(); newChat() }
   else if (hit("#open-side") || hit("#close-side") || hit("#veil")) toggleSide()
   else if ((found = hit("[data-line]")) && plain) mark(found.dataset.line)
@@ -502,7 +506,7 @@ function toggleSide(open = narrow.matches ? root.dataset.drawer !== "open" : roo
 const closeDrawer = () => { if (root.dataset.drawer === "open") toggleSide(false) }
 narrow.addEventListener("change", () => { if (!narrow.matches && root.dataset.drawer) { delete root.dataset.drawer; $("#veil").hidden = true; for (const element of $$("#main, .skip")) element.inert = false } })
 
-const newChat = () => htmx.ajax("GET", "/", { target: "#main", swap: "outerHTML", push: "/" })
+const newChat = () => htmx.ajax("GET", "/", { target: "#main", swap: "outerHTML", push: "/", headers: { "HX-Target": "main#main" } })
 const refreshChats = () => htmx.ajax("GET", `/chats?current=${conversation()}`, { target: "#chats", swap: "innerHTML" })
 
 // --- keys -----------------------------------------------------------------------------------------------------------
@@ -611,7 +615,7 @@ document.addEventListener("htmx:before:settle", (event) => {
 })
 
 document.addEventListener("htmx:after:swap", (event) => {
-  const { sourceElement, target, hx } = of(event)
+  const { target } = of(event)
   const main = $("#main")
   if ($("#where")) main.dataset.conversation = conversation()
   if (target?.id === "dialog") return $("#dialog").showModal()
@@ -628,7 +632,7 @@ document.addEventListener("htmx:after:swap", (event) => {
   }
   compose()
   if (target?.id === "view" && running().length) say(words.writing)
-  if (sourceElement?.matches?.("[data-version]") || hx?.switched) switched()
+  if (target?.id === "view" && switching) switched()
 })
 
 function startEditor(slot) {
@@ -640,6 +644,7 @@ function startEditor(slot) {
 }
 
 function switched() {
+  switching = false
   const { conversation: id, tip } = $("#view").dataset
   if (!id || !tip) return
   const headers = { "X-CSRF": csrf(), "Content-Type": "application/json" }

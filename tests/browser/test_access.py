@@ -1,0 +1,102 @@
+"""Axe finds nothing to mend, in both themes, on a desk and on a phone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from gallery import ANSWER
+from playwright.sync_api import Browser, Page, expect
+from stage import Site, ask_and_wait, pick, replies
+
+Visit = Callable[..., Page]
+Shoot = Callable[[Page, str], None]
+LOOKS = [(scheme, width) for scheme in ("light", "dark") for width in (1440, 390)]
+
+
+def assert_clean(page: Page) -> None:
+    # transitions end first, so that no colour is judged half-way
+    page.evaluate("Promise.allSettled(document.getAnimations().filter(a => a.effect.getTiming().iterations === 1).map(a => a.finished))")
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+def test_chat_is_clean_to_axe(visit: Visit, site: Site, shoot: Shoot, scheme: str, width: int) -> None:
+    page = visit("/", scheme=scheme, width=width)
+    shoot(page, f"new-{scheme}-{width}")
+    assert_clean(page)
+    site.actor.answers["Which layout?"] = ANSWER
+    pick(page, "Thinker")
+    ask_and_wait(page, "Which layout?")
+    replies(page).nth(1).locator("summary").click()
+    shoot(page, f"chat-{scheme}-{width}")
+    assert_clean(page)
+    page.get_by_role("button", name=re.compile("^Model")).click()
+    shoot(page, f"models-{scheme}-{width}")
+    assert_clean(page)
+    page.keyboard.press("Escape")
+    replies(page).nth(0).get_by_role("button", name="Edit", exact=True).click()
+    expect(page.get_by_role("textbox", name="Edit message")).to_be_visible()
+    shoot(page, f"edit-{scheme}-{width}")
+    assert_clean(page)
+    page.get_by_role("textbox", name="Edit message").press("Escape")
+    replies(page).nth(1).get_by_role("button", name="Delete", exact=True).click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    shoot(page, f"delete-{scheme}-{width}")
+    assert_clean(page)
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("button", name="Undo")).to_be_visible()
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_role("button", name="Clear context").click()
+    expect(page.get_by_text("Context cleared")).to_be_visible()
+    shoot(page, f"cleared-{scheme}-{width}")
+    assert_clean(page)
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+def test_running_and_failed_replies_are_clean_to_axe(
+    visit: Visit, site: Site, shoot: Shoot, scheme: str, width: int
+) -> None:
+    page = visit("/", scheme=scheme, width=width)
+    pick(page, "Refused")
+    page.get_by_role("textbox", name="Message").fill("This will fail")
+    page.keyboard.press("Enter")
+    expect(replies(page).nth(1)).to_contain_text("key was refused")
+    pick(page, "Waiter")
+    page.get_by_role("textbox", name="Message").fill("This will take its time")
+    page.keyboard.press("Enter")
+    expect(replies(page).nth(3)).to_contain_text("You said")
+    shoot(page, f"running-{scheme}-{width}")
+    assert_clean(page)
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+def test_pages_beside_the_chat_are_clean_to_axe(
+    visit: Visit, browser: Browser, site: Site, shoot: Shoot, scheme: str, width: int
+) -> None:
+    page = visit("/settings", scheme=scheme, width=width)
+    page.get_by_role("button", name="Make a key").click()
+    expect(page.locator("[data-secret]")).to_be_visible()
+    shoot(page, f"settings-{scheme}-{width}")
+    assert_clean(page)
+    page.goto(site.url + "/search?q=nothing")
+    shoot(page, f"search-{scheme}-{width}")
+    assert_clean(page)
+    page.goto(site.url + "/c/unknown")
+    shoot(page, f"error-{scheme}-{width}")
+    assert_clean(page)
+    if width == 390:
+        page.goto(site.url + "/")
+        page.get_by_role("button", name="Show chats").click()
+        shoot(page, f"drawer-{scheme}-{width}")
+        assert_clean(page)
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+    outside = context.new_page()
+    outside.goto(site.url + "/")
+    expect(outside.get_by_role("button", name="Sign in")).to_be_visible()
+    shoot(outside, f"sign-in-{scheme}-{width}")
+    assert_clean(outside)
+    context.close()
