@@ -110,7 +110,7 @@ def main() -> None:
     # What native code prints must not come between our lines.
     mouth = Mouth(os.fdopen(os.dup(1), "wb", buffering=0))
     os.dup2(2, 1)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, AttributeError):
         os.nice(NICENESS)
     try:
         engine = load(options.path, options.context, options.slots, options.threads)

@@ -54,11 +54,21 @@ class ModelProcess:
     def pid(self) -> int | None:
         return self._child.pid if self._child is not None and self._child.returncode is None else None
 
+    def _is_up(self) -> bool:
+        child = self._child
+        return (
+            child is not None
+            and child.returncode is None
+            and child.stdin is not None
+            and not child.stdin.is_closing()
+            and (self._starting is None or self._starting.done())
+        )
+
     async def start(self) -> None:
         """Load the model, unless it is loaded. Several callers wait for one start."""
         if self._is_closed:
             raise _fault("The offline model was switched off.")
-        if self.pid is not None and (self._starting is None or self._starting.done()):
+        if self._is_up():
             return
         if self._starting is None or self._starting.done():
             self._starting = asyncio.create_task(self._start(), name="local-model-start")
@@ -193,10 +203,10 @@ class ModelProcess:
                 heard.put_nowait(Failed("The offline model's process ended. Ask again to start it anew."))
 
     def _say(self, order: Ask | Stop) -> None:
-        child = self._child
-        if child is None or child.returncode is not None or child.stdin is None or child.stdin.is_closing():
+        if not self._is_up():
             raise _fault("The offline model's process ended. Ask again to start it anew.")
-        child.stdin.write(encode(order) + b"\n")
+        assert self._child is not None and self._child.stdin is not None
+        self._child.stdin.write(encode(order) + b"\n")
 
     def _stop(self, number: int) -> None:
         """Tell the engine that nobody listens; its slot is free when it has stopped, or was stopped."""

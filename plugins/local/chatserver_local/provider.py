@@ -33,8 +33,9 @@ FIRST_TOKEN_S = 300.0
 WARM_UP_S = 1.0
 """How long after its first listing the model is loaded: the server's own start goes first."""
 
-# A tiny model does best close to its likeliest words.
-_SAMPLING = {"temperature": 0.2, "top_p": 0.9, "repeat_penalty": 1.1}
+# Tried on a dozen questions: a tiny model does best close to its likeliest words, and with the plainest instruction.
+_SAMPLING = {"temperature": 0.2, "top_p": 0.9, "repeat_penalty": 1.05}
+INSTRUCTION = "You are a helpful assistant."
 _PASSED_ON = ("temperature", "top_p", "top_k", "min_p", "seed", "stop", "response_format")
 
 
@@ -88,7 +89,7 @@ class LocalProvider:
                 id=self._weights.id,
                 name=f"{self._weights.name} (offline demo)",
                 context_tokens=self._context_tokens,
-                max_output_tokens=self._context_tokens // 2,
+                max_output_tokens=min(MAX_OUTPUT_TOKENS, self._context_tokens // 2),
                 is_demo=True,
             )
         ]
@@ -153,7 +154,10 @@ class LocalProvider:
 
 
 def write_body(request: ChatRequest) -> dict[str, object]:
-    body: dict[str, object] = {**_SAMPLING, "messages": [_write(message) for message in request.messages]}
+    messages = [_write(message) for message in request.messages]
+    if not any(message["role"] == "system" for message in messages):
+        messages.insert(0, {"role": "system", "content": INSTRUCTION})
+    body: dict[str, object] = {**_SAMPLING, "messages": messages}
     for name in _PASSED_ON:
         if request.parameters.get(name) is not None:
             body[name] = request.parameters[name]
