@@ -12,6 +12,7 @@ from chatserver.chat.estimates import Estimates
 from chatserver.chat.flusher import Flusher
 from chatserver.chat.housekeeping import Housekeeping
 from chatserver.chat.live import Live
+from chatserver.chat.permissions import Permissions
 from chatserver.chat.prompts import Prompts
 from chatserver.chat.readers import Readers
 from chatserver.chat.recovery import Recovery
@@ -95,6 +96,7 @@ class House:
         self.conversations = Conversations(db, self.readers, self.runner, self.recovery)
         self.flusher = Flusher(db, self.live, self.runner, self.node_id)
         self.accounts = Accounts(db, plugins, secret_key)
+        self.permissions = Permissions(plugins)
 
     @property
     def is_draining(self) -> bool:

@@ -77,13 +77,19 @@ def create_app(house: House) -> Litestar:
     )
     handle = app.asgi_handler
 
+    async def require_chat(scope: Any) -> None:
+        if scope["state"]["actor"] is not None:  # nobody is refused by the stream itself
+            await house.permissions.require(scope["state"]["actor"], "chat.use")
+
     async def route(scope: Any, receive: Any, send: Any) -> None:
         """The streams of tokens go round Litestar: it has no path parameters for raw ASGI, and costs twice as much."""
         if scope["path"] == PAGE_EVENTS:
             _only_get(scope)
+            await require_chat(scope)
             await page_events.serve(scope, receive, send)
         elif found := _TURN_EVENTS.fullmatch(scope["path"]):
             _only_get(scope)
+            await require_chat(scope)
             await turn_events.serve(scope, receive, send, found[1])
         else:
             await handle(scope, receive, send)

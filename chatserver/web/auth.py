@@ -33,10 +33,16 @@ EMAIL_MAX = 254
 PASSWORD_MAX = 1024
 
 
-def require_actor(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """The guard on every route that does not say `opt={"public": True}`. Raises NotSignedIn."""
-    if connection.scope["state"].get("actor") is None and not handler.opt.get("public"):
+async def require_actor(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """The guard on every route that does not say `opt={"public": True}`. Raises NotSignedIn, or Refused when the actor
+    has not the permission in `opt["permission"]`: chat.use when it says nothing, none when it is empty."""
+    if handler.opt.get("public"):
+        return
+    actor = connection.scope["state"].get("actor")
+    if actor is None:
         raise NotSignedIn
+    if permission := handler.opt.get("permission", "chat.use"):
+        await connection.app.state.house.permissions.require(actor, permission)
 
 
 class SignIn:
@@ -125,7 +131,7 @@ async def sign_in(request: PageRequest) -> Response[bytes]:
     return await desk.let_in(answer, request, where or "/")
 
 
-@post("/sign-out", status_code=200)
+@post("/sign-out", opt={"permission": ""}, status_code=200)
 async def sign_out(request: PageRequest) -> Response[bytes]:
     """Ends the session; the browser keeps a cookie that opens nothing, so that its owner is never locked out."""
     desk = desk_of(request)
