@@ -104,6 +104,11 @@ def apply(tx: Tx, step: Step) -> None:
     """Run one step and record it, inside one transaction of the caller's."""
     for statement in step.statements:
         tx.run(statement)
+    record(tx, step)
+
+
+def record(tx: Tx, step: Step) -> None:
+    """Note that a step has run; part of its transaction."""
     tx.run(
         "INSERT INTO migrations (set_name, name, checksum, applied_at) VALUES (:set_name, :name, :checksum, :now)",
         set_name=step.set_name,

@@ -1,0 +1,131 @@
+"""Wake-ups by NOTIFY: a thread that sends what piled up, and one that listens; both come back when the server does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import psycopg
+
+from chatserver import Wake, clock
+from chatserver_postgres.lane import conninfo_of
+
+CHANNEL = "chatserver"
+MAX_PAYLOAD_BYTES = 7_900
+"""PostgreSQL takes payloads below 8,000 bytes."""
+PAUSE_S = 0.5
+MAX_WAITING = 10_000
+
+log = logging.getLogger(__name__)
+
+
+def pack(node: str, wakes: dict[str, int]) -> list[str]:
+    """Payloads `node turn:seq turn:seq…`, each short enough."""
+    payloads, line = [], node
+    for turn_id, seq in wakes.items():
+        piece = f" {turn_id}:{seq}"
+        if len(line) + len(piece) > MAX_PAYLOAD_BYTES:
+            payloads.append(line)
+            line = node
+        line += piece
+    return [*payloads, line]
+
+
+def unpack(payload: str) -> tuple[str, list[Wake]]:
+    """Who sent it, and what; what cannot be read is left out."""
+    node, *pieces = payload.split(" ")
+    wakes = []
+    for piece in pieces:
+        turn_id, _, seq = piece.partition(":")
+        if turn_id and seq.isascii() and seq.isdigit():
+            wakes.append((turn_id, int(seq)))
+    return node, wakes
+
+
+class NotifyBus:
+    """Made on the event loop that is to hear. What cannot be sent now is dropped: every node also looks by itself."""
+
+    def __init__(self, url: str) -> None:
+        self._conninfo = conninfo_of(url)
+        self._node = clock.new_id()
+        self._loop = asyncio.get_running_loop()
+        self._hear: list[Callable[[Sequence[Wake]], None]] = []
+        self._waiting: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._news = threading.Event()
+        self._is_closed = False
+        self._woken, self._waker = socket.socketpair()
+        self._threads = [
+            threading.Thread(target=self._keep, args=(self._send_all,), name="postgres-notify", daemon=True),
+            threading.Thread(target=self._keep, args=(self._listen,), name="postgres-listen", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def listen(self, hear: Callable[[Sequence[Wake]], None]) -> None:
+        self._hear.append(hear)
+
+    def send(self, wakes: Sequence[Wake]) -> None:
+        with self._lock:
+            for turn_id, seq in wakes:
+                if len(self._waiting) < MAX_WAITING:
+                    # a stop, which is 0, must not hide behind a number
+                    self._waiting[turn_id] = 0 if self._waiting.get(turn_id) == 0 else seq
+        self._news.set()
+
+    async def close(self) -> None:
+        self._is_closed = True
+        self._news.set()
+        self._waker.send(b"x")
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
+        self._woken.close()
+        self._waker.close()
+
+    def _keep(self, work: Callable[[psycopg.Connection], None]) -> None:
+        """A thread's life: connect, work until the connection breaks, again."""
+        while not self._is_closed:
+            with contextlib.suppress(psycopg.Error):
+                with psycopg.connect(self._conninfo, autocommit=True) as connection:
+                    work(connection)
+            if not self._is_closed:
+                time.sleep(PAUSE_S)
+
+    def _send_all(self, connection: psycopg.Connection) -> None:
+        connection.execute("SET synchronous_commit = off")  # a hint need not reach the disk
+        while True:
+            self._news.wait()
+            self._news.clear()
+            if self._is_closed:
+                return
+            with self._lock:
+                waiting, self._waiting = self._waiting, {}
+            if waiting:
+                for payload in pack(self._node, waiting):
+                    connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))
+
+    def _listen(self, connection: psycopg.Connection) -> None:
+        connection.execute(f"LISTEN {CHANNEL}")
+        pgconn = connection.pgconn
+        while not self._is_closed:
+            select.select([pgconn.socket, self._woken], [], [])
+            pgconn.consume_input()
+            heard: dict[str, int] = {}
+            while (notice := pgconn.notifies()) is not None:
+                node, wakes = unpack(notice.extra.decode("utf-8", "replace"))
+                if node != self._node:
+                    for turn_id, seq in wakes:
+                        heard[turn_id] = 0 if heard.get(turn_id) == 0 else seq
+            if heard:
+                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody hears any more
+                    self._loop.call_soon_threadsafe(self._tell, list(heard.items()))
+
+    def _tell(self, wakes: list[Wake]) -> None:
+        for hear in self._hear:
+            hear(wakes)
