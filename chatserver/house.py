@@ -79,7 +79,7 @@ class House:
         self.readers = Readers(db, self.live, self.recovery)
         self.prompts = Prompts(db, plugins, self.estimates)
         self.titles = Titles(db, plugins, self.catalog, http)
-        self.jobs = Jobs(db, self.node_id, plugins.is_on)
+        self.jobs = Jobs(db, self.node_id, plugins)
         self.pump = Pump(db, plugins)
         self.runner = Runner(
             db, plugins, self.catalog, http, self.live, self.prompts, self.estimates, self.titles, self._wake

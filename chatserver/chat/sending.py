@@ -54,7 +54,7 @@ class ParentTip(msgspec.Struct, frozen=True):
 AT_TIP = ParentTip()
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Draft(msgspec.Struct, frozen=True):
     """What a request will write: the nodes, and for a reply its turn. New nodes hang below `parent_id`."""
 
     conversation_id: str
@@ -72,7 +72,7 @@ def reply_running() -> Conflict:
 
 
 class Sending:
-    """Plans a request, has it admitted, commits it and starts its turn."""
+    """Prepares a request, has it admitted, commits it and starts its turn."""
 
     def __init__(
         self,
@@ -130,10 +130,10 @@ class Sending:
         question = Message(new_id(), where, parent, "user", "done", (TextPart(text),), "", now)
         reply = Message(new_id(), where, question.id, "assistant", "running", (), picked.id, now)
         untitled = conversation is None or conversation.title_source == "none"
-        plan = Plan(
+        draft = Draft(
             where, parent, reply, question, conversation is None, picked, question.id, untitled and not picked.is_demo
         )
-        return await self._commit(actor, plan, idempotency, fields or {})
+        return await self._commit(actor, draft, idempotency, fields or {})
 
     async def edit(
         self, actor: Actor, message_id: str, text: str, model: str = "", *, idempotency: IdempotencyKey | None = None
@@ -149,12 +149,12 @@ class Sending:
             edited = msgspec.structs.replace(
                 message, id=new_id(), state="done", parts=parts, created_at=now, cleared_after=False
             )
-            return await self._commit(actor, Plan(conversation.id, message.parent_id, edited), idempotency, {})
+            return await self._commit(actor, Draft(conversation.id, message.parent_id, edited), idempotency, {})
         picked = self._pick_model(actor, model, conversation)
         question = Message(new_id(), conversation.id, message.parent_id, "user", "done", parts, "", now)
         reply = Message(new_id(), conversation.id, question.id, "assistant", "running", (), picked.id, now)
-        plan = Plan(conversation.id, message.parent_id, reply, question, False, picked, question.id)
-        return await self._commit(actor, plan, idempotency, {})
+        draft = Draft(conversation.id, message.parent_id, reply, question, False, picked, question.id)
+        return await self._commit(actor, draft, idempotency, {})
 
     async def regenerate(
         self, actor: Actor, message_id: str, model: str = "", *, idempotency: IdempotencyKey | None = None
@@ -167,8 +167,8 @@ class Sending:
         reply = Message(
             new_id(), conversation.id, asked, "assistant", "running", (), picked.id, now_us(), message.continues
         )
-        plan = Plan(conversation.id, asked, reply, None, False, picked, None if message.continues else asked)
-        return await self._commit(actor, plan, idempotency, {})
+        draft = Draft(conversation.id, asked, reply, None, False, picked, None if message.continues else asked)
+        return await self._commit(actor, draft, idempotency, {})
 
     async def continue_reply(self, actor: Actor, message_id: str, *, idempotency: IdempotencyKey | None = None) -> Sent:
         """A child of a reply that goes on where it ended; shown joined to it, merged with it in prompts."""
@@ -179,8 +179,8 @@ class Sending:
             raise reply_running()
         picked = self._pick_model(actor, message.model, conversation, fall_back=True)
         reply = Message(new_id(), conversation.id, message.id, "assistant", "running", (), picked.id, now_us(), True)
-        plan = Plan(conversation.id, message.id, reply, None, False, picked, message.parent_id)
-        return await self._commit(actor, plan, idempotency, {})
+        draft = Draft(conversation.id, message.id, reply, None, False, picked, message.parent_id)
+        return await self._commit(actor, draft, idempotency, {})
 
     async def _message(self, actor: Actor, message_id: str) -> tuple[Message, Conversation]:
         def look(tx: Tx) -> tuple[Message, Conversation]:
@@ -203,7 +203,7 @@ class Sending:
 
     def _check_fields(self, fields: Mapping[str, msgspec.Raw] | None) -> None:
         for name in fields or ():
-            if not self._plugins.is_on(name):
+            if not self._plugins.implements(name, "prepare_prompt"):
                 raise BadInput(f"Nothing here takes the field {name!r}.", code="unknown_field", status=422)
 
     def _pick_model(
@@ -229,14 +229,14 @@ class Sending:
         return served[0]
 
     async def _commit(
-        self, actor: Actor, plan: Plan, key: IdempotencyKey | None, fields: Mapping[str, msgspec.Raw]
+        self, actor: Actor, draft: Draft, key: IdempotencyKey | None, fields: Mapping[str, msgspec.Raw]
     ) -> Sent:
         if key is not None:
             kept = await self._db.read(lambda tx: idempotency.kept_answer(tx, actor, key.key))
             if kept is not None:
                 return self._again(kept, key)
-        if plan.model is None:
-            return await self._write(actor, plan, None, key)
+        if draft.model is None:
+            return await self._write(actor, draft, None, key)
         if self.is_draining:
             raise Unavailable(
                 "The server is about to restart. Try again in a few seconds.", code="draining", retry_after_s=5
@@ -250,17 +250,17 @@ class Sending:
         if account_limit:
             running = await self._db.read(lambda tx: turn_rows.running_of_account(tx, actor.account_id))
             self._check_turns(running)
-        job = await self._admitted(actor, plan, fields)
+        job = await self._admitted(actor, draft, fields)
         # whoever asked may leave while this is written: the turn goes on
-        return await asyncio.shield(asyncio.ensure_future(self._write_and_start(actor, plan, job, key)))
+        return await asyncio.shield(asyncio.ensure_future(self._write_and_start(actor, draft, job, key)))
 
-    async def _write_and_start(self, actor: Actor, plan: Plan, job: TurnJob, key: IdempotencyKey | None) -> Sent:
+    async def _write_and_start(self, actor: Actor, draft: Draft, job: TurnJob, key: IdempotencyKey | None) -> Sent:
         """Commit, and run the turn. Without a key the upstream may start meanwhile; its first word waits."""
         committed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         if key is None:
             self._runner.start(job, committed)
         try:
-            sent = await self._write(actor, plan, job, key)
+            sent = await self._write(actor, draft, job, key)
         except ChatserverError:
             await self._release(job, actor)
             raise
@@ -276,17 +276,17 @@ class Sending:
             if not committed.done():
                 committed.set_result(False)
 
-    async def _admitted(self, actor: Actor, plan: Plan, fields: Mapping[str, msgspec.Raw]) -> TurnJob:
-        assert plan.model is not None
+    async def _admitted(self, actor: Actor, draft: Draft, fields: Mapping[str, msgspec.Raw]) -> TurnJob:
+        assert draft.model is not None
         now = now_us()
         turn = Turn(
             id=new_id(),
-            conversation_id=plan.conversation_id,
+            conversation_id=draft.conversation_id,
             account_id=actor.account_id,
-            question_id=plan.question_id,
-            reply_id=plan.reply.id,
+            question_id=draft.question_id,
+            reply_id=draft.reply.id,
             state="running",
-            model=plan.model.id,
+            model=draft.model.id,
             origin=actor.origin,
             created_at=now,
             lease_owner=self._node_id,
@@ -294,14 +294,14 @@ class Sending:
             lease_until=now + LEASE_US,
             parameters=dict(fields),
         )
-        call = Call(new_id(), actor.account_id, "chat", actor.origin, plan.model.id, "running", now, turn.id)
+        call = Call(new_id(), actor.account_id, "chat", actor.origin, draft.model.id, "running", now, turn.id)
         if self._plugins.has("admit_call"):
-            tokens = estimate_tokens(text_of(plan.question.parts)) if plan.question else 0
-            admission = Admission(call.id, actor.account, actor.origin, "chat", plan.model.id, tokens, 0, turn.id)
+            tokens = estimate_tokens(text_of(draft.question.parts)) if draft.question else 0
+            admission = Admission(call.id, actor.account, actor.origin, "chat", draft.model.id, tokens, 0, turn.id)
             answer = await self._plugins.chain("admit_call", admission)
             if isinstance(answer, Refusal):
                 await self._release(
-                    TurnJob(turn, call, actor.account, plan.model, plan.question, plan.parent_id), actor
+                    TurnJob(turn, call, actor.account, draft.model, draft.question, draft.parent_id), actor
                 )
                 raise Refused(
                     f"{answer.message} {answer.next_step}".strip(),
@@ -311,8 +311,8 @@ class Sending:
                 )
             call = msgspec.structs.replace(call, labels=answer.labels)
             turn = msgspec.structs.replace(turn, labels=answer.labels)
-        parent = plan.parent_id if plan.question is not None else plan.reply.parent_id
-        return TurnJob(turn, call, actor.account, plan.model, plan.question, parent, plan.wants_title)
+        parent = draft.parent_id if draft.question is not None else draft.reply.parent_id
+        return TurnJob(turn, call, actor.account, draft.model, draft.question, parent, draft.wants_title)
 
     async def _release(self, job: TurnJob, actor: Actor) -> None:
         """Tell whoever placed a hold that this call will never be made."""
@@ -333,9 +333,9 @@ class Sending:
                 retry_after_s=2,
             )
 
-    async def _write(self, actor: Actor, plan: Plan, job: TurnJob | None, key: IdempotencyKey | None) -> Sent:
+    async def _write(self, actor: Actor, draft: Draft, job: TurnJob | None, key: IdempotencyKey | None) -> Sent:
         """The one transaction of a request: question, reply, turn and call, or nothing of them."""
-        sent = Sent(plan.conversation_id, job.turn.id if job else None, plan.question_id, plan.reply.id)
+        sent = Sent(draft.conversation_id, job.turn.id if job else None, draft.question_id, draft.reply.id)
         now = now_us()
 
         def store(tx: Tx) -> Sent:
@@ -345,32 +345,32 @@ class Sending:
                     return self._again(kept, key)
                 answer = KeptAnswer(key.request_hash, 202, _encode(sent).decode())
                 idempotency.keep_answer(tx, actor, key.key, answer, now)
-            if plan.is_new:
-                text = text_of(plan.question.parts) if plan.question else ""
+            if draft.is_new:
+                text = text_of(draft.question.parts) if draft.question else ""
                 conversation_rows.insert_conversation(
                     tx,
                     actor,
-                    conversation_id=plan.conversation_id,
+                    conversation_id=draft.conversation_id,
                     title=title_from(text),
                     title_source="none",
-                    model=plan.reply.model,
+                    model=draft.reply.model,
                     now=now,
                 )
             else:
-                found = conversation_rows.conversation_of(tx, actor, plan.conversation_id)
+                found = conversation_rows.conversation_of(tx, actor, draft.conversation_id)
                 if found is None:
                     raise NotFound("There is no such conversation.")
-                self._check_parent(tx, plan.conversation_id, plan.parent_id)
-                if not found.title and plan.question is not None:
-                    conversation_rows.first_title(tx, found.id, title_from(text_of(plan.question.parts)))
+                self._check_parent(tx, draft.conversation_id, draft.parent_id)
+                if not found.title and draft.question is not None:
+                    conversation_rows.first_title(tx, found.id, title_from(text_of(draft.question.parts)))
             if job is not None:
                 self._check_turns(turn_rows.running_of_account(tx, actor.account_id))
             forks = (
-                plan.is_new
-                or plan.parent_id is None
-                or message_rows.has_children(tx, plan.conversation_id, plan.parent_id)
+                draft.is_new
+                or draft.parent_id is None
+                or message_rows.has_children(tx, draft.conversation_id, draft.parent_id)
             )
-            for message in (plan.question, plan.reply):
+            for message in (draft.question, draft.reply):
                 if message is not None:
                     message_rows.insert_message(tx, message)
                     text = text_of(message.parts)
@@ -378,7 +378,7 @@ class Sending:
                         search.index_message(
                             tx,
                             owner_id=actor.account_id,
-                            conversation_id=plan.conversation_id,
+                            conversation_id=draft.conversation_id,
                             message_id=message.id,
                             text=text,
                         )
@@ -387,15 +387,15 @@ class Sending:
                 call_rows.insert_call(tx, job.call)
             conversation_rows.touch_conversation(
                 tx,
-                plan.conversation_id,
+                draft.conversation_id,
                 actor.account_id,
                 now=now,
-                model=plan.reply.model,
+                model=draft.reply.model,
                 more_branches=1 if forks else 0,
             )
-            if plan.parent_id is not None:
-                conversation_rows.forget_view(tx, plan.conversation_id, plan.parent_id)
-            conversation_rows.move_tip(tx, actor, plan.conversation_id, plan.reply.id, now)
+            if draft.parent_id is not None:
+                conversation_rows.forget_view(tx, draft.conversation_id, draft.parent_id)
+            conversation_rows.move_tip(tx, actor, draft.conversation_id, draft.reply.id, now)
             return sent
 
         return await self._db.write(store)

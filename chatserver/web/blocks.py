@@ -74,7 +74,7 @@ class BlockStream:
         self._text: list[str] = []
         self._chars = 0
         self._weight = 0
-        self._credit = REREAD_AT_FIRST
+        self._allowance = REREAD_AT_FIRST
         self._writer = Writer()
         self._references: dict[str, Any] = {}
         self._done: list[str] = []
@@ -107,7 +107,7 @@ class BlockStream:
         self._text.append(text)
         self._chars += len(text)
         self._weight += weight(text)
-        self._credit += REREAD_PER_CHAR * len(text)
+        self._allowance += REREAD_PER_CHAR * len(text)
         ops: list[Op] = []
         if not self._is_plain and (self._chars > RENDERED_CHARS or self._weight > RENDERED_WEIGHT):
             self._give_up(ops)
@@ -253,9 +253,9 @@ class BlockStream:
     def _reread(self, source: str, *, is_final: bool, ops: list[Op]) -> bool:
         """Read the buffer again and show it; with whole lines, let go of what is final. False: too dear now."""
         cost = len(source) + 100
-        if self._credit < cost:
+        if self._allowance < cost:
             return False
-        self._credit -= cost
+        self._allowance -= cost
         try:
             parsed = parse(source, self._references)
         except TooMuchMarkup:
@@ -340,7 +340,7 @@ class BlockStream:
                 rest = text[end:]
                 self._buffer += "".join(self._pieces) + line + "\n"
                 self._pieces, self._line, self._fence = [], "", ""
-                self._credit += len(self._buffer) + 100
+                self._allowance += len(self._buffer) + 100
                 self._reread(self._buffer, is_final=True, ops=ops)
                 return rest
             self._more(line[self._line_shown :] + "\n", ops)
@@ -381,14 +381,14 @@ class BlockStream:
         is_blank = not line.strip(" \t\n")
         may_end = (is_blank or self._was_blank) and not (line[:1] in " \t" or _LIST_ITEM.match(line))
         self._was_blank = is_blank
-        if may_end and self._credit >= len(self._buffer) + sum(map(len, self._pieces)):
+        if may_end and self._allowance >= len(self._buffer) + sum(map(len, self._pieces)):
             self._leave_long(ops)
         return text[end:]
 
     def _leave_long(self, ops: list[Op]) -> None:
         source = self._buffer + "".join(self._pieces)
         self._pieces = [source]
-        self._credit -= len(source)
+        self._allowance -= len(source)
         try:
             parsed = parse(source, self._references)
         except TooMuchMarkup:

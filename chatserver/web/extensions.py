@@ -55,7 +55,11 @@ class Extensions:
                 continue
             parameters = {key: unquote(value) for key, value in found.groupdict().items()}
             inner = {**scope, "path": f"/{rest}", "root_path": f"{PREFIX}{name}", "path_params": parameters}
-            await place.route.app(inner, receive, send)
+            try:
+                await place.route.app(inner, receive, send)
+            except Exception as error:  # a route is a plugin's: its fault harms this request only
+                self._plugins.report_fault(name, full, error)
+                raise
             return
         if other_methods:
             raise ChatserverError("This address does not do that.", code="method_not_allowed", status=405)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import structlog
@@ -11,6 +11,7 @@ import structlog
 from chatserver.clock import now_us
 from chatserver.domain.extend import JobSpec
 from chatserver.errors import ChatserverError
+from chatserver.plugins import Plugins
 from chatserver.store import jobs as job_rows
 from chatserver.store.database import Database, Tx
 from chatserver.store.jobs import Job
@@ -24,10 +25,10 @@ AT_ONCE = 4
 class Jobs:
     """The job runner of a node, and the door through which plugins queue their own kinds (`ctx.jobs`)."""
 
-    def __init__(self, db: Database, node_id: str, is_on: Callable[[str], bool]) -> None:
+    def __init__(self, db: Database, node_id: str, plugins: Plugins) -> None:
         self._db = db
         self._node_id = node_id
-        self._is_on = is_on
+        self._plugins = plugins
         self._specs: dict[str, tuple[str, JobSpec]] = {}
         self._news = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
@@ -41,11 +42,11 @@ class Jobs:
     async def start(self) -> None:
         periodic = [spec for _, spec in self._specs.values() if spec.every_s]
 
-        def plan(tx: Tx) -> None:
+        def queue(tx: Tx) -> None:
             for spec in periodic:
                 job_rows.enqueue(tx, spec.kind, {}, now_us(), job_id=job_rows.periodic_id(spec.kind))
 
-        await self._db.write(plan)
+        await self._db.write(queue)
         self._task = asyncio.create_task(self._keep_working(), name="jobs")
 
     def wake(self) -> None:
@@ -71,7 +72,7 @@ class Jobs:
         while True:
             self._news.clear()
             claimed: list[Job] = []
-            kinds = [kind for kind, (plugin, _) in self._specs.items() if not plugin or self._is_on(plugin)]
+            kinds = [kind for kind, (plugin, _) in self._specs.items() if not plugin or self._plugins.is_on(plugin)]
             try:
                 if kinds and len(self._running) < AT_ONCE:
                     claimed = await self._claim(kinds)
@@ -108,13 +109,14 @@ class Jobs:
         self._news.set()
 
     async def _run(self, job: Job) -> None:
-        _, spec = self._specs[job.kind]
+        plugin, spec = self._specs[job.kind]
         lease_us = int(spec.lease_s * 1_000_000)
         renewing = asyncio.create_task(self._keep_renewing(job, lease_us), name=f"renew {job.kind}")
         try:
             await spec.run(job.payload)
         except Exception as error:  # a job is a boundary: its fault is kept with it, and it is tried again
             log.exception("job_failed", kind=job.kind, job=job.id)
+            self._plugins.report_fault(plugin, f"the job {job.kind}", error)
             sentence = f"{type(error).__name__}: {error}"[:500]
             await self._db.write(lambda tx: job_rows.fail(tx, job, sentence, now_us(), again_at=self._again_at(spec)))
         else:

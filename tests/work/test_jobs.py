@@ -1,0 +1,46 @@
+"""Jobs as plugins see them: queued, run, tried again when they fail, and a plugin that keeps failing set aside."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from chatserver import JobSpec, hookimpl
+from chatserver.testing.server import open_site
+
+
+class Sweeper:
+    def __init__(self) -> None:
+        self.ran: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    @hookimpl
+    def register_jobs(self) -> list[JobSpec]:
+        return [JobSpec("sweeper.sweep", self.sweep), JobSpec("sweeper.fail", self.fail)]
+
+    async def sweep(self, payload: dict[str, Any]) -> None:
+        await self.ran.put(payload)
+
+    async def fail(self, payload: dict[str, Any]) -> None:
+        await self.ran.put(payload)
+        raise OSError("the broom broke")
+
+
+async def test_a_queued_job_runs_with_its_payload(tmp_path: Path) -> None:
+    sweeper = Sweeper()
+    async with open_site(tmp_path, plugins=[("sweeper", sweeper)]) as site:
+        await site.house.jobs.enqueue("sweeper.sweep", {"room": 7})
+        assert await asyncio.wait_for(sweeper.ran.get(), 10) == {"room": 7}
+
+
+async def test_a_plugin_whose_jobs_keep_failing_is_set_aside(tmp_path: Path) -> None:
+    sweeper = Sweeper()
+    async with open_site(tmp_path, plugins=[("sweeper", sweeper)]) as site:
+        for number in range(5):
+            await site.house.jobs.enqueue("sweeper.fail", {"number": number})
+        for _ in range(5):
+            await asyncio.wait_for(sweeper.ran.get(), 10)
+        async with asyncio.timeout(10):
+            while site.house.plugins.is_on("sweeper"):
+                await asyncio.sleep(0.01)
+        assert "the job sweeper.fail" in site.house.plugins.notices[0].sentence
