@@ -36,6 +36,7 @@ UNIQUE_BY = {
     "register_auth_backends": "name",
     "register_themes": "name",
     "register_jobs": "kind",
+    "register_importers": "name",
 }
 
 log = structlog.get_logger("chatserver.plugins")
@@ -466,6 +467,10 @@ class Plugins:
         for name, migration in self._registered.get("register_migrations", ()):
             sets.setdefault(name, []).append(migration)
         return list(sets.items())
+
+    def implements(self, name: str, hook: str) -> bool:
+        """Whether this plugin is asked now when the hook is called."""
+        return any(one.plugin == name for one in self._live.get(hook, ()))
 
     def is_on(self, name: str) -> bool:
         plugin = self._plugins.get(name)

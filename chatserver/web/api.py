@@ -260,7 +260,7 @@ def _given(value: Any) -> Any:
 
 
 @post("/conversations", status_code=201)
-async def create_conversation(request: ApiRequest, data: JSONBody[NewConversation | None]) -> ConversationOut:
+async def create_conversation(request: ApiRequest, data: JSONBody[NewConversation | None] = None) -> ConversationOut:
     """Start an empty conversation. A title given here is never replaced."""
     return _conversation(await house_of(request).conversations.create(actor_of(request), data.title if data else None))
 
@@ -357,7 +357,7 @@ async def edit_message(request: ApiRequest, message_id: FromPath[str], data: JSO
 
 @post("/messages/{message_id:str}/regenerate", status_code=202)
 async def regenerate_message(
-    request: ApiRequest, message_id: FromPath[str], data: JSONBody[ModelChoice | None]
+    request: ApiRequest, message_id: FromPath[str], data: JSONBody[ModelChoice | None] = None
 ) -> SentOut:
     """Another reply beside this one."""
     return _sent(

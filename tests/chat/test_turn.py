@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from chatserver import Admission, CallEnded, Delivery, Refusal, hookimpl
+from chatserver import Admission, CallEnded, Delivery, Prompt, PromptMessage, Refusal, TextPart, hookimpl
 from chatserver.chat.sending import IdempotencyKey
 from chatserver.clock import monotonic_s
 from chatserver.domain.access import Actor
@@ -265,3 +265,34 @@ async def test_shutdown_interrupts_what_runs_and_keeps_the_text(tmp_path: Path, 
     turn = await house.readers.turn(person.actor, sent.turn_id or "")
     assert turn.state == "interrupted"
     await close_house(house)
+
+
+class Reading:
+    """A plugin that takes a field of a send into the prompt."""
+
+    @hookimpl()
+    async def prepare_prompt(self, prompt: Prompt) -> Prompt | None:
+        if "reading" not in prompt.fields:
+            return None
+        said = msgspec.json.decode(prompt.fields["reading"], type=str)
+        extra = PromptMessage("system", (TextPart(said),))
+        return msgspec.structs.replace(prompt, messages=(extra, *prompt.messages))
+
+
+async def test_a_field_named_after_a_plugin_reaches_it_and_others_are_refused(
+    tmp_path: Path, fake_upstream: FakeUpstream
+) -> None:
+    house = await open_house(tmp_path / "fields.db", fake_upstream, plugins=[("reading", Reading())])
+    try:
+        person = Person(house, Actor(await house.accounts.create("eve@example.org"), "web"))
+        chat = await person.start()
+        fields = {"reading": msgspec.Raw(b'"Be brief."')}
+        sent = await house.sending.send(person.actor, chat, None, "go", "fake-n5", fields=fields)
+        await person.ended(sent.turn_id)
+        assert fake_upstream.chats()[-1].json["messages"][0] == {"role": "system", "content": "Be brief."}
+        for name in ("openai", "nobody"):
+            with pytest.raises(BadInput) as refused:
+                await house.sending.send(person.actor, chat, None, "go", fields={name: msgspec.Raw(b"1")})
+            assert (refused.value.code, refused.value.status) == ("unknown_field", 422)
+    finally:
+        await close_house(house)
