@@ -31,6 +31,8 @@ _HOST = re.compile(r"https?://(?:[^/?#]*@)?([^/?#]+)", re.IGNORECASE)
 _TASK = re.compile(r"\[([ xX])\]\s")
 _LOOKS_LIKE_TEX = re.compile(r"[\\^_={}<>+*/|-]|^\s*\w{1,3}\s*$")
 _HEADINGS = {"h1": "h3", "h2": "h3", "h3": "h4", "h4": "h5", "h5": "h6", "h6": "h6"}
+# Writers begin at any size; below the author's name (a second-level heading) the order must not skip a level.
+_LEVELS = {"h4": "3", "h5": "4", "h6": "4"}
 _ALIGNED = {"text-align:right": ' class="r"', "text-align:center": ' class="mid"'}
 _MARKS = {
     "strong_open": "<strong>",
@@ -55,6 +57,7 @@ _cleaner = nh3.Cleaner(
     attributes={"a": {"href", "title"}, "ol": {"start"}},
     tag_attribute_values={
         **{tag: {"dir": {"auto"}} for tag in _DIRECTED},
+        **{tag: {"dir": {"auto"}, "aria-level": {level}} for tag, level in _LEVELS.items()},
         "div": {"role": {"region"}, "tabindex": {"0"}, "aria-label": {"Table"}},
     },
     allowed_classes={"td": {"r", "mid"}, "th": {"r", "mid"}, "div": {"tbl"}},
@@ -311,6 +314,8 @@ def _tag(token: Token) -> str:
         attributes += _ALIGNED.get(str(token.attrGet("style")), "")
     elif tag == "ol" and token.attrGet("start") is not None:
         attributes += f' start="{int(token.attrGet("start") or 0)}"'
+    elif tag in _LEVELS:
+        attributes += f' aria-level="{_LEVELS[tag]}"'
     elif tag == "table":
         return '<div class="tbl" role="region" tabindex="0" aria-label="Table"><table>'
     return f"<{tag}{attributes}>"
