@@ -1,0 +1,358 @@
+"""Somebody else's id answers like an unknown one: every route, every place for an id, every kind of visitor.
+
+The routes are read from the app. One that is not described here fails the test: describe it before it is merged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+import pytest_asyncio
+from litestar.routes import ASGIRoute, HTTPRoute
+
+from chatserver.clock import new_id
+from chatserver.testing.server import Site
+from chatserver.web.app import STREAMS
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """One way of naming ids on a route. `{conversation}` and the like are Ada's ids, then unknown ones; `{own_…}` the
+    visitor's own. Parameters of the path stand under their own names."""
+
+    path: dict[str, str] = {}
+    query: dict[str, str] = {}
+    json: Any = None
+    form: dict[str, str] | None = None
+
+
+CONVERSATION = {"conversation_id": "{conversation}"}
+OWN = {"conversation_id": "{own_conversation}"}
+MESSAGE = {"message_id": "{message}"}
+TURN = {"turn_id": "{turn}"}
+DELETION = {"deletion_id": "{deletion}"}
+
+PLAIN = {
+    "GET /",
+    "GET /sign-in",
+    "POST /sign-in",
+    "POST /sign-out",
+    "GET /healthz",
+    "GET /readyz",
+    "GET /metrics",
+    "GET /static",
+    "GET /chats",
+    "GET /search",
+    "GET /settings",
+    "POST /settings/look",
+    "POST /settings/keys",
+    "GET /api/openapi.json",
+    "GET /api/account",
+    "GET /api/models",
+    "GET /api/search",
+    "GET /api/conversations",
+    "POST /api/conversations",
+}
+"""Routes that take no id of anybody's."""
+SECRETS = {"GET /setup/{token}", "POST /setup/{token}", "ANY /x"}
+"""A one-time secret is no id (test_sign_in.py); what is mounted below /x is tested by the plugin that brings it."""
+
+PROBES: dict[str, list[Probe]] = {
+    "GET /api/conversations/{conversation_id}": [Probe(CONVERSATION)],
+    "PATCH /api/conversations/{conversation_id}": [
+        Probe(CONVERSATION, json={"title": "mine now"}),
+        Probe(CONVERSATION, json={"tip": "{message}"}),
+        Probe(OWN, json={"tip": "{message}"}),
+    ],
+    "DELETE /api/conversations/{conversation_id}": [Probe(CONVERSATION)],
+    "GET /api/conversations/{conversation_id}/messages": [
+        Probe(CONVERSATION),
+        Probe(CONVERSATION, query={"tree": "1"}),
+        Probe(CONVERSATION, query={"tip": "{message}"}),
+        Probe(OWN, query={"tip": "{message}"}),
+    ],
+    "POST /api/conversations/{conversation_id}/messages": [
+        Probe(CONVERSATION, json={"parent_id": None, "text": "x", "model": "fake-n5"}),
+        Probe(CONVERSATION, json={"parent_id": "{message}", "text": "x", "model": "fake-n5"}),
+        Probe(OWN, json={"parent_id": "{message}", "text": "x", "model": "fake-n5"}),
+    ],
+    "POST /api/conversations/{conversation_id}/clear-context": [
+        Probe(CONVERSATION, json={"message_id": "{message}"}),
+        Probe(OWN, json={"message_id": "{message}"}),
+    ],
+    "DELETE /api/conversations/{conversation_id}/clear-context": [
+        Probe(CONVERSATION, query={"message_id": "{message}"}),
+        Probe(OWN, query={"message_id": "{message}"}),
+    ],
+    "DELETE /api/messages/{message_id}": [Probe(MESSAGE)],
+    "POST /api/messages/{message_id}/edit": [Probe(MESSAGE, json={"text": "x", "model": "fake-n5"})],
+    "POST /api/messages/{message_id}/regenerate": [Probe(MESSAGE, json={"model": "fake-n5"})],
+    "POST /api/messages/{message_id}/continue": [Probe(MESSAGE)],
+    "POST /api/deletions/{deletion_id}/undo": [Probe(DELETION)],
+    "GET /api/turns/{turn_id}": [Probe(TURN)],
+    "POST /api/turns/{turn_id}/stop": [Probe(TURN)],
+    "GET /api/turns/{turn_id}/events": [Probe(TURN), Probe(TURN, query={"after": "3"})],
+    "GET /events": [
+        Probe(query={"turns": "{turn}:0"}),
+        Probe(query={"turns": "{own_turn}:0,{turn}:0"}),
+    ],
+    "GET /c/{conversation_id}": [Probe(CONVERSATION)],
+    "GET /c/{conversation_id}/{message_id}": [
+        Probe(CONVERSATION | MESSAGE),
+        Probe(OWN | MESSAGE),
+        Probe(OWN | {"message_id": "{own_message}"}, query={"before": "{message}"}),
+    ],
+    "GET /c/{conversation_id}/{message_id}/latest": [Probe(CONVERSATION | MESSAGE), Probe(OWN | MESSAGE)],
+    "GET /c/{conversation_id}/about/{what}": [
+        Probe(CONVERSATION | {"what": "rename"}),
+        Probe(CONVERSATION | {"what": "delete"}),
+    ],
+    "POST /c/{conversation_id}/rename": [Probe(CONVERSATION, form={"title": "mine now"})],
+    "POST /c/{conversation_id}/pin": [Probe(CONVERSATION, form={"pinned": "1"})],
+    "POST /c/{conversation_id}/delete": [Probe(CONVERSATION, form={})],
+    "POST /c/{conversation_id}/clear-context": [
+        Probe(CONVERSATION, query={"message_id": "{message}"}, form={}),
+        Probe(OWN, query={"message_id": "{message}"}, form={}),
+    ],
+    "POST /c/{conversation_id}/restore-context": [
+        Probe(CONVERSATION, query={"message_id": "{message}"}, form={}),
+        Probe(OWN, query={"message_id": "{message}"}, form={}),
+    ],
+    "POST /send": [
+        Probe(form={"conversation_id": "{conversation}", "text": "x", "model": "fake-n5"}),
+        Probe(form={"conversation_id": "{conversation}", "parent_id": "{message}", "text": "x", "model": "fake-n5"}),
+        Probe(
+            form={"conversation_id": "{own_conversation}", "parent_id": "{message}", "text": "x", "model": "fake-n5"}
+        ),
+    ],
+    "GET /m/{message_id}/edit": [Probe(MESSAGE)],
+    "POST /m/{message_id}/edit": [Probe(MESSAGE, form={"text": "x"})],
+    "POST /m/{message_id}/regenerate": [Probe(MESSAGE, form={})],
+    "POST /m/{message_id}/continue": [Probe(MESSAGE, form={})],
+    "GET /m/{message_id}/text": [Probe(MESSAGE)],
+    "GET /m/{message_id}/delete": [Probe(MESSAGE)],
+    "POST /m/{message_id}/delete": [Probe(MESSAGE, form={})],
+    "POST /t/{turn_id}/stop": [Probe(TURN, form={})],
+    "POST /deletions/{deletion_id}/restore": [Probe(DELETION, form={})],
+    "POST /deletions/{deletion_id}/restore-chat": [Probe(DELETION, form={})],
+    "POST /settings/sessions/end": [Probe(form={"session_id": "{session}"})],
+    "POST /settings/keys/revoke": [Probe(form={"key_id": "{key}"})],
+}
+VISITORS = ("nobody", "member", "key", "scoped", "admin", "suspended")
+
+
+def routes_of(site: Site) -> set[str]:
+    found = {f"GET {path}" for path in STREAMS}
+    for route in site.app.routes:
+        path = re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path)
+        if isinstance(route, HTTPRoute):
+            found |= {f"{method} {path}" for method in route.methods - {"OPTIONS", "HEAD"}}
+        else:
+            assert isinstance(route, ASGIRoute)
+            found.add(f"{'GET' if path == '/static' else 'ANY'} {path}")
+    return found
+
+
+async def ask(client: httpx.AsyncClient, text: str, model: str) -> tuple[str, dict[str, str]]:
+    conversation = (await client.post("/api/conversations", json={"title": "A secret plan"})).json()["id"]
+    body = {"parent_id": None, "text": text, "model": model}
+    return conversation, (await client.post(f"/api/conversations/{conversation}/messages", json=body)).json()
+
+
+class World(msgspec.Struct):
+    site: Site
+    ada: Any
+    ids: dict[str, str]
+    unknown: dict[str, str]
+    own: dict[str, dict[str, str]]
+    visitors: dict[str, httpx.AsyncClient]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(shared_site: Site) -> AsyncIterator[World]:
+    site = shared_site
+    ada = await site.sign_up("ada@example.org")
+    assert ada.actor is not None
+    conversation, sent = await ask(ada, "where the treasure is", "fake-hang")
+    _, other = await ask(ada, "to be deleted", "fake-hang")
+    deletion = (await ada.delete(f"/api/messages/{other['question_id']}")).json()["deletion_id"]
+    key = await site.house.accounts.create_key(ada.actor.account, "hers")
+    ids = {
+        "conversation": conversation,
+        "message": sent["question_id"],
+        "turn": sent["turn_id"],
+        "deletion": deletion,
+        "session": ada.actor.session_id,
+        "key": key.key.id,
+    }
+    unknown = {name: new_id() for name in ids} | {"session": "0" * 64, "key": new_id()[-16:]}
+    visitors: dict[str, httpx.AsyncClient] = {
+        "nobody": site.browser(),
+        "member": await site.sign_up("member@example.org"),
+        "admin": await site.sign_up("admin@example.org", role="admin"),
+        "suspended": await site.sign_up("suspended@example.org"),
+        "key": site.api(""),
+        "scoped": site.api(""),
+    }
+    await site.sign_up("program@example.org")
+    for name, scopes in (("key", ()), ("scoped", ("chat",))):
+        visitors[name].headers["authorization"] = f"Bearer {await site.make_key('program@example.org', scopes)}"
+    own = {}
+    for name in ("member", "key", "scoped", "admin", "suspended"):
+        own_conversation, own_sent = await ask(visitors[name], "mine", "fake-n5")
+        own[name] = {
+            "own_conversation": own_conversation,
+            "own_message": own_sent["reply_id"],
+            "own_turn": own_sent["turn_id"],
+        }
+    own["nobody"] = {"own_conversation": new_id(), "own_message": new_id(), "own_turn": new_id()}
+    suspended = await site.house.accounts.by_email("suspended@example.org")
+    assert suspended is not None
+    await site.house.accounts.update(suspended.id, state="suspended")
+    yield World(site, ada, ids, unknown, own, visitors)
+    await ada.post(f"/api/turns/{sent['turn_id']}/stop")
+
+
+async def test_every_route_is_described_here(shared_site: Site) -> None:
+    known = PLAIN | SECRETS | set(PROBES)
+    found = routes_of(shared_site)
+    assert found - known == set(), "describe these routes in PROBES: which ids do they take, and where?"
+    assert known - found == set(), "these routes are gone"
+
+
+@pytest.mark.parametrize("visitor", VISITORS)
+@pytest.mark.parametrize("route", sorted(PROBES))
+async def test_a_foreign_id_answers_like_an_unknown_one(world: World, route: str, visitor: str) -> None:
+    for probe in PROBES[route]:
+        before = await everything_of(world)
+        foreign, foreign_sql = await visit(world, route, probe, visitor, world.ids)
+        assert await everything_of(world) == before, "nothing of hers may change"
+        unknown, unknown_sql = await visit(world, route, probe, visitor, world.unknown)
+        assert foreign == unknown
+        status, headers = foreign[0], dict(foreign[1])
+        if visitor in ("nobody", "suspended"):
+            signed_out = {401} if route.partition(" ")[2].startswith(("/api", "/events")) else {303, 401}
+            assert status in signed_out, foreign
+            assert headers.get("location", "/sign-in").startswith("/sign-in")
+        elif visitor in ("key", "scoped") and "/settings" in route:
+            assert status == 403
+        else:
+            assert status == 404, foreign
+        assert foreign_sql == unknown_sql
+        if status == 404:
+            malformed, _ = await visit(world, route, probe, visitor, dict.fromkeys(world.ids, "no-such-id'\""))
+            assert malformed[0] in (404, 400), malformed
+
+
+async def visit(
+    world: World, route: str, probe: Probe, visitor: str, ids: dict[str, str]
+) -> tuple[tuple[int, list[tuple[str, str]], str], list[str]]:
+    """Status, headers and body with the ids taken out, and the statements that were run."""
+    names = {**ids, **world.own[visitor]}
+    method, _, template = route.partition(" ")
+    path = template
+    for name, value in probe.path.items():
+        path = path.replace(f"{{{name}}}", httpx.URL(fill(value, names)).raw_path.decode().lstrip("/") or "x")
+    options: dict[str, Any] = {"params": {name: fill(value, names) for name, value in probe.query.items()}}
+    if probe.json is not None:
+        options["json"] = {n: fill(v, names) if isinstance(v, str) else v for n, v in probe.json.items()}
+    if probe.form is not None:
+        options["data"] = {name: fill(value, names) for name, value in probe.form.items()}
+    with recorded(world.site) as statements:
+        response = await world.visitors[visitor].request(method, path, **options)
+    body = response.text
+    ids_there = sorted(set(names.values()), key=len, reverse=True)
+    headers = [
+        (name, value) for name, value in response.headers.items() if name not in ("date", "x-request-id", "location")
+    ]
+    where = response.headers.get("location", "").partition("?")[0]
+    headers += [("location", where)] if where else []
+    for value in (*ids_there, response.headers["x-request-id"]):
+        body = body.replace(value, "ID")
+    return (response.status_code, headers, body), list(statements)
+
+
+def fill(text: str, names: dict[str, str]) -> str:
+    return re.sub(r"\{(\w+)\}", lambda found: names[found[1]], text)
+
+
+@contextmanager
+def recorded(site: Site) -> Iterator[list[str]]:
+    """The statements of all transactions in between, background work and the look at the credential aside."""
+    statements: list[str] = []
+    background = ("jobs", "outbox", "turn_events", "lease_", "model_factors")
+    background += ("FROM sessions s", "FROM api_keys WHERE hash", "FROM accounts a")
+
+    class Recorder:
+        def __init__(self, tx: Any) -> None:
+            self._tx = tx
+
+        def __getattr__(self, name: str) -> Any:
+            method = getattr(self._tx, name)
+            if name not in ("all", "one", "run"):
+                return method
+
+            def run(*arguments: Any, **parameters: Any) -> Any:
+                sql = next(argument for argument in arguments if isinstance(argument, str))
+                if not any(word in sql for word in background):
+                    statements.append(sql)
+                return method(*arguments, **parameters)
+
+            return run
+
+    db: Any = site.house.db
+    read, write = db.read, db.write
+    db.read = lambda function: read(lambda tx: function(Recorder(tx)))
+    db.write = lambda function: write(lambda tx: function(Recorder(tx)))
+    try:
+        yield statements
+    finally:
+        del db.read, db.write
+
+
+async def everything_of(world: World) -> list[list[str]]:
+    """All that is Ada's, read below the door."""
+    account_id = world.ada.actor.account_id
+    conversations = "SELECT id FROM conversations WHERE owner_id = :id"
+    questions = (
+        "SELECT id || title || COALESCE(tip_id, '') || pinned || archived || COALESCE(deletion_id, '')"
+        " FROM conversations WHERE owner_id = :id ORDER BY id",
+        "SELECT id || state || parts || COALESCE(deletion_id, '') FROM messages"
+        f" WHERE conversation_id IN ({conversations}) ORDER BY id",
+        f"SELECT id || state || stop_requested FROM turns WHERE conversation_id IN ({conversations}) ORDER BY id",
+        f"SELECT message_id FROM context_markers WHERE conversation_id IN ({conversations}) ORDER BY message_id",
+        f"SELECT id FROM deletions WHERE conversation_id IN ({conversations}) ORDER BY id",
+        "SELECT id FROM sessions WHERE account_id = :id ORDER BY id",
+        "SELECT id || COALESCE(revoked_at, '') FROM api_keys WHERE account_id = :id ORDER BY id",
+    )
+    return await world.site.house.db.read(lambda tx: [tx.all(str, sql, id=account_id) for sql in questions])
+
+
+async def test_what_is_ones_own_is_found(world: World) -> None:
+    """The probes above would pass on a server that answers 404 to everything."""
+    own = world.own["member"]
+    member = world.visitors["member"]
+    for path in (
+        f"/api/conversations/{own['own_conversation']}",
+        f"/api/turns/{own['own_turn']}",
+        f"/c/{own['own_conversation']}/{own['own_message']}",
+        f"/m/{own['own_message']}/text",
+    ):
+        assert (await member.get(path)).status_code == 200, path
+
+
+async def test_lists_and_search_show_ones_own_only(world: World) -> None:
+    for visitor in ("member", "key", "admin"):
+        client = world.visitors[visitor]
+        for path in ("/api/conversations", "/api/search?q=treasure", "/search?q=secret", "/chats", "/"):
+            answer = await client.get(path)
+            assert answer.status_code == 200
+            assert "treasure is" not in answer.text
+            assert world.ids["conversation"] not in answer.text
