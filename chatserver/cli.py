@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +20,7 @@ from chatserver.errors import ChatserverError, SetupError
 
 if TYPE_CHECKING:
     from chatserver.chat.accounts import Accounts
+    from chatserver.chat.backups import Manifest
     from chatserver.domain.access import Account
     from chatserver.house import House
     from chatserver.plugins import Plugins
@@ -252,6 +254,87 @@ async def _examine(settings: Settings, plugins: Plugins, *, repair: bool) -> boo
     broken = sum(not finding.mended for finding in findings)
     click.echo(f"database: {broken} broken" if broken else "database: all is well")
     return not broken
+
+
+# --- nothing lost ---------------------------------------------------------------------------------------------------
+
+
+@commands.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@places
+def backup(file: Path, data: str | None, config: str | None) -> None:
+    """Copy the database into FILE, as it is at one moment; also beside a running server.
+
+    The secret key and the configuration are not in it: keep those apart.
+    """
+    from chatserver.chat.backups import make_backup
+
+    settings = _settings(data, config, makes_key=False)
+    _require_database(settings)
+    made = make_backup(settings.database_file, file, __version__)
+    click.echo(f"{file}: {made.rows} rows of {len(made.tables)} tables, {file.stat().st_size / 1e6:.1f} MB.")
+    click.echo(f"Not in it, and needed beside it: the secret key and {settings.config_file}.")
+
+
+@commands.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@places
+def restore(file: Path, data: str | None, config: str | None) -> None:
+    """Put a backup in the place of the database. The server must be stopped; the old database is kept."""
+    from chatserver.chat.backups import restore
+    from chatserver.house import migration_sets
+    from chatserver.store.lock import hold_lock
+
+    settings = _settings(data, config, makes_key=False)
+    _require_sqlite(settings)
+    sets = migration_sets("sqlite", _load_plugins(settings, is_lenient=True))
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with hold_lock(settings.database_file):
+        done = asyncio.run(restore(file, settings.database_file, sets))
+    click.echo(f"{settings.database_file} is now what {file} holds{_told(done.found.manifest)}.")
+    if done.found.waiting:
+        click.echo(f"It is of an older version: {len(done.found.waiting)} migrations run at the next start.")
+    if done.kept is not None:
+        click.echo(f"The database from before is kept, until you delete it: {done.kept}")
+
+
+@commands.command()
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@places
+def verify(file: Path | None, data: str | None, config: str | None) -> None:
+    """Read all of the database, or of the backup FILE, and say whether it is sound. Exits 1 when it is not."""
+    from chatserver.chat.backups import inspect
+    from chatserver.house import migration_sets
+
+    settings = _settings(data, config, makes_key=False)
+    if file is None:
+        _require_database(settings)
+    path = file or settings.database_file
+    sets = migration_sets("sqlite", _load_plugins(settings, is_lenient=True))
+    found = asyncio.run(inspect(path, sets, is_live=file is None))
+    if file is not None and found.manifest is None:
+        click.echo("It has no manifest, so only the file itself was checked.")
+    if found.waiting:
+        click.echo(f"It is of an older version: {len(found.waiting)} migrations are to run.")
+    for problem in found.problems:
+        click.echo(f"broken: {problem}")
+    if found.problems:
+        click.echo(f"{path} is not sound: {len(found.problems)} problems.", err=True)
+        raise click.exceptions.Exit(1)
+    click.echo(f"{path} is sound{_told(found.manifest)}.")
+
+
+def _told(manifest: Manifest | None) -> str:
+    if manifest is None:
+        return ""
+    made = datetime.fromtimestamp(manifest.made_at // 1_000_000, UTC)
+    return f": {manifest.rows} rows, made by version {manifest.version} on {made:%Y-%m-%d at %H:%M:%S} UTC"
+
+
+def _require_database(settings: Settings) -> None:
+    _require_sqlite(settings)
+    if not settings.database_file.exists():
+        raise SetupError(f"There is no database in {settings.data_dir} yet; serve makes it.")
 
 
 # --- accounts -------------------------------------------------------------------------------------------------------

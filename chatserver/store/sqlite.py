@@ -108,7 +108,7 @@ class SqliteDatabase:
     async def plan(self, sets: migrations.Sets) -> list[str]:
         """What migrate would run, as `set/name`; raises what it would raise."""
         steps: list[migrations.Step] = await self._send(
-            self._writer.queue, lambda connection: _plan(self.path, connection, sets), alone=True
+            self._writer.queue, lambda connection: plan_steps(self.path, connection, sets), alone=True
         )
         return [step.title for step in steps]
 
@@ -148,11 +148,11 @@ class SqliteDatabase:
         return future
 
     def _migrate(self, connection: sqlite3.Connection, sets: migrations.Sets) -> list[str]:
-        steps = _plan(self.path, connection, sets)
+        steps = plan_steps(self.path, connection, sets)
         if not steps:
             return []
         copy: Path | None = None
-        if _tables(connection):
+        if tables_in(connection):
             copy = self.path.parent / BACKUPS / _copy_name(self.path, steps[0])
             copy_database(self.path, copy)
             log.info("The database was copied to %s before migrating.", copy)
@@ -206,7 +206,7 @@ def _create(path: Path) -> None:
     except FileExistsError:
         return
     os.close(handle)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _check(path: Path, connection: sqlite3.Connection) -> None:
@@ -219,8 +219,8 @@ def _check(path: Path, connection: sqlite3.Connection) -> None:
         )
 
 
-def _plan(path: Path, connection: sqlite3.Connection, sets: migrations.Sets) -> list[migrations.Step]:
-    tables = _tables(connection)
+def plan_steps(path: Path, connection: sqlite3.Connection, sets: migrations.Sets) -> list[migrations.Step]:
+    tables = tables_in(connection)
     done: list[migrations.Recorded] = []
     if migrations.TABLE in tables:
         done = [migrations.Recorded(*row) for row in connection.execute(migrations.SELECT)]
@@ -229,7 +229,7 @@ def _plan(path: Path, connection: sqlite3.Connection, sets: migrations.Sets) -> 
     return migrations.plan(sets, done, WORDS)
 
 
-def _tables(connection: sqlite3.Connection) -> list[str]:
+def tables_in(connection: sqlite3.Connection) -> list[str]:
     names = sqlite_utils.Database(connection, recursive_triggers=False).table_names()
     return [name for name in names if not name.startswith("sqlite_")]
 
@@ -239,8 +239,11 @@ def _copy_name(path: Path, step: migrations.Step) -> str:
     return f"{path.stem}-before-{step.set_name}-{step.name}.db"
 
 
-def copy_database(path: Path, target: Path) -> None:
-    """Copy a database, open or not, into one file; `target` appears whole or not at all. Raises StorageFull."""
+def copy_database(path: Path, target: Path, finish: Callable[[sqlite3.Connection], None] | None = None) -> None:
+    """Copy a database, open or not, into one file; `target` appears whole or not at all. Raises StorageFull.
+
+    finish: what is still to be done to the copy before it appears.
+    """
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     part = target.with_name(target.name + ".part")
     part.unlink(missing_ok=True)
@@ -253,13 +256,15 @@ def copy_database(path: Path, target: Path) -> None:
             copy.execute("PRAGMA synchronous=OFF")  # synced as a whole below
             source.backup(copy)
             copy.execute("PRAGMA journal_mode=DELETE")
+            if finish is not None:
+                finish(copy)
         handle = os.open(part, os.O_RDWR | os.O_CLOEXEC)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
         part.replace(target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except (sqlite3.Error, OSError) as error:
         part.unlink(missing_ok=True)
         if primary_code(error) == sqlite3.SQLITE_FULL or isinstance(error, OSError):
@@ -267,7 +272,7 @@ def copy_database(path: Path, target: Path) -> None:
         raise
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
