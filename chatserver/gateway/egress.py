@@ -34,6 +34,7 @@ MAX_REDIRECTS = 3
 DNS_CACHE_S = 30
 READ_BUFFER_BYTES = 65_536
 INFLATE_STEP_BYTES = 65_536
+SECOND_LOOK_S = 0.05
 LARGE_BODY_BYTES = 500_000
 """Above this aiohttp warns of bytes and wants a file."""
 
@@ -288,6 +289,7 @@ class Response:
         "_answer",
         "_gap_s",
         "_heard_at",
+        "_is_suspect",
         "_is_waiting",
         "_limit_bytes",
         "_loop",
@@ -307,6 +309,7 @@ class Response:
         self._total_at = total_at
         self._limit_bytes = limit_bytes
         self._is_waiting = False
+        self._is_suspect = False
         self._heard_at = 0.0
         self._next_at = first_at
         self._timer: asyncio.TimerHandle | None = self._loop.call_at(min(first_at, total_at), self._watch)
@@ -379,9 +382,12 @@ class Response:
         if self._heard_at:
             # A reader that is slow itself is no silence of the upstream.
             self._next_at = (self._heard_at if self._is_waiting else now) + self._gap_s
-        if now >= self._next_at:
+        if now >= self._next_at and self._is_suspect:
             return self._break("fell silent" if self._heard_at else "did not begin to answer in time")
-        self._timer = self._loop.call_at(min(self._next_at, self._total_at), self._watch)
+        # When it was our own loop that stood still, what arrived meanwhile is read before anybody is blamed.
+        self._is_suspect = now >= self._next_at
+        wake_at = now + SECOND_LOOK_S if self._is_suspect else self._next_at
+        self._timer = self._loop.call_at(min(wake_at, self._total_at), self._watch)
 
     def _break(self, what: str) -> None:
         self._timer = None

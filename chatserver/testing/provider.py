@@ -15,6 +15,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+import msgspec
 import pytest
 
 from chatserver.domain.extend import ChatRequest, Egress, Finish, PromptMessage, Provider, ProviderDelta, UsageReport
@@ -104,7 +105,7 @@ class ProviderContract:
 
     def make_channel(self, upstream: FakeUpstream) -> Channel:
         name = self.make_provider().name
-        return Channel("first", name, upstream.base_url, KEY, gap_s=SILENCE_S, first_token_s=SILENCE_S, total_s=20.0)
+        return Channel("first", name, upstream.base_url, KEY, gap_s=20.0, first_token_s=20.0, total_s=40.0)
 
     def model(self, behaviour: str) -> str:
         name = self.behaviours.get(behaviour)
@@ -201,7 +202,10 @@ class ProviderContract:
 
     @pytest.mark.parametrize("behaviour", ["silent", "hangs"])
     async def test_silence_is_a_timeout(self, fake_upstream: FakeUpstream, behaviour: str) -> None:
-        _, error = await self.answer(fake_upstream, ask(self.model(behaviour)))
+        channel = self.make_channel(fake_upstream)
+        channel = msgspec.structs.replace(channel, gap_s=SILENCE_S, first_token_s=SILENCE_S)
+        async with open_egress() as http:
+            _, error = await collect(self.make_provider(), ask(self.model(behaviour)), channel, http)
         assert error is not None
         assert (error.kind, error.retryable) == ("timeout", True)
 

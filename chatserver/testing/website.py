@@ -71,6 +71,9 @@ class Website:
         try:
             await shown(writer)
             await writer.drain()
+        except ConnectionError:
+            self.hung_up.set()
+            raise
         finally:
             watching.cancel()
         return False
