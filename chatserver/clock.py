@@ -34,8 +34,26 @@ def new_id() -> str:
         if value <= _last:
             value = _last + 1 + int.from_bytes(os.urandom(4), "big")
         _last = value
+    return write_id(value)
+
+
+def write_id(value: int) -> str:
+    """The id of a number below 2**128: milliseconds since 1970, then 80 bits of the caller's."""
     characters = []
     for _ in range(ID_LENGTH):
         characters.append(_ALPHABET[value & 31])
         value >>= 5
     return "".join(reversed(characters))
+
+
+def read_id(text: str) -> int | None:
+    """The number of an id; None for what is no id of ours."""
+    if len(text) != ID_LENGTH or text[0] > "7":
+        return None
+    value = 0
+    for character in text:
+        place = _ALPHABET.find(character)
+        if place < 0:
+            return None
+        value = value << 5 | place
+    return value

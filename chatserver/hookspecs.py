@@ -23,6 +23,7 @@ from chatserver.domain.extend import (
     BusKind,
     Candidates,
     Engine,
+    Importer,
     JobSpec,
     Migration,
     ModelUse,
@@ -146,6 +147,13 @@ def register_jobs() -> list[JobSpec]:
 @hookspec("gather", at_start=True, fatal=True)
 def register_themes() -> list[ThemeSpec]:
     """Looks an operator or an account may pick. Static files are served below `/static/<theme>/`."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec("gather", at_start=True, fatal=True)
+def register_importers() -> list[Importer]:
+    """Formats of other programs' exports that `chatserver import` understands. The first that recognises a file reads
+    it."""
     raise AssertionError("a specification is never called")
 
 

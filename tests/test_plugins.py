@@ -254,6 +254,7 @@ def test_two_providers_of_one_name_stop_the_start() -> None:
         "register_auth_backends",
         "register_engines",
         "register_buses",
+        "register_importers",
     ],
 )
 def test_a_register_hook_wants_items_of_its_type(hook: str) -> None:

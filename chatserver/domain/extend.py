@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 import msgspec
 
 from chatserver.domain.access import Account, Actor, Origin
 from chatserver.domain.calls import CallKind, Usage
-from chatserver.domain.messages import Parts, Role
+from chatserver.domain.messages import MessageState, Parts, Role
 from chatserver.domain.models import Candidate, Channel, Model
 from chatserver.domain.turns import ReasoningDelta, TextDelta, ToolCallDelta
 
@@ -264,6 +264,56 @@ class ThemeSpec(msgspec.Struct, frozen=True):
     static_dir: str
     stylesheets: tuple[str, ...]
     preload: tuple[str, ...] = ()
+
+
+class ImportedMessage(msgspec.Struct, frozen=True):
+    """A message as another program kept it; the ids are that program's. Times in microseconds UTC, 0 when not known.
+
+    cleared_at: when a clear-context marker was set below it, 0 for none.
+    """
+
+    id: str
+    parent_id: str | None
+    role: Role
+    parts: Parts
+    created_at: int = 0
+    model: str = ""
+    state: MessageState = "done"
+    continues: bool = False
+    cleared_at: int = 0
+
+
+class ImportedConversation(msgspec.Struct, frozen=True):
+    """A whole tree as another program kept it. notes: what of it was not taken, a short sentence each.
+
+    Every parent_id is the id of a message in it, in any order. tip_id None, or not of it: its newest leaf.
+    """
+
+    id: str
+    title: str
+    messages: tuple[ImportedMessage, ...]
+    title_source: Literal["none", "auto", "person"] = "auto"
+    created_at: int = 0
+    updated_at: int = 0
+    tip_id: str | None = None
+    model: str = ""
+    pinned: bool = False
+    archived: bool = False
+    notes: tuple[str, ...] = ()
+
+
+class Importer(msgspec.Struct, frozen=True):
+    """A format in which another program hands its chats out, found by its content. Both functions are pure, are given
+    one whole JSON document, and may be run more than once; equal documents give equal ids.
+
+    recognises: whether the document is of this format; never raises. read: its conversations, one by one; raises
+    BadInput with a sentence when it is damaged.
+    """
+
+    name: str
+    title: str
+    recognises: Callable[[memoryview], bool]
+    read: Callable[[memoryview], Iterator[ImportedConversation]]
 
 
 class ModelUse(msgspec.Struct, frozen=True):
