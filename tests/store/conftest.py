@@ -1,4 +1,4 @@
-"""A database with the whole schema, for the tests of the store."""
+"""A database for the tests of the store, on each engine in turn."""
 
 from __future__ import annotations
 
@@ -7,21 +7,36 @@ from pathlib import Path
 
 import pytest
 
-from chatserver.store import search
-from chatserver.store.schema import CORE
-from chatserver.store.sqlite import SqliteDatabase
+from chatserver.store.database import Database
+from tests.engines import ENGINES, open_postgres, open_sqlite, postgres_with_schema, with_schema
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """A module about one engine says so by a fixture of this name."""
+    return str(request.param)
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+async def database(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
     """Open and empty."""
-    opened = SqliteDatabase.open(tmp_path / "chat.db", reserve_bytes=1_000_000)
+    if engine == "sqlite":
+        opened: Database = open_sqlite(tmp_path / "chat.db")
+    else:
+        opened = await open_postgres(request.getfixturevalue("postgres_url"))
     yield opened
     await opened.close()
 
 
 @pytest.fixture
-async def db(database: SqliteDatabase) -> SqliteDatabase:
+async def db(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
     """Open, with the core's tables and search."""
-    await database.migrate([("core", CORE), ("search", search.migrations(database.engine))])
-    return database
+    if engine == "sqlite":
+        opened = await with_schema(open_sqlite(tmp_path / "chat.db"))
+        yield opened
+        await opened.close()
+        return
+    async with postgres_with_schema(request.getfixturevalue("postgres_server")) as url:
+        opened = await open_postgres(url)
+        yield opened
+        await opened.close()

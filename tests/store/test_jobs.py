@@ -5,31 +5,30 @@ from __future__ import annotations
 import asyncio
 
 from chatserver.store import jobs
-from chatserver.store.database import Tx
+from chatserver.store.database import Database, Tx
 from chatserver.store.jobs import Job
-from chatserver.store.sqlite import SqliteDatabase
 
 SECOND = 1_000_000
 NOW = 1_000 * SECOND
 
 
-async def enqueue(db: SqliteDatabase, kind: str = "mail", job_id: str | None = None, run_at: int = NOW) -> str:
+async def enqueue(db: Database, kind: str = "mail", job_id: str | None = None, run_at: int = NOW) -> str:
     return await db.write(lambda tx: jobs.enqueue(tx, kind, {"to": ["ada"]}, run_at, job_id))
 
 
 async def claim(
-    db: SqliteDatabase, now: int = NOW, owner: str = "one", kinds: tuple[str, ...] = ("mail",)
+    db: Database, now: int = NOW, owner: str = "one", kinds: tuple[str, ...] = ("mail",)
 ) -> Job | None:
     return await db.write(lambda tx: jobs.claim(tx, kinds, owner, now, 60 * SECOND))
 
 
-async def must_claim(db: SqliteDatabase, now: int = NOW, owner: str = "one") -> Job:
+async def must_claim(db: Database, now: int = NOW, owner: str = "one") -> Job:
     job = await claim(db, now, owner)
     assert job is not None
     return job
 
 
-async def test_a_job_is_claimed_when_due_by_one_worker_of_its_kind(db: SqliteDatabase) -> None:
+async def test_a_job_is_claimed_when_due_by_one_worker_of_its_kind(db: Database) -> None:
     job_id = await enqueue(db, run_at=NOW + 1)
     assert await db.read(jobs.next_due) == NOW + 1
     assert await claim(db, NOW) is None
@@ -41,13 +40,13 @@ async def test_a_job_is_claimed_when_due_by_one_worker_of_its_kind(db: SqliteDat
     assert await db.read(jobs.next_due) == job.lease_until
 
 
-async def test_those_due_longest_come_first(db: SqliteDatabase) -> None:
+async def test_those_due_longest_come_first(db: Database) -> None:
     for number in (3, 1, 2):
         await enqueue(db, job_id=f"j{number}", run_at=NOW - number)
     assert [(await must_claim(db)).id for _ in range(3)] == ["j3", "j2", "j1"]
 
 
-async def test_an_id_of_ones_own_is_queued_once_even_when_done(db: SqliteDatabase) -> None:
+async def test_an_id_of_ones_own_is_queued_once_even_when_done(db: Database) -> None:
     assert await enqueue(db, job_id="digest-7") == await enqueue(db, job_id="digest-7") == "digest-7"
     job = await must_claim(db)
     assert await claim(db) is None
@@ -56,7 +55,7 @@ async def test_an_id_of_ones_own_is_queued_once_even_when_done(db: SqliteDatabas
     assert await claim(db) is None
 
 
-async def test_a_dead_workers_job_goes_to_the_next_and_the_dead_one_is_fenced(db: SqliteDatabase) -> None:
+async def test_a_dead_workers_job_goes_to_the_next_and_the_dead_one_is_fenced(db: Database) -> None:
     await enqueue(db)
     dead = await must_claim(db)
     assert await claim(db, NOW + 59 * SECOND) is None
@@ -70,7 +69,7 @@ async def test_a_dead_workers_job_goes_to_the_next_and_the_dead_one_is_fenced(db
     assert await db.write(lambda tx: jobs.finish(tx, alive, NOW))
 
 
-async def test_a_failing_job_is_tried_later_and_later_then_given_up(db: SqliteDatabase) -> None:
+async def test_a_failing_job_is_tried_later_and_later_then_given_up(db: Database) -> None:
     job_id = await enqueue(db)
     now, pauses = NOW, []
     for _ in range(jobs.MAX_ATTEMPTS):
@@ -85,7 +84,7 @@ async def test_a_failing_job_is_tried_later_and_later_then_given_up(db: SqliteDa
     assert await db.read(jobs.count_failed) == 1
 
 
-async def test_a_job_that_kills_its_workers_is_given_up(db: SqliteDatabase) -> None:
+async def test_a_job_that_kills_its_workers_is_given_up(db: Database) -> None:
     await enqueue(db)
     now = NOW
     for _ in range(jobs.MAX_ATTEMPTS):
@@ -95,7 +94,7 @@ async def test_a_job_that_kills_its_workers_is_given_up(db: SqliteDatabase) -> N
     assert await db.read(jobs.count_failed) == 1
 
 
-async def test_a_periodic_job_comes_back_and_is_never_given_up(db: SqliteDatabase) -> None:
+async def test_a_periodic_job_comes_back_and_is_never_given_up(db: Database) -> None:
     sweep = jobs.periodic_id("mail")
     for _ in range(3):
         await enqueue(db, job_id=sweep)
@@ -115,7 +114,7 @@ async def test_a_periodic_job_comes_back_and_is_never_given_up(db: SqliteDatabas
         now += 60 * SECOND
 
 
-async def test_done_jobs_are_purged_and_failed_ones_stay(db: SqliteDatabase) -> None:
+async def test_done_jobs_are_purged_and_failed_ones_stay(db: Database) -> None:
     for name in ("a", "b", "c"):
         await enqueue(db, job_id=name)
     done, failed = await must_claim(db), await must_claim(db)

@@ -7,18 +7,17 @@ import pytest
 from chatserver.clock import now_us
 from chatserver.domain.events import AccountCreated
 from chatserver.store import outbox
-from chatserver.store.database import Tx
+from chatserver.store.database import Database, Tx
 from chatserver.store.outbox import Claimed
-from chatserver.store.sqlite import SqliteDatabase
 
 SECOND = 1_000_000
 
 
-async def claim(db: SqliteDatabase, now: int) -> list[Claimed]:
+async def claim(db: Database, now: int) -> list[Claimed]:
     return await db.write(lambda tx: outbox.claim(tx, now=now, lease_us=60 * SECOND))
 
 
-async def test_events_are_claimed_in_order_by_one_caller_at_a_time(db: SqliteDatabase) -> None:
+async def test_events_are_claimed_in_order_by_one_caller_at_a_time(db: Database) -> None:
     seqs = await db.write(lambda tx: [outbox.append(tx, AccountCreated(name)) for name in ("a", "b")])
     assert seqs == sorted(seqs)
     now = now_us()
@@ -30,7 +29,7 @@ async def test_events_are_claimed_in_order_by_one_caller_at_a_time(db: SqliteDat
     assert [claimed.attempts for claimed in again] == [2, 2]
 
 
-async def test_an_event_of_a_unit_that_failed_never_was(db: SqliteDatabase) -> None:
+async def test_an_event_of_a_unit_that_failed_never_was(db: Database) -> None:
     def fail(tx: Tx) -> None:
         outbox.append(tx, AccountCreated("a"))
         raise LookupError
@@ -41,7 +40,7 @@ async def test_an_event_of_a_unit_that_failed_never_was(db: SqliteDatabase) -> N
     assert await db.read(outbox.next_due) is None
 
 
-async def test_a_later_attempt_leaves_out_who_had_it(db: SqliteDatabase) -> None:
+async def test_a_later_attempt_leaves_out_who_had_it(db: Database) -> None:
     await db.write(lambda tx: outbox.append(tx, AccountCreated("a")))
     now = now_us()
     (claimed,) = await claim(db, now)
@@ -65,7 +64,7 @@ async def test_pauses_double_and_have_an_end() -> None:
     assert [outbox.pause_us(attempts) // SECOND for attempts in (1, 2, 3, 4, 10, 19)] == [1, 2, 4, 8, 512, 600]
 
 
-async def test_after_the_last_attempt_it_is_parked_until_somebody_releases_it(db: SqliteDatabase) -> None:
+async def test_after_the_last_attempt_it_is_parked_until_somebody_releases_it(db: Database) -> None:
     await db.write(lambda tx: outbox.append(tx, AccountCreated("a")))
     now = now_us()
     for attempt in range(1, outbox.MAX_ATTEMPTS + 1):
@@ -80,7 +79,7 @@ async def test_after_the_last_attempt_it_is_parked_until_somebody_releases_it(db
     assert len(await claim(db, now)) == 1
 
 
-async def test_an_event_that_kills_every_pump_is_parked(db: SqliteDatabase) -> None:
+async def test_an_event_that_kills_every_pump_is_parked(db: Database) -> None:
     await db.write(lambda tx: outbox.append(tx, AccountCreated("a")))
     now = now_us()
     for _ in range(outbox.MAX_ATTEMPTS):
@@ -90,7 +89,7 @@ async def test_an_event_that_kills_every_pump_is_parked(db: SqliteDatabase) -> N
     assert await db.read(outbox.count_parked) == 1
 
 
-async def test_an_event_nobody_here_knows_is_parked_and_stops_no_other(db: SqliteDatabase) -> None:
+async def test_an_event_nobody_here_knows_is_parked_and_stops_no_other(db: Database) -> None:
     def add(tx: Tx) -> None:
         seq = outbox.append(tx, AccountCreated("a"))
         tx.run("UPDATE outbox SET payload = :payload WHERE seq = :seq", payload='{"name":"from.tomorrow"}', seq=seq)
@@ -101,7 +100,7 @@ async def test_an_event_nobody_here_knows_is_parked_and_stops_no_other(db: Sqlit
     assert await db.read(outbox.count_parked) == 1
 
 
-async def test_finished_events_are_purged_and_no_others(db: SqliteDatabase) -> None:
+async def test_finished_events_are_purged_and_no_others(db: Database) -> None:
     first, second = await db.write(lambda tx: [outbox.append(tx, AccountCreated(name)) for name in ("a", "b")])
 
     def settle(tx: Tx) -> int:

@@ -34,6 +34,11 @@ SETS = [("notes", [NOTES])]
 
 
 @pytest.fixture
+def engine() -> str:
+    return "sqlite"
+
+
+@pytest.fixture
 async def notes(database: SqliteDatabase) -> SqliteDatabase:
     await database.migrate(SETS)
     return database

@@ -10,12 +10,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import psycopg
 
 from chatserver import Wake, clock
 from chatserver_postgres.lane import conninfo_of
 
+Connection = psycopg.Connection[Any]
 CHANNEL = "chatserver"
 MAX_PAYLOAD_BYTES = 7_900
 """PostgreSQL takes payloads below 8,000 bytes."""
@@ -88,16 +90,18 @@ class NotifyBus:
         self._woken.close()
         self._waker.close()
 
-    def _keep(self, work: Callable[[psycopg.Connection], None]) -> None:
+    def _keep(self, work: Callable[[Connection], None]) -> None:
         """A thread's life: connect, work until the connection breaks, again."""
         while not self._is_closed:
-            with contextlib.suppress(psycopg.Error):
-                with psycopg.connect(self._conninfo, autocommit=True) as connection:
-                    work(connection)
+            with (
+                contextlib.suppress(psycopg.Error),
+                psycopg.connect(self._conninfo, autocommit=True) as connection,
+            ):
+                work(connection)
             if not self._is_closed:
                 time.sleep(PAUSE_S)
 
-    def _send_all(self, connection: psycopg.Connection) -> None:
+    def _send_all(self, connection: Connection) -> None:
         connection.execute("SET synchronous_commit = off")  # a hint need not reach the disk
         while True:
             self._news.wait()
@@ -110,11 +114,11 @@ class NotifyBus:
                 for payload in pack(self._node, waiting):
                     connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))
 
-    def _listen(self, connection: psycopg.Connection) -> None:
+    def _listen(self, connection: Connection) -> None:
         connection.execute(f"LISTEN {CHANNEL}")
         pgconn = connection.pgconn
         while not self._is_closed:
-            select.select([pgconn.socket, self._woken], [], [])
+            select.select([pgconn.socket, self._woken.fileno()], [], [])
             pgconn.consume_input()
             heard: dict[str, int] = {}
             while (notice := pgconn.notifies()) is not None:

@@ -221,7 +221,9 @@ def _try_out(url: str) -> str:
         conninfo = conninfo_of(url)
         given = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
-        raise SetupError("CHATSERVER_DATABASE_URL cannot be read; it looks like postgresql://user:password@host/name.")
+        raise SetupError(
+            "CHATSERVER_DATABASE_URL cannot be read; it looks like postgresql://user:password@host/name."
+        ) from None
     where = f"{given.get('dbname') or 'the database'} on {given.get('host') or 'this machine'}"
     until_s = clock.monotonic_s() + PATIENCE_S
     while True:
