@@ -252,11 +252,15 @@ def _add(tx: Tx, owner_id: str, conversation_id: str, message_id: str, text: str
     if not words:
         return
     owner = _owner(owner_id)
-    sql = (
+    place = {"conversation_id": conversation_id, "message_id": message_id}
+    tx.run(  # no RETURNING: beside it FTS5 writes out what it holds, one segment a message
         "INSERT INTO search_entries (owner_id, conversation_id, message_id)"
-        " VALUES (:owner_id, :conversation_id, :message_id) RETURNING id"
+        " VALUES (:owner_id, :conversation_id, :message_id)",
+        owner_id=owner_id,
+        **place,
     )
-    entry_id = tx.one(int, sql, owner_id=owner_id, conversation_id=conversation_id, message_id=message_id)
+    sql = "SELECT id FROM search_entries WHERE conversation_id = :conversation_id AND message_id = :message_id"
+    entry_id = tx.one(int, sql, **place)
     assert entry_id is not None
     _BODIES[tx.engine].add(tx, entry_id, [owner + word for word in words])
 

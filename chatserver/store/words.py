@@ -17,6 +17,7 @@ _UNSPACED = (
     "\u4e00-\u9fff\ua000-\ua4cf\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 )
 _unspaced_run = re.compile(f"([{_UNSPACED}]+)")
+_ascii_word = re.compile(f"([a-z0-9]{{1,{MAX_WORD}}})[a-z0-9]*")
 _accents = re.compile("[\u0300-\u036f]+")
 
 
@@ -30,19 +31,23 @@ def fold(text: str) -> str:
 
 def runs(folded: str) -> Iterator[tuple[str, bool]]:
     """The words of a folded text in order, and whether each is of a script without spaces."""
+    if folded.isascii():
+        for word in _ascii_word.findall(folded):
+            yield word, False
+        return
     for piece in _word().findall(folded.replace("_", " ")):
-        if piece.isascii():
-            yield piece, False
-            continue
-        for run in _unspaced_run.split(piece):
+        for run in (piece,) if piece.isascii() else _unspaced_run.split(piece):
             if run:
                 yield run, _unspaced_run.match(run) is not None
 
 
 def words_of(text: str) -> list[str]:
     """The words a text is found by, each once. A run without spaces gives its pairs, and its last character alone."""
+    folded = fold(text[:MAX_INDEXED])
+    if folded.isascii():
+        return list(dict.fromkeys(_ascii_word.findall(folded)))
     found: dict[str, None] = {}
-    for run, is_unspaced in runs(fold(text[:MAX_INDEXED])):
+    for run, is_unspaced in runs(folded):
         if is_unspaced:
             for start in range(len(run)):
                 found[run[start : start + 2]] = None
@@ -54,9 +59,9 @@ def words_of(text: str) -> list[str]:
 @cache
 def _word() -> re.Pattern[str]:
     """Letters, digits, and the marks that Python's \\w leaves out and most Indic words hold; no variation selectors."""
-    marks = [
+    marks = "".join(
         chr(point)
         for point in range(0x0300, 0x20000)
         if unicodedata.category(chr(point))[0] == "M" and not 0xFE00 <= point <= 0xFE0F
-    ]
-    return re.compile(f"[\\w{''.join(marks)}]+")
+    )
+    return re.compile(rf"\w+(?:[{marks}]+\w*)*")  # the big class last: it is ten times slower than \w

@@ -16,9 +16,7 @@ async def enqueue(db: Database, kind: str = "mail", job_id: str | None = None, r
     return await db.write(lambda tx: jobs.enqueue(tx, kind, {"to": ["ada"]}, run_at, job_id))
 
 
-async def claim(
-    db: Database, now: int = NOW, owner: str = "one", kinds: tuple[str, ...] = ("mail",)
-) -> Job | None:
+async def claim(db: Database, now: int = NOW, owner: str = "one", kinds: tuple[str, ...] = ("mail",)) -> Job | None:
     return await db.write(lambda tx: jobs.claim(tx, kinds, owner, now, 60 * SECOND))
 
 
