@@ -16,7 +16,7 @@ import msgspec
 import platformdirs
 
 from chatserver.domain.extend import Setting
-from chatserver.domain.models import Channel, parse_alias
+from chatserver.domain.models import Channel, first_token_patience_s, parse_alias
 from chatserver.errors import SetupError
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8000
@@ -275,7 +275,10 @@ def _channels(table: FileTable, environ: Mapping[str, str], path: Path) -> tuple
             priority=one.priority,
             weight=one.weight,
             groups=one.groups,
-            **{name: value for name in _TIMES if (value := getattr(one, name)) is not None},
+            **{
+                "first_token_s": first_token_patience_s(one.base_url),
+                **{name: value for name in _TIMES if (value := getattr(one, name)) is not None},
+            },
         )
     return tuple(channels.values())
 

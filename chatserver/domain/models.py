@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
+from urllib.parse import urlsplit
+
 import msgspec
 
 
@@ -56,6 +59,16 @@ class Candidate(msgspec.Struct, frozen=True):
     channel: Channel
     upstream_model: str
     model: Model
+
+
+def first_token_patience_s(base_url: str) -> float:
+    """How long a first token may take when nobody said: a model on a private address may have to be loaded first."""
+    host = urlsplit(base_url).hostname or ""
+    try:
+        is_private = ipaddress.ip_address(host).is_private
+    except ValueError:
+        is_private = host == "localhost" or host.endswith((".localhost", ".local", ".internal", ".lan"))
+    return 300.0 if is_private else 60.0
 
 
 def parse_alias(text: str) -> ModelAlias:

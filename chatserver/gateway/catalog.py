@@ -58,8 +58,10 @@ class Catalog:
 
     async def start(self) -> None:
         """Find channels nobody had to write down, then ask upstreams for their models, beside the requests."""
-        for provider in self._providers.values():
-            for channel in await provider.discover(self._http):
+        found = [channel for provider in self._providers.values() for channel in await provider.discover(self._http)]
+        for channel in sorted(found, key=lambda channel: -channel.priority):
+            # what offers itself below everything else is for a box that has nothing else
+            if channel.priority >= 0 or not self._channels:
                 self._add(channel)
         self._task = asyncio.create_task(self._keep_fresh(), name="catalog")
 
