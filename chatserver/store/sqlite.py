@@ -214,8 +214,8 @@ def _check(path: Path, connection: sqlite3.Connection) -> None:
     problems = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")]
     if problems != ["ok"]:
         raise SetupError(
-            f"The database {path} is damaged: {problems[0].splitlines()[-1]}. Put the newest copy from {path.parent / BACKUPS} or a"
-            f" backup of yours in its place."
+            f"The database {path} is damaged: {problems[0].splitlines()[-1]}. Put the newest copy from"
+            f" {path.parent / BACKUPS} or a backup of yours in its place."
         )
 
 
