@@ -31,7 +31,7 @@ def main(wanted: str) -> None:
         install(wanted)
         STAMP.write_text(json.dumps({"fingerprint": fingerprint, "sets": sorted(done | CONTAINS[wanted])}))
     if wanted == "test":
-        install_browser()
+        install_tools()
 
 
 def stop(sentence: str) -> None:
@@ -124,12 +124,14 @@ def members(wanted: str) -> list[str]:
     return sorted(folder for distribution, folder in folders.items() if distribution in distributions)
 
 
-def install_browser() -> None:
+def install_tools() -> None:
     missing = []
     if not any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")):
         missing.append("chromium")
     if not has_chinese_font():
         missing.append("fonts-noto-cjk")
+    if shutil.which("strace") is None:  # watches the disk's system calls, and breaks them
+        missing.append("strace")
     if not missing:
         return
     if not can_use_apt():

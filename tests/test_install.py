@@ -30,7 +30,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setattr(module, "VENV", tmp_path / ".venv")
     monkeypatch.setattr(module, "STAMP", tmp_path / ".venv" / "stamp.json")
     monkeypatch.setattr(module, "make_venv", lambda: None)
-    monkeypatch.setattr(module, "install_browser", lambda: None)
+    monkeypatch.setattr(module, "install_tools", lambda: None)
     module.ran = []  # type: ignore[attr-defined]
     monkeypatch.setattr(module, "run", lambda *command: module.ran.append([str(part) for part in command]))
     return module
