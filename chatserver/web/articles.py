@@ -8,7 +8,7 @@ from chatserver.domain.access import Actor
 from chatserver.domain.turns import Turn
 from chatserver.errors import NotFound
 from chatserver.house import House
-from chatserver.web import views
+from chatserver.web import slots, views
 from chatserver.web.markdown import render
 from chatserver.web.painter import fragment
 from chatserver.web.templating import render_message
@@ -31,7 +31,10 @@ async def paint_article(house: House, actor: Actor, turn: Turn) -> str:
     )
     # a title that was made before the page began to listen would never be told otherwise
     title = paint_title(turn, path.conversation.title) if path.conversation.title_source == "auto" else ""
-    return fragment(turn, turn.last_seq, "end", render_message(view)) + title
+    slot = await slots.fill(
+        house.plugins, actor.account, conversation_id=turn.conversation_id, message_ids=(turn.reply_id,), page=False
+    )
+    return fragment(turn, turn.last_seq, "end", render_message(view, slot)) + title
 
 
 def paint_title(turn: Turn, title: str) -> str:

@@ -21,7 +21,7 @@ from chatserver.domain.messages import text_of
 from chatserver.domain.models import Model
 from chatserver.errors import BadInput, NotFound
 from chatserver.house import House
-from chatserver.web import assets, templating, views
+from chatserver.web import assets, slots, templating, views
 from chatserver.web.auth import form_of
 from chatserver.web.markdown import render
 from chatserver.web.views import ChatView, Frame, Problem, Sidebar
@@ -68,12 +68,12 @@ class Visit:
     async def sidebar(self, current: str = "") -> Sidebar:
         """Pinned chats first, then the latest; older ones are found by search."""
         conversations = self.house.conversations
+        after = self.request.query_params.get("after")
         lines: list[ConversationLine] = []
-        pinned, _next = await conversations.list(self.actor, limit=SIDEBAR_LINES, pinned=True)
-        latest, following = await conversations.list(
-            self.actor, self.request.query_params.get("after"), SIDEBAR_LINES, pinned=False
-        )
-        lines += [*pinned, *latest]
+        if not after:
+            lines, _more = await conversations.list(self.actor, limit=SIDEBAR_LINES, pinned=True)
+        latest, following = await conversations.list(self.actor, after, SIDEBAR_LINES, pinned=False)
+        lines = [*lines, *latest]
         nav = await self.house.plugins.gather("nav_items", actor=self.actor)
         more = f"/chats?after={following}" if following else ""
         return views.sidebar(lines, current=current, now_us=now_us(), zone=self.zone, more_href=more, nav=nav)
@@ -117,15 +117,24 @@ class Visit:
     async def view(self, conversation_id: str, tip_id: str | None = None) -> PathView:
         return await self.house.conversations.view(self.actor, conversation_id, tip_id)
 
+    async def slots(self, chat: ChatView, *, page: bool = True) -> slots.Slots:
+        return await slots.fill(
+            self.house.plugins,
+            self.actor.account,
+            conversation_id=chat.conversation_id,
+            message_ids=[message.id for message in chat.messages],
+            page=page,
+        )
+
     async def show_chat(self, chat: ChatView, *, push: str = "", extra: str = "") -> Page:
         """The branch as what was asked for: the view, the middle of the page, or the page."""
         headers = {"hx-push-url": push} if push else {}
+        values = {"frame": self.frame, "chat": chat, "slot": await self.slots(chat)}
         if self.target.endswith("#view"):
-            return html(templating.render("branch.html", frame=self.frame, chat=chat) + extra, headers)
+            return html(templating.render("branch.html", **values) + extra, headers)
         if self.target.endswith("#main"):
-            return html(templating.render("main.html", frame=self.frame, chat=chat, is_fragment=True) + extra, headers)
-        sidebar = await self.sidebar(chat.conversation_id)
-        return html(templating.render("chat.html", frame=self.frame, chat=chat, sidebar=sidebar))
+            return html(templating.render("main.html", is_fragment=True, **values) + extra, headers)
+        return html(templating.render("chat.html", sidebar=await self.sidebar(chat.conversation_id), **values))
 
     async def show_branch(self, conversation_id: str, tip_id: str | None, *, extra: str = "") -> Page:
         """Where a change led: a fragment with its address for htmx, a redirect for everybody else."""
@@ -180,7 +189,8 @@ async def show_branch(request: PageRequest, conversation_id: FromPath[str], mess
     messages = tuple(msgspec.structs.replace(message, is_last=False) for message in chat.messages)
     chat = msgspec.structs.replace(chat, messages=messages)
     if visit.is_htmx:
-        return html(templating.render("older.html", frame=visit.frame, chat=chat))
+        slot = await visit.slots(chat, page=False)
+        return html(templating.render("older.html", frame=visit.frame, chat=chat, slot=slot))
     return await visit.show_chat(chat)
 
 
@@ -244,8 +254,10 @@ async def send(request: PageRequest) -> Page:
     chat = await visit.chat(path)
     new = tuple(message for message in chat.messages if message.id in (sent.question_id, sent.reply_id))
     sidebar = await visit.sidebar(sent.conversation_id) if conversation_id is None else None
+    slot = await visit.slots(chat)
     return html(
-        templating.render("sent.html", frame=visit.frame, chat=chat, new=new, sidebar=sidebar), {"hx-push-url": where}
+        templating.render("sent.html", frame=visit.frame, chat=chat, new=new, sidebar=sidebar, slot=slot),
+        {"hx-push-url": where},
     )
 
 
@@ -344,7 +356,9 @@ async def clear_context(request: PageRequest, conversation_id: FromPath[str], me
 
 
 @post("/c/{conversation_id:str}/restore-context", status_code=200)
-async def restore_context(request: PageRequest, conversation_id: FromPath[str], message_id: FromQuery[str] = "") -> Page:
+async def restore_context(
+    request: PageRequest, conversation_id: FromPath[str], message_id: FromQuery[str] = ""
+) -> Page:
     """Take a marker back; the view stays where the reader is."""
     visit = await Visit.of(request)
     form = await form_of(request)
@@ -472,9 +486,11 @@ async def revoke_key(request: PageRequest) -> Page:
 async def _settings_page(visit: Visit, *, new_key: str = "") -> Page:
     accounts = visit.house.accounts
     now = now_us()
+    slot = await slots.fill(visit.house.plugins, visit.actor.account)
     return html(
         templating.render(
             "settings.html",
+            slot=slot,
             frame=visit.frame,
             sidebar=await visit.sidebar(),
             problem=None,

@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from chatserver.web import assets, views
+from chatserver.web import assets, slots, views
 from chatserver.web.views import Frame, MessageView
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -34,6 +34,7 @@ def make_environment() -> jinja2.Environment:
     environment.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]
     environment.globals.update(
         icon=icon,
+        slot=slots.NOTHING,
         static_url=assets.url,
         stylesheets=assets.stylesheets,
         preloads=assets.preloads,
@@ -52,13 +53,9 @@ def render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(**values)
 
 
-def render_message(message: MessageView) -> str:
+def render_message(message: MessageView, slot: slots.Slots = slots.NOTHING) -> str:
     """The article of one message: what `end` replaces and what a page is made of."""
-    return environment.get_template("message.html").render(message=message)
-
-
-def render_messages(messages: tuple[MessageView, ...]) -> str:
-    return "".join(render_message(message) for message in messages)
+    return environment.get_template("message.html").render(message=message, slot=slot)
 
 
 def render_problem(problem: views.Problem) -> str:

@@ -342,7 +342,7 @@ def no_model() -> Problem:
     return Problem(
         _("No model is connected yet"),
         _(
-            "Set a provider's API key in the environment or add a [[channels]] section to chatserver.toml, then restart."
+            "Put a provider's API key into the environment, or a [[channels]] table into chatserver.toml, then restart."
         ),
         code="no_model",
     )

@@ -47,12 +47,16 @@ def account(site: Site) -> Account:
 
 @pytest.fixture
 def visit(browser: Browser, site: Site, account: Account) -> Iterator[Callable[..., Page]]:
-    """`visit("/path", width=390, scheme="dark", script=False)`: a signed-in page. Whatever the page logs as an error, or asks
-    of another host, fails the test."""
+    """`visit("/path", width=390, scheme="dark", script=False)`: a signed-in page.
+
+    Whatever the page logs as an error, or asks of another host, fails the test.
+    """
     contexts: list[BrowserContext] = []
     faults: list[str] = []
 
-    def open_page(path: str = "/", *, width: int = 1440, scheme: str = "light", script: bool = True, touch: bool = False) -> Page:
+    def open_page(
+        path: str = "/", *, width: int = 1440, scheme: str = "light", script: bool = True, touch: bool = False
+    ) -> Page:
         context = browser.new_context(
             viewport={"width": width, "height": 844 if width < 800 else 900},
             color_scheme=scheme,  # type: ignore[arg-type]
@@ -66,8 +70,13 @@ def visit(browser: Browser, site: Site, account: Account) -> Iterator[Callable[.
         page = context.new_page()
         page.set_default_timeout(10_000)
         page.on("pageerror", lambda error: faults.append(f"error: {error}"))
-        page.on("console", lambda m: faults.append(m.text) if m.type == "error" and not EXPECTED.search(m.text) else None)
-        page.on("request", lambda r: None if r.url.startswith((site.url, "data:", "blob:")) else faults.append(f"asked {r.url}"))
+        page.on(
+            "console", lambda m: faults.append(m.text) if m.type == "error" and not EXPECTED.search(m.text) else None
+        )
+        page.on(
+            "request",
+            lambda r: None if r.url.startswith((site.url, "data:", "blob:")) else faults.append(f"asked {r.url}"),
+        )
         page.goto(site.url + path)
         return page
 

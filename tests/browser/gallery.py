@@ -1,6 +1,6 @@
 """Sample pages rendered without a server behind them, and a script that takes their pictures for people to look at.
 
-    python tests/browser/gallery.py OUT_DIR     # writes PNGs: every page, both themes, 390 and 1440 px
+python tests/browser/gallery.py OUT_DIR     # writes PNGs: every page, both themes, 390 and 1440 px
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from chatserver.web import assets, markdown, templating, views
 ROOT = Path(__file__).resolve().parents[2]
 GROVE = ROOT / "themes/grove/chatserver_grove/static"
 
-ANSWER = """Keep it plain: an **adjacency list** and one recursive query. A branch is only its leaf, so the path to show \
-is the chain of parents, and `parent_id` is all that is stored.
+ANSWER = """Keep it plain: an **adjacency list** and one recursive query. A branch is only its leaf, so the path \
+to show is the chain of parents, and `parent_id` is all that is stored.
 
 ```sql
 WITH RECURSIVE path(id, parent_id, depth) AS (
@@ -57,7 +57,15 @@ def messages() -> tuple[views.MessageView, ...]:
 
     def reply(id_: str, text: str, state: str = "done", **more: object) -> views.MessageView:
         return views.MessageView(
-            id_, "c1", "assistant", state, "Qwen 3 32B", text=text, html=markdown.render(text), time="09:19", **more  # type: ignore[arg-type]
+            id_,
+            "c1",
+            "assistant",
+            state,
+            "Qwen 3 32B",
+            text=text,
+            html=markdown.render(text),
+            time="09:19",
+            **more,  # type: ignore[arg-type]
         )
 
     return (
@@ -79,7 +87,16 @@ def messages() -> tuple[views.MessageView, ...]:
             first_token_ms=800,
         ),
         user("m3", "How slow is the recursive query at 10,000 deep?\nAnd in what unit?", lane=2),
-        reply("m4", SECOND, "interrupted", lane=2, is_continued=False, problem=views.Problem("The answer was cut off", "What had arrived is kept. Continue picks up from here."), is_last=False, cleared_after=True),
+        reply(
+            "m4",
+            SECOND,
+            "interrupted",
+            lane=2,
+            is_continued=False,
+            problem=views.Problem("The answer was cut off", "What had arrived is kept. Continue picks up from here."),
+            is_last=False,
+            cleared_after=True,
+        ),
         user("m5", "预设市场的分佣规则是什么？", lane=2),
         reply("m6", SECOND, "running", lane=2, turn_id="t1", is_last=True),
     )
@@ -101,19 +118,52 @@ def sidebar(current: str = "c1") -> views.Sidebar:
 
     return views.Sidebar(
         (
-            views.LineGroup("Pinned", (line("c1", "Storage engine for the tree", branches=3), line("c2", "Prix : unité ou abonnement ?", branches=2))),
-            views.LineGroup("Today", (line("c3", "预设市场的分佣规则", is_running=True), line("c4", "Retry and fallback policy"), line("c5", "Translate the release notes"))),
-            views.LineGroup("Yesterday", (line("c6", "Quarterly report, by model"), line("c7", "Onboarding mail, three tones", branches=5), line("c8", "Why is p95 first token high?"))),
-            views.LineGroup("Previous 7 days", (line("c9", "SVG map of a conversation"), line("c10", "Réponse au comité fiscal UK/UE"), line("c11", "Recipe: miso aubergine"))),
+            views.LineGroup(
+                "Pinned",
+                (
+                    line("c1", "Storage engine for the tree", branches=3),
+                    line("c2", "Prix : unité ou abonnement ?", branches=2),
+                ),
+            ),
+            views.LineGroup(
+                "Today",
+                (
+                    line("c3", "预设市场的分佣规则", is_running=True),
+                    line("c4", "Retry and fallback policy"),
+                    line("c5", "Translate the release notes"),
+                ),
+            ),
+            views.LineGroup(
+                "Yesterday",
+                (
+                    line("c6", "Quarterly report, by model"),
+                    line("c7", "Onboarding mail, three tones", branches=5),
+                    line("c8", "Why is p95 first token high?"),
+                ),
+            ),
+            views.LineGroup(
+                "Previous 7 days",
+                (
+                    line("c9", "SVG map of a conversation"),
+                    line("c10", "Réponse au comité fiscal UK/UE"),
+                    line("c11", "Recipe: miso aubergine"),
+                ),
+            ),
         )
     )
 
 
 def chat(**more: object) -> views.ChatView:
-    values: dict[str, object] = dict(
-        conversation_id="c1", title="Storage engine for the tree", tip_id="m6", messages=messages(), model="qwen3-32b",
-        models=MODELS, running_turn="t1", older_href="/c/c1/m6?before=m1",
-    )
+    values: dict[str, object] = {
+        "conversation_id": "c1",
+        "title": "Storage engine for the tree",
+        "tip_id": "m6",
+        "messages": messages(),
+        "model": "qwen3-32b",
+        "models": MODELS,
+        "running_turn": "t1",
+        "older_href": "/c/c1/m6?before=m1",
+    }
     return views.ChatView(**(values | more))  # type: ignore[arg-type]
 
 
@@ -127,23 +177,66 @@ def pages() -> dict[str, str]:
     """Every sample page by its address."""
     no_model = views.new_chat_view([], name="Ada", hour=21)
     broken = chat(
-        messages=(*messages()[2:3], views.MessageView("m9", "c1", "assistant", "failed", "Qwen 3 32B", is_last=True, time="09:20",
-                  problem=views.Problem("The model's key was refused", "Check api_key of the channel “first” in chatserver.toml, or pick another model."))),
-        running_turn="", older_href="", tip_id="m9",
+        messages=(
+            *messages()[2:3],
+            views.MessageView(
+                "m9",
+                "c1",
+                "assistant",
+                "failed",
+                "Qwen 3 32B",
+                is_last=True,
+                time="09:20",
+                problem=views.Problem(
+                    "The model's key was refused",
+                    "Check api_key of the channel “first” in chatserver.toml, or pick another model.",
+                ),
+            ),
+        ),
+        running_turn="",
+        older_href="",
+        tip_id="m9",
     )
-    hits = (views.HitView("/c/c1/m2/latest", "Storage engine for the tree", "…an adjacency list and one recursive query. A branch is only its leaf…", "Today"),)
+    hits = (
+        views.HitView(
+            "/c/c1/m2/latest",
+            "Storage engine for the tree",
+            "…an adjacency list and one recursive query. A branch is only its leaf…",
+            "Today",
+        ),
+    )
     return {
         "/chat": templating.render("chat.html", frame=FRAME, sidebar=sidebar(), chat=chat()),
         "/new": templating.render("chat.html", frame=FRAME, sidebar=sidebar(""), chat=new_chat()),
         "/no-model": templating.render("chat.html", frame=FRAME, sidebar=views.Sidebar(), chat=no_model),
         "/failed": templating.render("chat.html", frame=FRAME, sidebar=sidebar(), chat=broken),
-        "/settings": templating.render("settings.html", frame=FRAME, sidebar=sidebar(""), problem=None, new_key="",
-            sessions=(views.SessionView("s1", "Chrome on macOS", "09:12", True), views.SessionView("s2", "Safari on iPhone", "21 November", False)),
-            keys=(views.KeyView("k1", "laptop script", "x9Qz", "20 November", "never used"),)),
+        "/settings": templating.render(
+            "settings.html",
+            frame=FRAME,
+            sidebar=sidebar(""),
+            problem=None,
+            new_key="",
+            sessions=(
+                views.SessionView("s1", "Chrome on macOS", "09:12", True),
+                views.SessionView("s2", "Safari on iPhone", "21 November", False),
+            ),
+            keys=(views.KeyView("k1", "laptop script", "x9Qz", "20 November", "never used"),),
+        ),
         "/search": templating.render("search.html", frame=FRAME, sidebar=sidebar(""), hits=hits, query="adjacency"),
-        "/sign-in": templating.render("sign_in.html", frame=views.Frame(csrf="t"), problem=views.Problem("That did not work.", "Check the email and the password."), email="", next=""),
-        "/setup": templating.render("setup.html", frame=views.Frame(csrf="t"), problem=None, email="", name="", action="/setup/x"),
-        "/error": templating.render_error_page(views.Problem("There is nothing here", "The chat may have been deleted, or the address is not whole."), status=404),
+        "/sign-in": templating.render(
+            "sign_in.html",
+            frame=views.Frame(csrf="t"),
+            problem=views.Problem("That did not work.", "Check the email and the password."),
+            email="",
+            next="",
+        ),
+        "/setup": templating.render(
+            "setup.html", frame=views.Frame(csrf="t"), problem=None, email="", name="", action="/setup/x"
+        ),
+        "/error": templating.render_error_page(
+            views.Problem("There is nothing here", "The chat may have been deleted, or the address is not whole."),
+            status=404,
+        ),
     }
 
 
@@ -168,7 +261,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 def serve() -> tuple[http.server.ThreadingHTTPServer, str]:
-    assets.install_themes([ThemeSpec("grove", "Grove", str(GROVE), ("tokens.css", "app.css"), ("fonts/geist-latin-wght-normal.woff2",))])
+    assets.install_themes(
+        [ThemeSpec("grove", "Grove", str(GROVE), ("tokens.css", "app.css"), ("fonts/geist-latin-wght-normal.woff2",))]
+    )
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server, f"http://127.0.0.1:{server.server_address[1]}"
@@ -183,8 +278,12 @@ def main(out: Path, only: list[str]) -> None:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         for scheme in ("light", "dark"):
             for width, height in ((1440, 900), (390, 844)):
-                page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
-                page.on("console", lambda message: print(message.text) if message.type in ("error", "warning") else None)
+                page = browser.new_page(
+                    viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
+                )  # type: ignore[arg-type]
+                page.on(
+                    "console", lambda message: print(message.text) if message.type in ("error", "warning") else None
+                )
                 for name in pages():
                     if only and name.strip("/") not in only:
                         continue

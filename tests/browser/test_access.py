@@ -11,6 +11,8 @@ from gallery import ANSWER
 from playwright.sync_api import Browser, Page, expect
 from stage import Site, ask_and_wait, pick, replies
 
+pytestmark = pytest.mark.browser
+
 Visit = Callable[..., Page]
 Shoot = Callable[[Page, str], None]
 LOOKS = [(scheme, width) for scheme in ("light", "dark") for width in (1440, 390)]

@@ -10,6 +10,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from stage import Site, ask_and_wait, pick, replies
 
+pytestmark = pytest.mark.browser
+
 Visit = Callable[..., Page]
 Shoot = Callable[[Page, str], None]
 
@@ -80,7 +82,10 @@ def test_dark_is_kept_on_the_account_and_there_at_the_first_paint(visit: Visit, 
 
 
 def test_system_theme_follows_the_machine(visit: Visit) -> None:
-    light, dark = (visit("/", scheme=scheme).evaluate("getComputedStyle(document.body).backgroundColor") for scheme in ("light", "dark"))
+    light, dark = (
+        visit("/", scheme=scheme).evaluate("getComputedStyle(document.body).backgroundColor")
+        for scheme in ("light", "dark")
+    )
     assert light != dark
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Page, expect
 from stage import Site, ask_and_wait, pick, replies
+
+pytestmark = pytest.mark.browser
 
 Visit = Callable[..., Page]
 

@@ -6,8 +6,11 @@ import asyncio
 import re
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Page, expect
 from stage import Site, ask, pick, replies, write
+
+pytestmark = pytest.mark.browser
 
 Visit = Callable[..., Page]
 
@@ -49,7 +52,9 @@ def test_enter_that_ends_a_composition_does_not_send(visit: Visit) -> None:
     box = page.get_by_role("textbox", name="Message")
     box.fill("預設")
     for init in ("{key: 'Enter', isComposing: true}", "{key: 'Enter', keyCode: 229}"):
-        box.evaluate(f"box => box.dispatchEvent(new KeyboardEvent('keydown', {{bubbles: true, cancelable: true, ...{init}}}))")
+        box.evaluate(
+            f"box => box.dispatchEvent(new KeyboardEvent('keydown', {{bubbles: true, cancelable: true, ...{init}}}))"
+        )
     expect(replies(page)).to_have_count(0)
     expect(box).to_have_value("預設")
 
@@ -181,7 +186,7 @@ def test_long_chat_shows_its_end_and_loads_the_rest_without_a_jump(visit: Visit,
         for number in range(1, 31):
             sent = await site.house.sending.send(actor, conversation, tip, f"Question {number}", "swift")
             tip = sent.reply_id
-            while (await site.house.readers.turn(actor, sent.turn_id)).state == "running":  # noqa: ASYNC110
+            while (await site.house.readers.turn(actor, sent.turn_id)).state == "running":
                 await asyncio.sleep(0.005)
 
     site.call(talk, 60)
@@ -202,7 +207,9 @@ def test_long_chat_shows_its_end_and_loads_the_rest_without_a_jump(visit: Visit,
 def test_view_follows_the_end_only_when_the_reader_is_there(visit: Visit, site: Site) -> None:
     page = visit()
     site.actor.pause_s = 0.01
-    site.actor.answers["Much"] = "\n\n".join(f"Paragraph {number} of many, with some words in it." for number in range(40))
+    site.actor.answers["Much"] = "\n\n".join(
+        f"Paragraph {number} of many, with some words in it." for number in range(40)
+    )
     ask(page, "Much")
     view = page.get_by_role("log", name="Conversation")
     expect(replies(page).nth(1)).to_contain_text("Paragraph 20")

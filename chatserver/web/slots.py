@@ -1,0 +1,45 @@
+"""Named places in the page that plugins may fill: asked for before rendering, because templates cannot wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from markupsafe import Markup
+
+from chatserver.domain.access import Account
+from chatserver.domain.extend import SlotContext
+from chatserver.plugins import Plugins
+
+PAGE_SLOTS = ("head", "sidebar.nav", "chat.header", "composer.tools", "account.summary", "settings.page")
+MESSAGE_SLOTS = ("message.actions", "message.footer")
+
+
+class Slots:
+    """What plugins put where. In a template: `{{ slot("chat.header") }}`, `{{ slot("message.footer", m.id) }}`."""
+
+    def __init__(self, filled: Mapping[tuple[str, str], str]) -> None:
+        self._filled = filled
+
+    def __call__(self, slot: str, message_id: str = "") -> Markup:
+        return Markup(self._filled.get((slot, message_id), ""))
+
+
+NOTHING = Slots({})
+
+
+async def fill(
+    plugins: Plugins, account: Account, *, conversation_id: str = "", message_ids: Iterable[str] = (), page: bool = True
+) -> Slots:
+    """Ask for the places of a page and of its messages; costs nothing when no plugin fills any."""
+    if not plugins.has("render_slot"):
+        return NOTHING
+    places = [(slot, "") for slot in PAGE_SLOTS] if page else []
+    places += [(slot, message_id) for message_id in message_ids for slot in MESSAGE_SLOTS]
+
+    async def ask(slot: str, message_id: str) -> str:
+        context = SlotContext(slot, account, conversation_id, message_id)
+        return "".join(str(answer) for answer in await plugins.gather("render_slot", context=context))
+
+    answers = await asyncio.gather(*(ask(slot, message_id) for slot, message_id in places))
+    return Slots(dict(zip(places, answers, strict=True)))
