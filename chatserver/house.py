@@ -19,9 +19,10 @@ from chatserver.chat.recovery import Recovery
 from chatserver.chat.runner import Runner
 from chatserver.chat.sending import Sending
 from chatserver.chat.titles import Titles
+from chatserver.chat.wakes import Wakes
 from chatserver.clock import new_id
 from chatserver.domain.access import Actor
-from chatserver.domain.extend import Egress, Migration
+from chatserver.domain.extend import Bus, Egress, Migration
 from chatserver.domain.models import Channel, Model
 from chatserver.gateway.catalog import Catalog
 from chatserver.plugins import Plugins
@@ -47,6 +48,7 @@ class House:
     """All parts of one node.
 
     limits: by name, 0 means none. public_url: '' on loopback. grace_s: how long running turns get at the end.
+    bus: how the nodes of a shared database wake each other; without one they look by themselves, more often.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class House:
         public_url: str = "",
         trusted_proxies: tuple[str, ...] = (),
         grace_s: float = 30.0,
+        bus: Bus | None = None,
     ) -> None:
         self.db = db
         self.plugins = plugins
@@ -75,14 +78,24 @@ class House:
         self.catalog = Catalog(providers, channels, http)
         self.live = Live()
         self.estimates = Estimates()
-        self.recovery = Recovery(db, self.live, lock_proves_death=db.engine == "sqlite")
-        self.readers = Readers(db, self.live, self.recovery)
+        self.recovery = Recovery(db, self.live, lock_proves_death=not db.is_shared)
+        self.wakes = Wakes(bus, lambda: self.flusher.look_soon())
+        self.readers = Readers(db, self.live, self.recovery, self.wakes)
         self.prompts = Prompts(db, plugins, self.estimates)
         self.titles = Titles(db, plugins, self.catalog, http)
         self.jobs = Jobs(db, self.node_id, plugins)
         self.pump = Pump(db, plugins)
         self.runner = Runner(
-            db, plugins, self.catalog, http, self.live, self.prompts, self.estimates, self.titles, self._wake
+            db,
+            plugins,
+            self.catalog,
+            http,
+            self.live,
+            self.prompts,
+            self.estimates,
+            self.titles,
+            self._wake,
+            self.wakes,
         )
         self.sending = Sending(
             db,
@@ -93,8 +106,8 @@ class House:
             limits=self.limits,
             running=lambda: len(self.live),
         )
-        self.conversations = Conversations(db, self.readers, self.runner, self.recovery)
-        self.flusher = Flusher(db, self.live, self.runner, self.node_id)
+        self.conversations = Conversations(db, self.readers, self.runner, self.recovery, self.wakes)
+        self.flusher = Flusher(db, self.live, self.runner, self.node_id, self.wakes)
         self.accounts = Accounts(db, plugins, secret_key)
         self.permissions = Permissions(plugins)
 

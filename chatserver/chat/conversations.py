@@ -5,6 +5,7 @@ from __future__ import annotations
 from chatserver.chat.readers import Readers
 from chatserver.chat.recovery import Recovery
 from chatserver.chat.runner import Runner
+from chatserver.chat.wakes import Wakes
 from chatserver.clock import new_id, now_us
 from chatserver.domain.access import Actor
 from chatserver.domain.conversations import (
@@ -25,6 +26,7 @@ from chatserver.store import deletions as deletion_rows
 from chatserver.store import messages as message_rows
 from chatserver.store import search
 from chatserver.store import turns as turn_rows
+from chatserver.store.conversations import lock_conversation
 from chatserver.store.database import Database, Tx
 from chatserver.store.deletions import DeletionRow
 
@@ -38,11 +40,12 @@ Hits = list[Hit]
 class Conversations:
     """Conversations of the actor who asks; a foreign id answers like an unknown one."""
 
-    def __init__(self, db: Database, readers: Readers, runner: Runner, recovery: Recovery) -> None:
+    def __init__(self, db: Database, readers: Readers, runner: Runner, recovery: Recovery, wakes: Wakes) -> None:
         self._db = db
         self._readers = readers
         self._runner = runner
         self._recovery = recovery
+        self._wakes = wakes
 
     async def create(self, actor: Actor, title: str | None = None) -> Conversation:
         """An empty conversation; a title given here is a person's and stays."""
@@ -151,6 +154,8 @@ class Conversations:
             if message is None:
                 raise NotFound("There is no such message.")
             found = _conversation(tx, actor, message.conversation_id)
+            if message_rows.message_in(tx, found.id, message_id) is None:  # deleted while we waited for the lock
+                raise NotFound("There is no such message.")
             hidden = {edge.id for edge in message_rows.subtree_of(tx, found.id, message_id)}
             running = [turn for turn in turn_rows.running_in(tx, found.id) if turn.reply_id in hidden]
             count = deletion_rows.hide_subtree(tx, found.id, message_id, deletion_id)
@@ -194,6 +199,9 @@ class Conversations:
 
         def store(tx: Tx) -> Deletion:
             row = deletion_rows.deletion_of(tx, actor, deletion_id)
+            if row is not None:
+                lock_conversation(tx, row.conversation_id)
+                row = deletion_rows.deletion_of(tx, actor, deletion_id)
             if row is None:
                 raise NotFound("There is nothing to take back any more.")
             if row.message_id is None:
@@ -343,6 +351,7 @@ class Conversations:
     async def _stop(self, turn: Turn) -> None:
         if not self._runner.stop(turn.id):
             await self._db.write(lambda tx: turn_rows.request_stop(tx, turn.id))
+            self._wakes.stop(turn.id)
 
 
 def check_title(title: str) -> str:
@@ -355,6 +364,8 @@ def check_title(title: str) -> str:
 
 
 def _conversation(tx: Tx, actor: Actor, conversation_id: str) -> Conversation:
+    """The conversation as it stays while this transaction runs."""
+    lock_conversation(tx, conversation_id)
     found = conversation_rows.conversation_of(tx, actor, conversation_id)
     if found is None:
         raise NotFound("There is no such conversation.")

@@ -77,6 +77,7 @@ def write_foreign_ending(
 
 def _end(tx: Tx, ending: Ending, parts: Parts, first_seq: int, deltas: Sequence[Delta], now: int) -> bool:
     turn = ending.turn
+    conversation_rows.lock_conversation(tx, turn.conversation_id)
     if not turn_rows.end_turn(
         tx,
         turn,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 from chatserver.chat.live import Live, Numbered
 from chatserver.chat.recovery import Recovery
+from chatserver.chat.wakes import Wakes
 from chatserver.domain.access import Actor
 from chatserver.domain.messages import reasoning_of, text_of
 from chatserver.domain.turns import EndDelta, ResetDelta, Turn
@@ -16,16 +16,15 @@ from chatserver.store import turns as turn_rows
 from chatserver.store.database import Database, Tx
 from chatserver.store.turns import StoredEvents
 
-POLL_S = 0.25
-
 
 class Readers:
     """Opens readers on turns. Leaving one never touches the turn."""
 
-    def __init__(self, db: Database, live: Live, recovery: Recovery) -> None:
+    def __init__(self, db: Database, live: Live, recovery: Recovery, wakes: Wakes) -> None:
         self._db = db
         self._live = live
         self._recovery = recovery
+        self._wakes = wakes
 
     async def turn(self, actor: Actor, turn_id: str) -> Turn:
         """The actor's turn as it stands; a turn nobody runs any more is ended by this look."""
@@ -44,35 +43,36 @@ class Readers:
 
     async def follow(self, actor: Actor, turn: Turn, after: int) -> AsyncIterator[list[Numbered]]:
         """Batches of (number, delta) above `after`, in order, each once, closed by an EndDelta."""
-        position = after
-        while True:
-            live = self._live.get(turn.id)
-            if live is not None and position <= live.last_seq:
-                async for batch in live.follow(position):
+        with self._wakes.watch(turn.id) as watch:
+            position = after
+            while True:
+                live = self._live.get(turn.id)
+                if live is not None and position <= live.last_seq:
+                    async for batch in live.follow(position):
+                        position = batch[-1][0]
+                        yield batch
+                        if isinstance(batch[-1][1], EndDelta):
+                            return
+                    turn = await self.turn(actor, turn.id)
+                    continue
+                rows = await self._stored(turn.id, position)
+                if rows and self._follows(rows[0], position):
+                    batch = [
+                        (row.first_seq + index, delta)
+                        for row in rows
+                        for index, delta in enumerate(row.deltas)
+                        if row.first_seq + index > position
+                    ]
                     position = batch[-1][0]
                     yield batch
                     if isinstance(batch[-1][1], EndDelta):
                         return
-                turn = await self.turn(actor, turn.id)
-                continue
-            rows = await self._stored(turn.id, position)
-            if rows and self._follows(rows[0], position):
-                batch = [
-                    (row.first_seq + index, delta)
-                    for row in rows
-                    for index, delta in enumerate(row.deltas)
-                    if row.first_seq + index > position
-                ]
-                position = batch[-1][0]
-                yield batch
-                if isinstance(batch[-1][1], EndDelta):
+                    continue
+                if turn.state != "running":
+                    yield await self._late(actor, turn, position)
                     return
-                continue
-            if turn.state != "running":
-                yield await self._late(actor, turn, position)
-                return
-            await asyncio.sleep(POLL_S)
-            turn = await self.turn(actor, turn.id)
+                await watch.wait()
+                turn = await self.turn(actor, turn.id)
 
     async def _stored(self, turn_id: str, position: int) -> list[StoredEvents]:
         return await self._db.read(lambda tx: turn_rows.events_after(tx, turn_id, position))

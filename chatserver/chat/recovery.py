@@ -12,10 +12,10 @@ from chatserver.clock import now_us
 from chatserver.domain.messages import reasoning_of, text_of
 from chatserver.domain.tree import below_marker, count_tokens
 from chatserver.domain.turns import FOREIGN_END_OFFSET, Delta, EndDelta, ResetDelta, Turn, TurnError, assemble_parts
-from chatserver.errors import ChatserverError
 from chatserver.store import calls as call_rows
 from chatserver.store import messages as message_rows
 from chatserver.store import turns as turn_rows
+from chatserver.store.conversations import lock_conversation
 from chatserver.store.database import Database, Tx
 
 log = structlog.get_logger("chatserver.recovery")
@@ -25,7 +25,13 @@ INTERRUPTED = TurnError("interrupted", "The server stopped while this was writte
 
 
 def interrupt_turn(tx: Tx, turn: Turn, now: int) -> bool:
-    """End a turn left behind as interrupted, with the text that was stored and its estimated usage."""
+    """End a turn left behind as interrupted, with the text that was stored and its estimated usage. False: it was not
+    left behind after all."""
+    lock_conversation(tx, turn.conversation_id)
+    taken = turn_rows.take_over(tx, turn)
+    if taken is None:
+        return False
+    turn = taken
     stored: list[Delta] = []
     after = 0
     while rows := turn_rows.events_after(tx, turn.id, after):
@@ -77,8 +83,8 @@ class Recovery:
             await asyncio.sleep(SWEEP_S)
             try:
                 await self.sweep()
-            except ChatserverError as error:
-                log.error("sweep_failed", code=error.code)
+            except Exception as error:  # a loop of the house outlives its surprises
+                log.error("sweep_failed", error=type(error).__name__, reason=str(error))
 
     async def sweep(self, *, all_running: bool = False) -> int:
         """End every expired turn; returns how many."""

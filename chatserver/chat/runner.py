@@ -14,6 +14,7 @@ from chatserver.chat.estimates import Estimates
 from chatserver.chat.live import Live, LiveTurn
 from chatserver.chat.prompts import PreparedPrompt, Prompts
 from chatserver.chat.titles import Titles
+from chatserver.chat.wakes import Wakes
 from chatserver.clock import now_us
 from chatserver.domain.access import Account
 from chatserver.domain.calls import Call
@@ -58,8 +59,9 @@ class Runner:
         estimates: Estimates,
         titles: Titles,
         wake: Callable[[], None],
+        wakes: Wakes,
     ) -> None:
-        """wake: called after each ending, for those who wait for jobs and events."""
+        """wake: called after each ending, for those who wait for jobs and events. wakes: tells the other nodes."""
         self._db = db
         self._plugins = plugins
         self._catalog = catalog
@@ -69,6 +71,7 @@ class Runner:
         self._estimates = estimates
         self._titles = titles
         self._wake = wake
+        self._wakes = wakes
 
     def start(self, job: TurnJob, committed: asyncio.Future[bool]) -> LiveTurn:
         """Begin a turn. The upstream may be asked at once; nothing is shown or stored before `committed` is True."""
@@ -193,6 +196,7 @@ class Runner:
             self._titles.settle(job.turn.conversation_id)
         if await self._write(ending, live):
             live.end(EndDelta(state, usage, error))
+            self._wakes.stored([(job.turn.id, live.last_seq)])
         else:
             live.abandon()
         self._live.close(job.turn.id)

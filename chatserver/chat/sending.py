@@ -340,11 +340,15 @@ class Sending:
 
         def store(tx: Tx) -> Sent:
             if key is not None:
+                tx.lock(f"key {actor.account_id} {key.key}")
                 kept = idempotency.kept_answer(tx, actor, key.key)
                 if kept is not None:
                     return self._again(kept, key)
                 answer = KeptAnswer(key.request_hash, 202, _encode(sent).decode())
                 idempotency.keep_answer(tx, actor, key.key, answer, now)
+            if job is not None and self._limits.get("turns_per_account", 0):
+                tx.lock(f"turns {actor.account_id}")
+                self._check_turns(turn_rows.running_of_account(tx, actor.account_id))
             if draft.is_new:
                 text = text_of(draft.question.parts) if draft.question else ""
                 conversation_rows.insert_conversation(
@@ -357,14 +361,13 @@ class Sending:
                     now=now,
                 )
             else:
+                conversation_rows.lock_conversation(tx, draft.conversation_id)
                 found = conversation_rows.conversation_of(tx, actor, draft.conversation_id)
                 if found is None:
                     raise NotFound("There is no such conversation.")
                 self._check_parent(tx, draft.conversation_id, draft.parent_id)
                 if not found.title and draft.question is not None:
                     conversation_rows.first_title(tx, found.id, title_from(text_of(draft.question.parts)))
-            if job is not None:
-                self._check_turns(turn_rows.running_of_account(tx, actor.account_id))
             forks = (
                 draft.is_new
                 or draft.parent_id is None

@@ -131,6 +131,7 @@ class Titles:
                 now=now_us(),
             ):
                 outbox.append(tx, CallEnded(call.id, account_id, "title", "job", model, relay.channel, state, usage))
+            conversation_rows.lock_conversation(tx, conversation_id)
             if not title or not conversation_rows.suggest_title(tx, conversation_id, account_id, title):
                 return False
             search.index_title(tx, owner_id=account_id, conversation_id=conversation_id, title=title)

@@ -114,6 +114,7 @@ class KeyRow(msgspec.Struct, frozen=True):
 
 def create_account(tx: Tx, account: Account) -> None:
     """Store a new account and its event. Raises Conflict `email_taken` when the address is in use."""
+    tx.lock(f"email {account.email}")
     if tx.one(int, "SELECT 1 FROM accounts WHERE email = :email", email=account.email) is not None:
         raise Conflict(f"There is an account for {account.email} already.", code="email_taken")
     tx.run(
@@ -149,6 +150,7 @@ def create_first_admin(tx: Tx, account: Account, token_hash: str) -> bool:
 
 def put_setup_token(tx: Tx, token_hash: str) -> bool:
     """Make this the one token that can make the first admin. False, and nothing changed: there is an admin already."""
+    tx.lock(SETUP_FACT)
     if has_admin(tx):
         return False
     changed = tx.run("UPDATE facts SET value = :hash WHERE name = :name", name=SETUP_FACT, hash=token_hash)
@@ -326,6 +328,7 @@ def change_settings(
     tx: Tx, account_id: str, change: Callable[[Mapping[str, Any]], dict[str, Any]]
 ) -> dict[str, Any] | None:
     """Read, change and write in one transaction; returns what is stored now, None when there is no such account."""
+    tx.lock(f"settings {account_id}")
     held = tx.one(str, "SELECT settings FROM accounts WHERE id = :id", id=account_id)
     if held is None:
         return None

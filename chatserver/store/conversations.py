@@ -54,6 +54,11 @@ class _LineRow(msgspec.Struct, frozen=True):
     branches: int
 
 
+def lock_conversation(tx: Tx, conversation_id: str) -> None:
+    """Whoever writes to a tree after having looked at it holds this from before the look."""
+    tx.lock(f"conversation {conversation_id}")
+
+
 def insert_conversation(
     tx: Tx, actor: Actor, *, conversation_id: str, title: str, title_source: TitleSource, model: str, now: int
 ) -> None:

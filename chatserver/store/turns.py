@@ -181,6 +181,23 @@ def renew_lease(tx: Tx, turn_id: str, owner: str, until: int) -> None:
     )
 
 
+def take_over(tx: Tx, turn: Turn) -> Turn | None:
+    """Raise the epoch of a turn whose lease ran out, so that from here on its former holder is refused; the turn as it
+    stands then. None: it has ended meanwhile, or its lease was renewed."""
+    taken = tx.run(
+        "UPDATE turns SET lease_epoch = lease_epoch + 1 WHERE id = :id AND state = 'running'"
+        " AND lease_epoch = :epoch AND lease_until = :until",
+        id=turn.id,
+        epoch=turn.lease_epoch,
+        until=turn.lease_until,
+    )
+    if not taken:
+        return None
+    last_seq = tx.one(int, "SELECT last_seq FROM turns WHERE id = :id", id=turn.id)
+    assert last_seq is not None
+    return msgspec.structs.replace(turn, lease_epoch=turn.lease_epoch + 1, last_seq=last_seq)
+
+
 def last_stored(tx: Tx, turn: Turn) -> int | None:
     """The number of the newest stored event of a turn that still runs under this epoch; None when it does not."""
     return tx.one(
