@@ -480,6 +480,16 @@ async def test_a_plain_function_that_hangs_is_left_behind_and_others_go_on() -> 
     release.set()
 
 
+async def test_leaving_the_program_is_one_more_fault() -> None:
+    async def leave(actor: Actor) -> list[NavItem]:
+        sys.exit(3)
+
+    plugins = load(a=holder(nav_items=leave), b=holder(nav_items=lambda actor: sys.exit(3)))
+    for _ in range(5):
+        assert await plugins.gather("nav_items", actor=ACTOR) == []
+    assert states(plugins) == {"a": "set aside", "b": "set aside"}
+
+
 async def test_plain_functions_run_beside_the_loop() -> None:
     threads = []
     plugins = load(a=holder(nav_items=lambda actor: threads.append(threading.current_thread()) or []))

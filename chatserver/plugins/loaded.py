@@ -391,7 +391,7 @@ class Plugins:
         values = tuple(arguments[name] for name in one.arguments)
         waiting: asyncio.Future[Any]
         if one.is_async:
-            waiting = asyncio.ensure_future(one.function(*values))
+            waiting = asyncio.ensure_future(_without_exit(one.function(*values)))
         else:
             waiting = self._threads.run(one.function, values)
         try:
@@ -517,6 +517,14 @@ async def _all(asks: Iterable[Awaitable[Any]]) -> list[Any]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
+
+
+async def _without_exit(answer: Awaitable[Any]) -> Any:
+    """A task that raises SystemExit ends the whole loop, and with it the server: from a plugin it is one more fault."""
+    try:
+        return await answer
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise RuntimeError(f"{type(error).__name__} raised in a hook") from error
 
 
 def _look_away(future: asyncio.Future[Any]) -> None:
