@@ -1,4 +1,4 @@
-"""A whole house in this process: real SQLite, the OpenAI-compatible plugin, and a fake vendor over HTTP."""
+"""A whole house in this process: each engine in turn, the OpenAI-compatible plugin, and a fake vendor over HTTP."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from chatserver.clock import monotonic_s
 from chatserver.domain.access import Actor
 from chatserver.domain.conversations import Sent
+from chatserver.domain.extend import Bus
 from chatserver.domain.messages import text_of
 from chatserver.domain.models import Channel, ModelAlias
 from chatserver.domain.turns import EndDelta, ResetDelta, TextDelta, Turn
@@ -21,6 +22,7 @@ from chatserver.house import House, migration_sets
 from chatserver.plugins import Plugins
 from chatserver.store.sqlite import SqliteDatabase
 from chatserver.testing.upstream import FakeUpstream
+from tests.engines import ENGINES, open_postgres, postgres_with_schema
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 MODELS = [
@@ -47,15 +49,36 @@ async def until(is_true: Callable[[], Any], timeout_s: float = 5.0) -> None:
         await asyncio.sleep(0.005)
 
 
+Place = Path | str
+"""Where a house keeps its things: a file of SQLite's, or the URL of a database."""
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """A module about one engine says so by a fixture of this name."""
+    return str(request.param)
+
+
+@pytest.fixture
+async def place(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
+    """A fresh database, this test's own."""
+    if engine == "sqlite":
+        yield tmp_path / "chat.db"
+        return
+    async with postgres_with_schema(request.getfixturevalue("postgres_server")) as url:
+        yield url
+
+
 async def open_house(
-    path: Path,
+    place: Place,
     upstream: FakeUpstream,
     *,
     plugins: list[tuple[str, object]] | None = None,
     limits: dict[str, int] | None = None,
+    bus: Bus | None = None,
 ) -> House:
     loaded = Plugins.load(found=[], extra=[("openai", chatserver_openai), *(plugins or [])])
-    db = SqliteDatabase.open(path)
+    db = await open_postgres(place) if isinstance(place, str) else SqliteDatabase.open(place)
     await db.migrate(migration_sets(db.engine, loaded))
     channel = Channel(
         name="fake",
@@ -72,6 +95,7 @@ async def open_house(
         limits={**LIMITS, **(limits or {})},
         secret_key=SECRET,
         grace_s=1,
+        bus=bus,
     )
     await house.start()
     return house
@@ -84,8 +108,8 @@ async def close_house(house: House) -> None:
 
 
 @pytest.fixture
-async def house(tmp_path: Path, fake_upstream: FakeUpstream) -> AsyncIterator[House]:
-    house = await open_house(tmp_path / "chat.db", fake_upstream)
+async def house(place: Place, fake_upstream: FakeUpstream) -> AsyncIterator[House]:
+    house = await open_house(place, fake_upstream)
     yield house
     await close_house(house)
 

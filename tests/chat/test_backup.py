@@ -30,6 +30,13 @@ from tests.chat.conftest import Person
 from tests.running import RunningServer
 
 SETS = [("core", CORE), ("search", search.migrations("sqlite"))]
+
+
+@pytest.fixture
+def engine() -> str:
+    return "sqlite"
+
+
 LATER = Migration("9999_later", ("CREATE TABLE later (id TEXT PRIMARY KEY)",))
 
 

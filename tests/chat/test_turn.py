@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -18,7 +17,7 @@ from chatserver.errors import BadInput, LimitReached, Refused
 from chatserver.house import House
 from chatserver.store import turns as turn_rows
 from chatserver.testing.upstream import FakeUpstream
-from tests.chat.conftest import Person, close_house, open_house, until
+from tests.chat.conftest import Person, Place, close_house, open_house, until
 
 
 async def test_readers_see_the_same_text_in_order_from_any_cursor(ann: Person) -> None:
@@ -132,8 +131,8 @@ async def test_the_same_key_is_one_message_and_one_call_however_often(ann: Perso
     assert (refused.value.code, refused.value.status) == ("idempotency_mismatch", 422)
 
 
-async def test_limit_of_turns_per_account(tmp_path: Path, fake_upstream: FakeUpstream) -> None:
-    house = await open_house(tmp_path / "limits.db", fake_upstream, limits={"turns_per_account": 4})
+async def test_limit_of_turns_per_account(place: Place, fake_upstream: FakeUpstream) -> None:
+    house = await open_house(place, fake_upstream, limits={"turns_per_account": 4})
     try:
         person = Person(house, Actor(await house.accounts.create("eve@example.org"), "web"))
         chat = await person.start()
@@ -151,10 +150,11 @@ async def test_limit_of_turns_per_account(tmp_path: Path, fake_upstream: FakeUps
         await close_house(house)
 
 
+@pytest.mark.parametrize("engine", ["sqlite"])  # where no lock tells of a death, leases do: tests/flows/test_nodes.py
 async def test_after_a_crash_every_turn_is_interrupted_with_its_text_and_readers_are_told(
-    tmp_path: Path, fake_upstream: FakeUpstream
+    place: Place, fake_upstream: FakeUpstream
 ) -> None:
-    house = await open_house(tmp_path / "crash.db", fake_upstream)
+    house = await open_house(place, fake_upstream)
     person = Person(house, Actor(await house.accounts.create("eve@example.org"), "web"))
     chat = await person.start()
     sent = await house.sending.send(person.actor, chat, None, "go", "fake-n200-gap10")
@@ -163,7 +163,7 @@ async def test_after_a_crash_every_turn_is_interrupted_with_its_text_and_readers
     await until(lambda: live.stored_seq > 10)
     live.is_ending = True  # as if the process were gone: nothing of this turn is written any more
     seen = live.last_seq
-    other = await open_house(tmp_path / "crash.db", fake_upstream)
+    other = await open_house(place, fake_upstream)
     try:
         again = Person(other, person.actor)
         turn = await other.readers.turn(person.actor, sent.turn_id or "")
@@ -200,11 +200,9 @@ class Watching:
         self.events.append(delivery)
 
 
-async def test_admission_refuses_labels_and_hears_of_each_call_once(
-    tmp_path: Path, fake_upstream: FakeUpstream
-) -> None:
+async def test_admission_refuses_labels_and_hears_of_each_call_once(place: Place, fake_upstream: FakeUpstream) -> None:
     watching = Watching()
-    house = await open_house(tmp_path / "admit.db", fake_upstream, plugins=[("watching", watching)])
+    house = await open_house(place, fake_upstream, plugins=[("watching", watching)])
     try:
         person = Person(house, Actor(await house.accounts.create("eve@example.org"), "web"))
         chat = await person.start()
@@ -253,8 +251,8 @@ async def test_what_does_not_fit_the_window_is_left_out_and_counted(house: House
     assert turn.left_out % 2 == 0
 
 
-async def test_shutdown_interrupts_what_runs_and_keeps_the_text(tmp_path: Path, fake_upstream: FakeUpstream) -> None:
-    house = await open_house(tmp_path / "down.db", fake_upstream)
+async def test_shutdown_interrupts_what_runs_and_keeps_the_text(place: Place, fake_upstream: FakeUpstream) -> None:
+    house = await open_house(place, fake_upstream)
     person = Person(house, Actor(await house.accounts.create("eve@example.org"), "web"))
     chat = await person.start()
     sent = await house.sending.send(person.actor, chat, None, "go", "fake-n200-gap10")
@@ -280,9 +278,9 @@ class Reading:
 
 
 async def test_a_field_named_after_a_plugin_reaches_it_and_others_are_refused(
-    tmp_path: Path, fake_upstream: FakeUpstream
+    place: Place, fake_upstream: FakeUpstream
 ) -> None:
-    house = await open_house(tmp_path / "fields.db", fake_upstream, plugins=[("reading", Reading())])
+    house = await open_house(place, fake_upstream, plugins=[("reading", Reading())])
     try:
         person = Person(house, Actor(await house.accounts.create("eve@example.org"), "web"))
         chat = await person.start()
