@@ -43,6 +43,14 @@ def memory_mb(pid: int) -> float:
     return 0.0
 
 
+def has_ended(pid: int) -> bool:
+    """Gone, or waiting to be buried."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
 def load_average() -> float:
     return os.getloadavg()[0]
 

@@ -35,11 +35,19 @@ def streams_table(results: dict[str, list[Result]]) -> str:
                 if one.streams == streams:
                     rows.append(
                         [
-                            f"{streams:,}", name, number(one.first_p50), number(one.first_p99), number(one.delay_p50, 2),
-                            number(one.delay_p99, 2), number(one.tokens_per_s, 0), number(one.cpu_s_per_1000, 3),
-                            number(one.memory_mb, 0), str(one.done), str(one.failed) if one.failed else "0",
+                            f"{streams:,}",
+                            name,
+                            number(one.first_p50),
+                            number(one.first_p99),
+                            number(one.delay_p50, 2),
+                            number(one.delay_p99, 2),
+                            number(one.tokens_per_s, 0),
+                            number(one.cpu_s_per_1000, 3),
+                            number(one.memory_mb, 0),
+                            str(one.done),
+                            str(one.failed),
                         ]
-                    )  # fmt: skip
+                    )
     return table(head, rows)
 
 

@@ -23,6 +23,8 @@ MODELS = (
     "bench-stamp-n1",
     "bench-stamp-n20",
 )
+WINDOW_TOKENS = 32_000
+"""What the upstream says its models can read: a chat of 10,000 messages does not fit, as in life."""
 STARTS_WITHIN_S = 60.0
 
 # Every limit that would cut the load is raised here, and nowhere else. All else is as it comes.
@@ -40,7 +42,6 @@ name = "bench"
 provider = "openai"
 base_url = "http://127.0.0.1:{port}/v1"
 api_key = "bench"
-models = [{models}]
 """
 
 
@@ -82,7 +83,9 @@ async def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
         else:
             writer.close()
             return
-    raise SystemExit(f"{' '.join(map(str, process.args))} does not listen; its words are in the log.")  # type: ignore[arg-type]
+    raise SystemExit(
+        f"{' '.join(map(str, process.args))} does not listen; its words are in the log (--keep DIR keeps it)."
+    )  # type: ignore[arg-type]
 
 
 class Bench:
@@ -94,8 +97,7 @@ class Bench:
         self.config = folder / "chatserver.toml"
         self.upstream_port = free_port()
         self.key = ""
-        models = ", ".join(f'"{name}"' for name in MODELS)
-        self.config.write_text(CONFIGURATION.format(port=self.upstream_port, models=models))
+        self.config.write_text(CONFIGURATION.format(port=self.upstream_port))
 
     def _log(self, name: str) -> IO[bytes]:
         return (self.folder / f"{name}.log").open("ab")
@@ -105,6 +107,10 @@ class Bench:
         command = [sys.executable, "-m", "chatserver.testing.upstream", "--port", str(self.upstream_port)]
         with self._log("upstream") as log, _process(command, machine.LOAD_CPU, log) as process:
             await _wait_for(self.upstream_port, process)
+            wire = Wire("127.0.0.1", self.upstream_port)
+            models = [{"id": name, "object": "model", "context_length": WINDOW_TOKENS} for name in MODELS]
+            assert (await wire.ask("POST", "/control", body={"models": models})).status == 200
+            wire.close()
             yield process
 
     @contextlib.asynccontextmanager  # type: ignore[arg-type]
@@ -155,8 +161,11 @@ class Running:
         deadline = time.monotonic() + STARTS_WITHIN_S
         wire = self.wire()
         while time.monotonic() < deadline:
-            if (await wire.ask("GET", "/readyz")).status == 200:
-                wire.close()
-                return
+            with contextlib.suppress(OSError):
+                if (await wire.ask("GET", "/readyz")).status == 200:
+                    wire.close()
+                    return
+            if machine.has_ended(self.pid):
+                break
             await asyncio.sleep(0.02)
-        raise SystemExit("The server listens, but is never ready.")
+        raise SystemExit("The server listens, but is never ready; its words are in the log (--keep DIR keeps it).")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 from collections import OrderedDict
 from typing import Any
@@ -12,6 +13,8 @@ from chatserver.web.dialect import TooMuchMarkup, Writer, normalised, parse
 RENDERED_CHARS = 256_000
 RENDERED_WEIGHT = 150_000
 REMEMBERED_CHARS = 8_000_000
+# Heavier than this, some 20 ms, a message is not drawn between two requests.
+HEAVY_WEIGHT = 20_000
 
 
 def weight(text: str) -> int:
@@ -54,23 +57,36 @@ class _Remembered:
         self._pages: OrderedDict[str, str] = OrderedDict()
         self._chars = 0
 
-    def render(self, text: str) -> str:
-        known = self._pages.get(text)
-        if known is not None:
+    def find(self, text: str) -> str | None:
+        page = self._pages.get(text)
+        if page is not None:
             self._pages.move_to_end(text)
-            return known
-        page = render_now(text)
+        return page
+
+    def keep(self, text: str, page: str) -> None:
+        if text in self._pages:
+            return
         self._pages[text] = page
         self._chars += len(text) + len(page)
-        while self._chars > REMEMBERED_CHARS:
+        while self._chars > REMEMBERED_CHARS and len(self._pages) > 1:
             old_text, old_page = self._pages.popitem(last=False)
             self._chars -= len(old_text) + len(old_page)
-        return page
 
 
 _remembered = _Remembered()
 
 
 def render(text: str) -> str:
-    """Safe HTML of a whole message. At most some 200 ms; long texts belong into a thread."""
-    return _remembered.render(text)
+    """Safe HTML of a whole message. At most some 200 ms, for a long one that was not prepared."""
+    page = _remembered.find(text)
+    if page is None:
+        page = render_now(text)
+        _remembered.keep(text, page)
+    return page
+
+
+async def prepare(*texts: str) -> None:
+    """Draw what is heavy in a thread, so that `render` finds it and holds nobody up. Light texts cost nothing here."""
+    for text in texts:
+        if weight(text) > HEAVY_WEIGHT and _remembered.find(text) is None:
+            _remembered.keep(text, await asyncio.to_thread(render_now, text))

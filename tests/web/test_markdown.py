@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import threading
 from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatserver.web import dialect, figures
+from chatserver.web import dialect, figures, markdown
 from chatserver.web.formulas import to_mathml
-from chatserver.web.markdown import RENDERED_CHARS, RENDERED_WEIGHT, render, render_now, weight
+from chatserver.web.markdown import RENDERED_CHARS, RENDERED_WEIGHT, prepare, render, render_now, weight
 
 PROSE_NAMES = "p h3 h4 h5 h6 ul ol li blockquote hr br strong em s a code div table thead tbody tr td th"
 PROSE_TAGS = set(PROSE_NAMES.split())
@@ -297,3 +299,18 @@ def test_too_much_code_loses_its_colours_and_no_letter() -> None:
     html = render_now("```python\n" + "x = 1\n" * 20_000 + "```")
     assert "<span class=" not in html
     assert html.count("x = 1") == 20_000
+
+
+async def test_heavy_message_is_drawn_once_and_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[threading.Thread] = []
+
+    def noticed(text: str) -> str:
+        drawn.append(threading.current_thread())
+        return render_now(text)
+
+    monkeypatch.setattr(markdown, "render_now", noticed)
+    heavy = "A **heavy** message with `code`, for this test alone.\n\n" * 2_000
+    await asyncio.gather(prepare("light", heavy), asyncio.sleep(0))
+    assert "<strong>heavy</strong>" in render(heavy)
+    assert len(drawn) == 1
+    assert drawn[0] is not threading.main_thread()
