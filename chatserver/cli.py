@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
@@ -21,10 +22,13 @@ from chatserver.errors import ChatserverError, SetupError
 if TYPE_CHECKING:
     from chatserver.chat.accounts import Accounts
     from chatserver.chat.backups import Manifest
-    from chatserver.domain.access import Account
+    from chatserver.chat.import_files import ImportFile
+    from chatserver.chat.imports import ImportReport
+    from chatserver.domain.access import Account, Actor
     from chatserver.house import House
     from chatserver.plugins import Plugins
     from chatserver.settings import Settings
+    from chatserver.store.database import Database
     from chatserver.store.sqlite import SqliteDatabase
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -86,7 +90,8 @@ def serve(host: str | None, port: int | None, workers: int, data: str | None, co
 def _serve(settings: Settings) -> None:
     import uvloop
 
-    from chatserver.store.lock import hold_lock
+    from chatserver.databases import holding
+    from chatserver.workers import CANNOT_START, supervise
     from chatserver.web.server import bind
 
     plugins = _load_plugins(settings)
@@ -112,6 +117,7 @@ async def _run_server(settings: Settings, plugins: Plugins, listener: socket.soc
         house = House(
             db=db,
             plugins=plugins,
+    from chatserver.databases import open_bus, open_database
             http=http,
             channels=settings.channels,
             limits=msgspec.structs.asdict(settings.limits),
@@ -164,7 +170,6 @@ def _own_command() -> str:
 def migrate(plan: bool, data: str | None, config: str | None) -> None:
     """Bring the database up to date; serve does it by itself."""
     from chatserver.house import migration_sets
-    from chatserver.store.lock import hold_lock
 
     settings = _settings(data, config)
     plugins = _load_plugins(settings)
@@ -181,6 +186,7 @@ def migrate(plan: bool, data: str | None, config: str | None) -> None:
         finally:
             await db.close()
 
+    from chatserver.databases import has_database, holding, open_database
     if plan:
         titles = asyncio.run(run())
     else:
@@ -226,6 +232,8 @@ def _say_installed(plugins: Plugins) -> None:
     from chatserver.plugins.drift import changed_files, path_files
 
     for line in plugins.report():
+    from chatserver.databases import has_database
+
         click.echo(f"plugin {line.name}: {line.state}, {line.distribution} {line.version} {line.fingerprint}".rstrip())
         if line.reason:
             click.echo(f"  {line.reason}")
@@ -253,6 +261,7 @@ async def _examine(settings: Settings, plugins: Plugins, *, repair: bool) -> boo
         click.echo(f"{'mended' if finding.mended else 'broken'}: {finding.sentence} ({finding.kind})")
     broken = sum(not finding.mended for finding in findings)
     click.echo(f"database: {broken} broken" if broken else "database: all is well")
+    from chatserver.databases import open_database
     return not broken
 
 
@@ -338,6 +347,116 @@ def _require_database(settings: Settings) -> None:
 
 
 # --- accounts -------------------------------------------------------------------------------------------------------
+
+@commands.command("export")
+@click.option("--account", "email", metavar="EMAIL", help="Only this account's conversations. [default: everybody's]")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="[default: standard output]")
+@places
+def export_chats(email: str | None, out: Path | None, data: str | None, config: str | None) -> None:
+    """Write conversations as JSON Lines, whole trees; also beside a running server."""
+
+    async def run(db: Database, plugins: Plugins, settings: Settings) -> None:
+        from chatserver.chat.accounts import Accounts
+        from chatserver.chat.exports import Exports
+
+        accounts = Accounts(db, plugins, settings.secret_key)
+        chosen = [await _account_of(accounts, email)] if email else await accounts.list()
+        exports = Exports(db, f"chatserver {__version__}")
+        with _writing(out) as file:
+            async for piece in exports.export(chosen):
+                file.write(piece)
+        told = exports.written
+        click.echo(f"{told.conversations} conversations with {told.messages} messages.", err=True)
+
+    _with_database(data, config, run)
+
+
+@commands.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--account", "email", metavar="EMAIL", help="Whose they become. [default: whose the file says they are]")
+@places
+def import_chats(file: Path, email: str | None, data: str | None, config: str | None) -> None:
+    """Take in conversations from FILE: an export of chatserver, or of a program an importer knows.
+
+    What is here already is not taken twice, and a damaged file changes nothing.
+    """
+
+    async def run(db: Database, plugins: Plugins, settings: Settings) -> None:
+        from chatserver.chat.accounts import Accounts
+        from chatserver.chat.import_files import ImportFile
+        from chatserver.chat.imports import survey, take_file
+
+        source = ImportFile(file, [one for _, one in plugins.registered("register_importers")])
+        found = survey(source)
+        actors = await _receivers(Accounts(db, plugins, settings.secret_key), email, found.emails)
+        reports = await take_file(db, source, actors)
+        if not found.conversations:
+            click.echo(f"{file} holds no conversations.")
+        for name, report in reports.items():
+            _say_imported(source, actors[name].account.email, report)
+
+    _with_database(data, config, run)
+
+
+async def _receivers(accounts: Accounts, email: str | None, told: set[str]) -> dict[str, Actor]:
+    """Who gets what: by the addresses in the file, '' for conversations without one."""
+    from chatserver.domain.access import Actor
+
+    if email is not None:
+        receiver = Actor(await _account_of(accounts, email), "job")
+        if len(told) > 1:
+            if receiver.account.email not in told:
+                raise SetupError(f"The file holds several accounts' conversations, and none of {email}.")
+            return {receiver.account.email: receiver}
+        return dict.fromkeys({*told, ""}, receiver)
+    if not told:
+        raise click.UsageError("Say whose the conversations become: --account EMAIL.")
+    found = {one: await accounts.by_email(one) for one in sorted(told)}
+    missing = [one for one, account in found.items() if account is None]
+    if missing:
+        names = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        raise SetupError(f"There is no account for {names}. Make it first, or name another with --account.")
+    return {one: Actor(account, "job") for one, account in found.items() if account is not None}
+
+
+def _say_imported(source: ImportFile, email: str, report: ImportReport) -> None:
+    if not any((report.new, report.grown, report.there, report.left_deleted)):
+        return
+    click.echo(f"{source.title} → {email}: {report.new} new conversations, {report.messages} messages.")
+    if report.grown:
+        click.echo(f"{report.grown} conversations that were here got what they lacked.")
+    if report.there:
+        click.echo(f"{report.there} conversations were here already.")
+    if report.left_deleted:
+        click.echo(f"{report.left_deleted} messages were deleted here since, and stay so.")
+    for note, count in report.notes.most_common():
+        click.echo(f"Not taken as it was, {count} ×: {note}")
+    if source.left:
+        rest = f" and {len(source.left) - 5} more" if len(source.left) > 5 else ""
+        click.echo(f"Not taken, files that hold no chats: {', '.join(source.left[:5])}{rest}")
+
+
+@contextmanager
+def _writing(out: Path | None) -> Iterator[BinaryIO]:
+    """Standard output, or a file that appears when it is complete."""
+    if out is None:
+        try:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:  # whoever read it has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
+    part = out.with_name(out.name + ".part")
+    try:
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(out)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
 
 ROLES = click.Choice(["admin", "member"])
 STATES = click.Choice(["active", "suspended", "disabled"])
@@ -477,12 +596,6 @@ def _load_plugins(settings: Settings, *, is_lenient: bool = False) -> Plugins:
     )
 
 
-def _open(settings: Settings, *, alone: bool) -> SqliteDatabase:
-    from chatserver.store.sqlite import SqliteDatabase
-
-    return SqliteDatabase.open(settings.database_file, alone=alone)
-
-
 def _with_accounts(data: str | None, config: str | None, function: Callable[[Accounts], Any]) -> Any:
     """Run a function of the accounts on the stored data, beside a running server or on a machine that has none yet."""
     settings = _settings(data, config)
@@ -498,7 +611,9 @@ def _with_accounts(data: str | None, config: str | None, function: Callable[[Acc
 
 
 @asynccontextmanager
-async def _open_beside(settings: Settings) -> AsyncIterator[tuple[SqliteDatabase, Plugins]]:
+async def _open_beside(settings: Settings) -> AsyncIterator[tuple[Database, Plugins]]:
+    from chatserver.databases import open_database
+
     plugins = _load_plugins(settings)
     await _migrate_if_needed(settings, plugins)
     db = _open(settings, alone=False)
@@ -514,10 +629,22 @@ async def _open_beside(settings: Settings) -> AsyncIterator[tuple[SqliteDatabase
 async def _migrate_if_needed(settings: Settings, plugins: Plugins) -> None:
     """A running server has done it. Otherwise nobody may hold the lock, so we can."""
     from chatserver.house import migration_sets
-    from chatserver.store.lock import hold_lock
 
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    db = _open(settings, alone=False)
+def _with_database(
+    data: str | None, config: str | None, function: Callable[[Database, Plugins, Settings], Awaitable[None]]
+) -> None:
+    """Run a function on the stored data, beside a running server or without one."""
+    settings = _settings(data, config)
+
+    async def run() -> None:
+        async with _open_beside(settings) as (db, plugins):
+            await function(db, plugins, settings)
+
+    asyncio.run(run())
+
+
+    db = await open_database(settings, plugins, alone=False)
     try:
         sets = migration_sets(db.engine, plugins)
         if await db.plan(sets):
@@ -529,3 +656,4 @@ async def _migrate_if_needed(settings: Settings, plugins: Plugins) -> None:
 
 if __name__ == "__main__":
     main()
+    from chatserver.databases import holding, open_database

@@ -7,10 +7,11 @@ from typing import Any
 from chatserver.clock import now_us
 from chatserver.domain.extend import JobSpec
 from chatserver.store import deletions as deletion_rows
-from chatserver.store import idempotency, jobs, outbox
+from chatserver.store import idempotency, jobs, outbox, search
 from chatserver.store import turns as turn_rows
 from chatserver.store.database import Database, Tx
 
+from chatserver.store.deletions import DeletionRow
 MINUTE_US = 60_000_000
 EVENTS_KEPT_US = 10 * MINUTE_US
 ANSWERS_KEPT_US = 24 * 60 * MINUTE_US
@@ -42,4 +43,10 @@ class Housekeeping:
             lambda tx: deletion_rows.expired_deletions(tx, now - DELETIONS_KEPT_US, ERASED_AT_ONCE)
         )
         for row in over:
-            await self._db.write(lambda tx, r=row: deletion_rows.erase_deletion(tx, r))  # type: ignore[misc]
+            await self._db.write(lambda tx, r=row: _erase(tx, r))  # type: ignore[misc]
+
+
+def _erase(tx: Tx, row: DeletionRow) -> None:
+    if row.message_id is None:  # an import that was never completed was indexed as it came
+        search.forget_conversation(tx, row.conversation_id)
+    deletion_rows.erase_deletion(tx, row)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from chatserver.domain.access import Actor
+from chatserver.domain.tree import Edge
 from chatserver.store.database import Tx
 
 _SUBTREE = (
@@ -97,8 +98,8 @@ def erase_deletion(tx: Tx, row: DeletionRow) -> None:
     else:
         scope = f"id IN ({_SUBTREE} SELECT id FROM below) AND conversation_id = :conversation"
         parameters = {"conversation": row.conversation_id, "top": row.message_id}
-    gone = tx.all(str, f"SELECT id FROM messages WHERE {scope} ORDER BY id DESC", **parameters)
-    for message_id in gone:
+    gone = tx.all(Edge, f"SELECT id, parent_id, state FROM messages WHERE {scope}", **parameters)
+    for message_id in _children_first(gone):
         tx.run("DELETE FROM context_markers WHERE message_id = :id", id=message_id)
         tx.run("DELETE FROM turn_events WHERE turn_id IN (SELECT id FROM turns WHERE reply_id = :id)", id=message_id)
         tx.run("DELETE FROM turns WHERE reply_id = :id", id=message_id)
@@ -114,3 +115,17 @@ def erase_deletion(tx: Tx, row: DeletionRow) -> None:
         tx.run("DELETE FROM conversations WHERE id = :conversation", conversation=row.conversation_id)
     else:
         remove_deletion(tx, row.id)
+
+
+def _children_first(edges: list[Edge]) -> list[str]:
+    """Not by id: on other nodes' clocks, and in imported trees, a child may have the lesser one."""
+    below: dict[str | None, list[str]] = {}
+    known = {edge.id for edge in edges}
+    for edge in edges:
+        below.setdefault(edge.parent_id if edge.parent_id in known else None, []).append(edge.id)
+    ordered: list[str] = []
+    level = below.get(None, [])
+    while level:
+        ordered += level
+        level = [child for parent in level for child in below.get(parent, ())]
+    return ordered[::-1]

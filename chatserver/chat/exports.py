@@ -1,0 +1,128 @@
+"""Write accounts' conversations as lines of an export file: whole trees, in pages, beside a running server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+
+from chatserver.clock import now_us
+from chatserver.domain.access import Account, Actor
+from chatserver.domain.conversations import Conversation
+from chatserver.domain.exports import (
+    FORMAT,
+    VERSION,
+    AccountLine,
+    ConversationLine,
+    EndLine,
+    HeaderLine,
+    MessageLine,
+    encode_line,
+)
+from chatserver.domain.messages import encode_parts
+from chatserver.domain.turns import Delta, assemble_parts
+from chatserver.store import exports as export_rows
+from chatserver.store import turns as turn_rows
+from chatserver.store.database import Database, Tx
+from chatserver.store.exports import StoredMessage
+
+CONVERSATIONS_AT_ONCE = 100
+MESSAGES_AT_ONCE = 500
+
+
+class Exported(msgspec.Struct):
+    """How much was written so far."""
+
+    accounts: int = 0
+    conversations: int = 0
+    messages: int = 0
+
+
+class Exports:
+    """written: filled in while export() goes on."""
+
+    def __init__(self, db: Database, program: str) -> None:
+        self._db = db
+        self._program = program
+        self.written = Exported()
+
+    async def export(self, accounts: Sequence[Account]) -> AsyncIterator[bytes]:
+        """The file, in pieces of whole lines. Each tree is whole: what is written while this goes on may be in it or
+        not, and nothing stands before its parent."""
+        yield encode_line(HeaderLine(FORMAT, VERSION, self._program, now_us()))
+        for account in accounts:
+            self.written.accounts += 1
+            yield encode_line(AccountLine(account.email))
+            async for piece in self._conversations(Actor(account, "job")):
+                yield piece
+        written = self.written
+        yield encode_line(EndLine(written.accounts, written.conversations, written.messages))
+
+    async def _conversations(self, actor: Actor) -> AsyncIterator[bytes]:
+        after = ""
+        while page := await self._db.read(
+            lambda tx, a=after: export_rows.conversations_after(tx, actor, a, CONVERSATIONS_AT_ONCE)  # type: ignore[misc]
+        ):
+            for conversation in page:
+                async for piece in self._tree(conversation):
+                    yield piece
+            after = page[-1].id
+
+    async def _tree(self, conversation: Conversation) -> AsyncIterator[bytes]:
+        self.written.conversations += 1
+        lines = [_conversation_line(conversation)]
+        after = ""
+        while True:
+            page = await self._db.read(lambda tx, a=after: _messages(tx, conversation.id, a))  # type: ignore[misc]
+            lines += [encode_line(_message_line(message)) for message in page]
+            self.written.messages += len(page)
+            yield b"".join(lines)
+            if len(page) < MESSAGES_AT_ONCE:
+                return
+            lines, after = [], page[-1].id
+
+
+def _messages(tx: Tx, conversation_id: str, after: str) -> list[StoredMessage]:
+    page = export_rows.messages_after(tx, conversation_id, after, MESSAGES_AT_ONCE)
+    return [_as_it_stands(tx, conversation_id, one) if one.state == "running" else one for one in page]
+
+
+def _as_it_stands(tx: Tx, conversation_id: str, message: StoredMessage) -> StoredMessage:
+    """A reply that is still being written, as it would be kept if it ended now."""
+    turn = turn_rows.turn_by_reply(tx, conversation_id, message.id)
+    deltas: list[Delta] = []
+    if turn is not None:
+        for row in turn_rows.events_after(tx, turn.id, 0, 1_000_000):
+            deltas.extend(row.deltas)
+    parts = encode_parts(assemble_parts(deltas)).decode()
+    return msgspec.structs.replace(message, state="interrupted", parts=parts)
+
+
+def _conversation_line(conversation: Conversation) -> bytes:
+    return encode_line(
+        ConversationLine(
+            id=conversation.id,
+            title=conversation.title,
+            title_source=conversation.title_source,
+            tip_id=conversation.tip_id,
+            model=conversation.model,
+            pinned=conversation.pinned,
+            archived=conversation.archived,
+            created_at=conversation.created_at,
+            updated_at=conversation.updated_at,
+        )
+    )
+
+
+def _message_line(message: StoredMessage) -> MessageLine:
+    return MessageLine(
+        id=message.id,
+        parent_id=message.parent_id,
+        role=message.role,
+        state=message.state,
+        model=message.model,
+        created_at=message.created_at,
+        parts=msgspec.Raw(message.parts.encode()),
+        continues=message.continues,
+        cleared_at=message.cleared_at,
+    )

@@ -1,0 +1,127 @@
+"""Find out what a file is by looking into it: an export of ours, JSON of another program, or an archive of such."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from chatserver.chat.export_reader import HEAD_BYTES, Owned, is_export, read_export
+from chatserver.domain.extend import ImportedConversation, Importer
+from chatserver.errors import BadInput
+
+MAX_ENTRIES = 100_000
+MAX_UNPACKED_BYTES = 8 * 1024**3
+"""Of one document; an archive that unpacks to more is taken for a bomb."""
+MAX_RATIO = 200
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class ImportFile:
+    """A file to be taken in, read from its start as often as wanted. title: of the format; left: what in it is no
+    conversation, by name."""
+
+    def __init__(self, path: Path, importers: Sequence[Importer]) -> None:
+        self.path = path
+        self.title = ""
+        self.left: list[str] = []
+        self._importers = importers
+
+    def conversations(self) -> Iterator[Owned]:
+        """Each with the e-mail address of its account, '' when the file does not say. Raises BadInput with a sentence
+        when the file is damaged or of no known format."""
+        self.left = []
+        with self.path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+            file.seek(0)
+            if is_export(head):
+                self.title = "chatserver"
+                yield from read_export(file)
+            elif zipfile.is_zipfile(file):
+                yield from self._archive(file)
+            else:
+                yield from self._document(file, self.path.name, is_alone=True)
+
+    def _archive(self, file: BinaryIO) -> Iterator[Owned]:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                entries = sorted(archive.infolist(), key=lambda entry: entry.filename)
+                if len(entries) > MAX_ENTRIES:
+                    raise BadInput(f"{self.path} holds more than {MAX_ENTRIES} files.")
+                for entry in entries:
+                    if entry.is_dir():
+                        continue
+                    if not entry.filename.lower().endswith(".json"):
+                        self.left.append(entry.filename)
+                        continue
+                    with self._unpack(archive, entry) as unpacked:
+                        yield from self._document(unpacked, entry.filename, is_alone=False)
+        except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+            raise BadInput(f"The archive {self.path} is damaged: {error}.", code="damaged_file") from error
+        if not self.title:
+            raise self._unknown()
+
+    def _unpack(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> BinaryIO:
+        if entry.file_size > MAX_UNPACKED_BYTES or entry.file_size > MAX_RATIO * max(entry.compress_size, 4_096):
+            raise BadInput(f"{entry.filename} in {self.path} unpacks to {entry.file_size} bytes, which is too much.")
+        unpacked: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller
+        try:
+            with archive.open(entry) as packed:
+                while block := packed.read(1024 * 1024):
+                    unpacked.write(block)
+                    if unpacked.tell() > entry.file_size:
+                        raise BadInput(f"The archive {self.path} is damaged at {entry.filename}.")
+            unpacked.flush()
+        except BaseException:
+            unpacked.close()
+            raise
+        return unpacked
+
+    def _document(self, file: BinaryIO, name: str, *, is_alone: bool) -> Iterator[Owned]:
+        with contextlib.closing(_Bytes(file)) as document:
+            importer = next((one for one in self._importers if one.recognises(document.view)), None)
+            if importer is None:
+                if is_alone:
+                    raise self._unknown()
+                self.left.append(name)
+                return
+            self.title = importer.title
+            try:
+                for conversation in importer.read(document.view):
+                    yield "", _owned_by(importer, conversation)
+            except (msgspec.MsgspecError, RecursionError) as error:
+                raise BadInput(
+                    f"{name} looks like an export of {importer.title}, but cannot be read: {error}.",
+                    code="damaged_file",
+                ) from error
+
+    def _unknown(self) -> BadInput:
+        known = ", ".join(["chatserver", *(importer.title for importer in self._importers)])
+        return BadInput(f"{self.path} holds no chats in a format known here. Known: {known}.", code="unknown_format")
+
+
+def _owned_by(importer: Importer, conversation: ImportedConversation) -> ImportedConversation:
+    """Named by where it comes from, so that two programs' ids never meet."""
+    return msgspec.structs.replace(conversation, id=f"{importer.name}:{conversation.id}")
+
+
+class _Bytes:
+    """A file's bytes, mapped rather than read."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        file.seek(0, 2)
+        size = file.tell()
+        self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else None
+        whole = memoryview(self._map) if self._map is not None else memoryview(b"")
+        self.view = whole[3:] if bytes(whole[:3]) == _BYTE_ORDER_MARK else whole
+
+    def close(self) -> None:
+        """The mapping itself goes when the last value that was cut from it goes."""
+        self.view = memoryview(b"")
+        self._map = None

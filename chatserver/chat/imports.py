@@ -1,0 +1,248 @@
+"""Take foreign trees into an account: each whole or not at all, each once however often it is brought."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from chatserver.chat.import_files import ImportFile
+from chatserver.chat.placing import Placed, place
+from chatserver.clock import now_us, write_id
+from chatserver.domain.access import Actor
+from chatserver.domain.extend import ImportedConversation
+from chatserver.domain.messages import Message, text_of
+from chatserver.domain.tree import leaves_of
+from chatserver.errors import BadInput, ChatserverError
+from chatserver.store import conversations as conversation_rows
+from chatserver.store import deletions as deletion_rows
+from chatserver.store import imports as import_rows
+from chatserver.store import messages as message_rows
+from chatserver.store import search
+from chatserver.store.database import Database, Tx
+from chatserver.store.deletions import DeletionRow
+
+MESSAGES_AT_ONCE = 300
+"""Of one transaction: about a tenth of a second, so that a server beside us is not kept from writing."""
+MAX_ATTEMPTS = 8
+
+
+class ImportReport(msgspec.Struct):
+    """What became of what was brought. there: it was here already. grown: it was, and got more messages.
+    left_deleted: messages that were here and were deleted since. notes: what was not taken, how often."""
+
+    new: int = 0
+    grown: int = 0
+    there: int = 0
+    messages: int = 0
+    left_deleted: int = 0
+    notes: Counter[str] = msgspec.field(default_factory=Counter)
+
+
+class Survey(msgspec.Struct):
+    """What a whole and sound file holds. emails: of the accounts it was exported from, if it says."""
+
+    emails: set[str] = msgspec.field(default_factory=set)
+    conversations: int = 0
+    messages: int = 0
+
+
+def survey(file: ImportFile) -> Survey:
+    """Read all of a file and write nothing. Raises BadInput where it is damaged, with the line or the conversation."""
+    found = Survey()
+    now = now_us()
+    for email, conversation in file.conversations():
+        place(conversation, "", now)
+        if email:
+            found.emails.add(email)
+        found.conversations += 1
+        found.messages += len(conversation.messages)
+    return found
+
+
+async def take_file(db: Database, file: ImportFile, actors: Mapping[str, Actor]) -> dict[str, ImportReport]:
+    """Take in what a surveyed file holds of the accounts named; reports by their addresses. '' stands for conversations
+    of which the file says no account. When it stops half-way, what was taken is whole, and the next run goes on."""
+    imports = {email: Imports(db, actor) for email, actor in actors.items()}
+    try:
+        for email, conversation in file.conversations():
+            if email in imports:
+                await imports[email].take(conversation)
+        for one in imports.values():
+            await one.flush()
+    except ChatserverError as error:
+        taken = sum(one.report.new + one.report.grown for one in imports.values())
+        error.message += f" {taken} conversations were taken before that; import the file again to go on."
+        raise
+    return {email: one.report for email, one in imports.items()}
+
+
+class _Seat(msgspec.Struct):
+    """Where a tree goes. missing: its messages that are to be written, parents first. hidden: it is here in part,
+    from an import that did not end."""
+
+    placed: Placed
+    is_new: bool
+    is_hidden: bool
+    missing: tuple[Message, ...]
+    left_deleted: int
+
+
+class Imports:
+    """One import into one account; report grows while it runs."""
+
+    def __init__(self, db: Database, actor: Actor) -> None:
+        self._db = db
+        self._actor = actor
+        self._now = now_us()
+        self._waiting: list[ImportedConversation] = []
+        self._waiting_messages = 0
+        self.report = ImportReport()
+
+    async def take(self, source: ImportedConversation) -> None:
+        """Hand over one tree. Small ones are written several at a time; flush() writes the rest."""
+        self.report.notes.update(source.notes)
+        size = len(source.messages)
+        if size > MESSAGES_AT_ONCE:
+            await self._take_large(source)
+            return
+        if self._waiting_messages + size > MESSAGES_AT_ONCE:
+            await self.flush()
+        self._waiting.append(source)
+        self._waiting_messages += size + 1
+
+    async def flush(self) -> None:
+        """Write what waits, in one transaction."""
+        sources, self._waiting, self._waiting_messages = self._waiting, [], 0
+        if sources:
+            for seat in await self._db.write(lambda tx: self._write_whole(tx, sources)):
+                self._count(seat)
+
+    def _write_whole(self, tx: Tx, sources: Iterable[ImportedConversation]) -> list[_Seat]:
+        seats = []
+        for source in sources:
+            seat = self._find_seat(tx, source)
+            if seat.is_new:
+                self._open(tx, seat, deletion_id=None)
+            self._write(tx, seat, seat.missing)
+            self._close(tx, seat)
+            seats.append(seat)
+        return seats
+
+    async def _take_large(self, source: ImportedConversation) -> None:
+        """In several transactions; until the last one a new conversation is hidden, as a deleted one is. One that is
+        never completed is erased like those, after its time, and found again before that."""
+        seat = await self._db.read(lambda tx: self._find_seat(tx, source))
+        mark = _mark(seat.placed.conversation.id)
+
+        def begin(tx: Tx) -> None:
+            if import_rows.standing_of(tx, seat.placed.conversation.id) is None:
+                self._open(tx, seat, deletion_id=mark)
+
+        if seat.is_new:
+            await self._db.write(begin)
+        for start in range(0, len(seat.missing), MESSAGES_AT_ONCE):
+            part = seat.missing[start : start + MESSAGES_AT_ONCE]
+            await self._db.write(lambda tx, p=part: self._write(tx, seat, p, shape=True))  # type: ignore[misc]
+
+        def end(tx: Tx) -> None:
+            self._close(tx, seat)
+            if seat.is_new or seat.is_hidden:
+                import_rows.show(tx, seat.placed.conversation.id, mark)
+
+        await self._db.write(end)
+        self._count(seat)
+
+    def _find_seat(self, tx: Tx, source: ImportedConversation) -> _Seat:
+        """The first attempt's ids that are free, or that stand for this very tree already."""
+        for attempt in range(MAX_ATTEMPTS):
+            placed = place(source, self._actor.account_id, self._now, attempt)
+            standing = import_rows.standing_of(tx, placed.conversation.id)
+            is_hidden = False
+            here: dict[str, bool] = {}
+            if standing is not None:
+                is_hidden = standing.deletion_id == _mark(placed.conversation.id)
+                if standing.owner_id != self._actor.account_id or (standing.deletion_id is not None and not is_hidden):
+                    continue
+                here = import_rows.messages_in(tx, placed.conversation.id)
+            if any(import_rows.is_message(tx, one.id) for one in placed.messages if one.id not in here):
+                continue
+            missing, left_deleted = _missing(placed, here)
+            return _Seat(placed, standing is None, is_hidden, missing, left_deleted)
+        raise BadInput(f"The conversation {source.id[:80]} was imported and deleted {MAX_ATTEMPTS} times.")
+
+    def _open(self, tx: Tx, seat: _Seat, deletion_id: str | None) -> None:
+        conversation = seat.placed.conversation
+        import_rows.insert_conversation(tx, conversation, deletion_id)
+        if conversation.title:
+            search.index_title(
+                tx, owner_id=conversation.owner_id, conversation_id=conversation.id, title=conversation.title
+            )
+        if deletion_id is not None:
+            import_rows.set_shape(tx, conversation.id, tip_id=None, branches=0)
+            row = DeletionRow(deletion_id, conversation.id, None, None, len(seat.missing), self._now)
+            deletion_rows.insert_deletion(tx, row)
+
+    def _write(self, tx: Tx, seat: _Seat, messages: tuple[Message, ...], *, shape: bool = False) -> None:
+        conversation = seat.placed.conversation
+        for message in messages:
+            if shape and import_rows.is_message(tx, message.id):
+                continue  # another import of the same file is as far as we are
+            message_rows.insert_message(tx, message)
+            text = text_of(message.parts)
+            if text:
+                search.index_message(
+                    tx,
+                    owner_id=conversation.owner_id,
+                    conversation_id=conversation.id,
+                    message_id=message.id,
+                    text=text,
+                )
+            if message.cleared_after:
+                at = seat.placed.cleared_at[message.id]
+                import_rows.set_marker(tx, conversation.id, message.id, at)
+        if shape and messages and (seat.is_new or seat.is_hidden):
+            import_rows.set_shape(tx, conversation.id, tip_id=messages[-1].id, branches=1)
+
+    def _close(self, tx: Tx, seat: _Seat) -> None:
+        """Tip and branches as they are with what came. A person's tip in a conversation that was here stays."""
+        conversation = seat.placed.conversation
+        if seat.is_new or seat.is_hidden:
+            import_rows.set_shape(tx, conversation.id, tip_id=conversation.tip_id, branches=conversation.branches)
+        elif seat.missing:
+            branches = len(leaves_of(message_rows.edges_of(tx, conversation.id)))
+            conversation_rows.set_branches(tx, conversation.id, branches)
+            import_rows.raise_updated(tx, conversation.id, conversation.updated_at)
+
+    def _count(self, seat: _Seat) -> None:
+        report = self.report
+        if seat.is_new or seat.is_hidden:
+            report.new += 1
+        elif seat.missing:
+            report.grown += 1
+        else:
+            report.there += 1
+        report.messages += len(seat.missing)
+        report.left_deleted += seat.left_deleted
+
+
+def _missing(placed: Placed, here: dict[str, bool]) -> tuple[tuple[Message, ...], int]:
+    """What is to be written, and how many messages stay away because they, or one above them, were deleted here."""
+    if not here:
+        return placed.messages, 0
+    gone: set[str | None] = set()
+    missing = []
+    for message in placed.messages:
+        if here.get(message.id) is False or message.parent_id in gone:
+            gone.add(message.id)
+        elif message.id not in here:
+            missing.append(message)
+    return tuple(missing), len(gone)
+
+
+def _mark(conversation_id: str) -> str:
+    """The id of the deletion that hides a conversation while it comes in; the same for every try."""
+    digest = hashlib.blake2b(b"import\x00" + conversation_id.encode(), digest_size=16).digest()
+    return write_id(int.from_bytes(digest))

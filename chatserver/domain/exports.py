@@ -1,0 +1,74 @@
+"""The lines of an export file: what each holds, in which order they stand, and how they are written."""
+
+from __future__ import annotations
+
+import msgspec
+
+from chatserver.domain.conversations import TitleSource
+from chatserver.domain.messages import MessageState, Parts, Role
+
+FORMAT = "chatserver-export"
+VERSION = 1
+
+
+class HeaderLine(msgspec.Struct, frozen=True, tag="header", tag_field="type"):
+    """The first line. version: of the format; a reader refuses a later one."""
+
+    format: str
+    version: int
+    program: str
+    exported_at: int
+
+
+class AccountLine(msgspec.Struct, frozen=True, tag="account", tag_field="type"):
+    """The conversations up to the next such line are this account's."""
+
+    email: str
+
+
+class ConversationLine(msgspec.Struct, frozen=True, tag="conversation", tag_field="type"):
+    """The messages up to the next such line are its tree."""
+
+    id: str
+    title: str
+    title_source: TitleSource
+    tip_id: str | None
+    model: str
+    pinned: bool
+    archived: bool
+    created_at: int
+    updated_at: int
+
+
+class MessageLine(msgspec.Struct, frozen=True, omit_defaults=True, tag="message", tag_field="type"):
+    """A node, after its parent. cleared_at: when a clear-context marker was set below it; continues: shown joined to
+    its parent."""
+
+    id: str
+    parent_id: str | None
+    role: Role
+    state: MessageState
+    model: str
+    created_at: int
+    parts: msgspec.Raw
+    continues: bool = False
+    cleared_at: int = 0
+
+
+class EndLine(msgspec.Struct, frozen=True, tag="end", tag_field="type"):
+    """The last line, with counts; a file without it was cut."""
+
+    accounts: int
+    conversations: int
+    messages: int
+
+
+Line = HeaderLine | AccountLine | ConversationLine | MessageLine | EndLine
+
+_encode = msgspec.json.Encoder().encode
+decode_line = msgspec.json.Decoder(Line).decode
+decode_parts = msgspec.json.Decoder(Parts).decode
+
+
+def encode_line(line: Line) -> bytes:
+    return _encode(line) + b"\n"
