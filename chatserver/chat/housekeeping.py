@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from chatserver.clock import now_us
@@ -10,21 +11,24 @@ from chatserver.store import deletions as deletion_rows
 from chatserver.store import idempotency, jobs, outbox, search
 from chatserver.store import turns as turn_rows
 from chatserver.store.database import Database, Tx
-
 from chatserver.store.deletions import DeletionRow
+
 MINUTE_US = 60_000_000
 EVENTS_KEPT_US = 10 * MINUTE_US
 ANSWERS_KEPT_US = 24 * 60 * MINUTE_US
 DELETIONS_KEPT_US = 30 * 24 * 60 * MINUTE_US
 OUTBOX_KEPT_US = 7 * 24 * 60 * MINUTE_US
+UNHEARD_KEPT_US = 60 * MINUTE_US
+"""Events nobody listens to wait this long for somebody who does: a plugin being switched on again."""
 ERASED_AT_ONCE = 20
 
 
 class Housekeeping:
     """One periodic job."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, has_listeners: Callable[[], bool]) -> None:
         self._db = db
+        self._has_listeners = has_listeners
 
     def job(self) -> JobSpec:
         return JobSpec("housekeeping", self.run, every_s=120, lease_s=300)
@@ -37,6 +41,8 @@ class Housekeeping:
             idempotency.purge_answers(tx, now - ANSWERS_KEPT_US)
             outbox.purge(tx, before=now - OUTBOX_KEPT_US)
             jobs.purge(tx, now - OUTBOX_KEPT_US)
+            if not self._has_listeners():
+                outbox.finish_older(tx, before=now - UNHEARD_KEPT_US, now=now)
 
         await self._db.write(tidy)
         over = await self._db.read(

@@ -58,7 +58,7 @@ class Runner:
         prompts: Prompts,
         estimates: Estimates,
         titles: Titles,
-        wake: Callable[[], None],
+        wake: Callable[[bool], None],
         wakes: Wakes,
     ) -> None:
         """wake: called after each ending, for those who wait for jobs and events. wakes: tells the other nodes."""
@@ -200,7 +200,7 @@ class Runner:
         else:
             live.abandon()
         self._live.close(job.turn.id)
-        self._wake()
+        self._wake(ending.wants_title)
 
     async def _write(self, ending: Ending, live: LiveTurn) -> bool:
         """Commit the ending, again and again while the database cannot take it: a full disk empties, a restart ends."""

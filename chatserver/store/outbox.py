@@ -136,6 +136,12 @@ def release_parked(tx: Tx, *, now: int) -> int:
     )
 
 
+def finish_older(tx: Tx, *, before: int, now: int) -> int:
+    """Take events from before a time as delivered: nobody listens. Returns how many."""
+    sql = "UPDATE outbox SET done_at = :now WHERE done_at IS NULL AND created_at < :before"
+    return tx.run(sql, now=now, before=before)
+
+
 def purge(tx: Tx, *, before: int, limit: int = 1_000) -> int:
     """Remove events finished before a time. Returns how many; call again while it is `limit`."""
     sql = "SELECT seq FROM outbox WHERE done_at < :before ORDER BY done_at LIMIT :limit"

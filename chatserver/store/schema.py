@@ -22,8 +22,8 @@ CORE = [
             "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
             "CREATE TABLE conversations (id TEXT PRIMARY KEY, owner_id TEXT NOT NULL REFERENCES accounts(id),"
             " title TEXT NOT NULL, title_source TEXT NOT NULL, tip_id TEXT, model TEXT NOT NULL,"
-            " pinned INTEGER NOT NULL, archived INTEGER NOT NULL, branches INTEGER NOT NULL, created_at BIGINT NOT NULL,"
-            " updated_at BIGINT NOT NULL, deletion_id TEXT)",
+            " pinned INTEGER NOT NULL, archived INTEGER NOT NULL, branches INTEGER NOT NULL,"
+            " created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL, deletion_id TEXT)",
             "CREATE INDEX conversations_by_owner ON conversations (owner_id, archived, updated_at)",
             "CREATE TABLE messages (id TEXT PRIMARY KEY, conversation_id TEXT NOT NULL REFERENCES conversations(id),"
             " parent_id TEXT REFERENCES messages(id), role TEXT NOT NULL, state TEXT NOT NULL, parts TEXT NOT NULL,"

@@ -10,7 +10,6 @@ import structlog
 
 from chatserver.clock import now_us
 from chatserver.domain.extend import JobSpec
-from chatserver.errors import ChatserverError
 from chatserver.plugins import Plugins
 from chatserver.store import jobs as job_rows
 from chatserver.store.database import Database, Tx
@@ -74,10 +73,11 @@ class Jobs:
             claimed: list[Job] = []
             kinds = [kind for kind, (plugin, _) in self._specs.items() if not plugin or self._plugins.is_on(plugin)]
             try:
-                if kinds and len(self._running) < AT_ONCE:
+                due = await self._db.read(job_rows.next_due) if kinds and len(self._running) < AT_ONCE else None
+                if due is not None and due <= now_us():
                     claimed = await self._claim(kinds)
-            except ChatserverError as error:
-                log.error("jobs_not_claimed", code=error.code)
+            except Exception as error:  # a loop of the house outlives its surprises
+                log.error("jobs_not_claimed", error=type(error).__name__, reason=str(error))
             for job in claimed:
                 task = asyncio.create_task(self._run(job), name=f"job {job.kind}")
                 self._running.add(task)

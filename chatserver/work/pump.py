@@ -7,7 +7,6 @@ import asyncio
 import structlog
 
 from chatserver.clock import now_us
-from chatserver.errors import ChatserverError
 from chatserver.plugins import Plugins
 from chatserver.store import outbox
 from chatserver.store.database import Database, Tx
@@ -44,8 +43,8 @@ class Pump:
             self._news.clear()
             try:
                 pumped = await self.pump_once()
-            except ChatserverError as error:
-                log.error("outbox_not_read", code=error.code)
+            except Exception as error:  # a loop of the house outlives its surprises
+                log.error("outbox_not_read", error=type(error).__name__, reason=str(error))
                 pumped = 0
             if not pumped:
                 try:
@@ -55,18 +54,19 @@ class Pump:
                     continue
 
     async def pump_once(self) -> int:
-        """Deliver what is due; returns how many events were looked at."""
+        """Deliver what is due; returns how many events were looked at. While nobody listens, events wait."""
+        if not self._plugins.has("handle_event"):
+            return 0
         claimed = await self._db.write(lambda tx: outbox.claim(tx, now=now_us(), limit=BATCH))
         if not claimed:
             return 0
         failed: set[int] = set()
         handled: dict[int, list[str]] = {}
-        if self._plugins.has("handle_event"):
-            for one in claimed:
-                results = await self._plugins.notify_each("handle_event", skip=one.delivered, delivery=one.delivery)
-                handled[one.delivery.seq] = [name for name, is_well in results.items() if is_well]
-                if not all(results.values()):
-                    failed.add(one.delivery.seq)
+        for one in claimed:
+            results = await self._plugins.notify_each("handle_event", skip=one.delivered, delivery=one.delivery)
+            handled[one.delivery.seq] = [name for name, is_well in results.items() if is_well]
+            if not all(results.values()):
+                failed.add(one.delivery.seq)
 
         def record(tx: Tx) -> None:
             now = now_us()
