@@ -90,8 +90,7 @@ def serve(host: str | None, port: int | None, workers: int, data: str | None, co
 def _serve(settings: Settings) -> None:
     import uvloop
 
-    from chatserver.databases import holding
-    from chatserver.workers import CANNOT_START, supervise
+    from chatserver.store.lock import hold_lock
     from chatserver.web.server import bind
 
     plugins = _load_plugins(settings)
@@ -117,7 +116,6 @@ async def _run_server(settings: Settings, plugins: Plugins, listener: socket.soc
         house = House(
             db=db,
             plugins=plugins,
-    from chatserver.databases import open_bus, open_database
             http=http,
             channels=settings.channels,
             limits=msgspec.structs.asdict(settings.limits),
@@ -170,6 +168,7 @@ def _own_command() -> str:
 def migrate(plan: bool, data: str | None, config: str | None) -> None:
     """Bring the database up to date; serve does it by itself."""
     from chatserver.house import migration_sets
+    from chatserver.store.lock import hold_lock
 
     settings = _settings(data, config)
     plugins = _load_plugins(settings)
@@ -186,7 +185,6 @@ def migrate(plan: bool, data: str | None, config: str | None) -> None:
         finally:
             await db.close()
 
-    from chatserver.databases import has_database, holding, open_database
     if plan:
         titles = asyncio.run(run())
     else:
@@ -232,8 +230,6 @@ def _say_installed(plugins: Plugins) -> None:
     from chatserver.plugins.drift import changed_files, path_files
 
     for line in plugins.report():
-    from chatserver.databases import has_database
-
         click.echo(f"plugin {line.name}: {line.state}, {line.distribution} {line.version} {line.fingerprint}".rstrip())
         if line.reason:
             click.echo(f"  {line.reason}")
@@ -261,7 +257,6 @@ async def _examine(settings: Settings, plugins: Plugins, *, repair: bool) -> boo
         click.echo(f"{'mended' if finding.mended else 'broken'}: {finding.sentence} ({finding.kind})")
     broken = sum(not finding.mended for finding in findings)
     click.echo(f"database: {broken} broken" if broken else "database: all is well")
-    from chatserver.databases import open_database
     return not broken
 
 
@@ -332,21 +327,6 @@ def verify(file: Path | None, data: str | None, config: str | None) -> None:
         raise click.exceptions.Exit(1)
     click.echo(f"{path} is sound{_told(found.manifest)}.")
 
-
-def _told(manifest: Manifest | None) -> str:
-    if manifest is None:
-        return ""
-    made = datetime.fromtimestamp(manifest.made_at // 1_000_000, UTC)
-    return f": {manifest.rows} rows, made by version {manifest.version} on {made:%Y-%m-%d at %H:%M:%S} UTC"
-
-
-def _require_database(settings: Settings) -> None:
-    _require_sqlite(settings)
-    if not settings.database_file.exists():
-        raise SetupError(f"There is no database in {settings.data_dir} yet; serve makes it.")
-
-
-# --- accounts -------------------------------------------------------------------------------------------------------
 
 @commands.command("export")
 @click.option("--account", "email", metavar="EMAIL", help="Only this account's conversations. [default: everybody's]")
@@ -457,6 +437,21 @@ def _writing(out: Path | None) -> Iterator[BinaryIO]:
         part.unlink(missing_ok=True)
         raise
 
+
+def _told(manifest: Manifest | None) -> str:
+    if manifest is None:
+        return ""
+    made = datetime.fromtimestamp(manifest.made_at // 1_000_000, UTC)
+    return f": {manifest.rows} rows, made by version {manifest.version} on {made:%Y-%m-%d at %H:%M:%S} UTC"
+
+
+def _require_database(settings: Settings) -> None:
+    _require_sqlite(settings)
+    if not settings.database_file.exists():
+        raise SetupError(f"There is no database in {settings.data_dir} yet; serve makes it.")
+
+
+# --- accounts -------------------------------------------------------------------------------------------------------
 
 ROLES = click.Choice(["admin", "member"])
 STATES = click.Choice(["active", "suspended", "disabled"])
@@ -596,6 +591,12 @@ def _load_plugins(settings: Settings, *, is_lenient: bool = False) -> Plugins:
     )
 
 
+def _open(settings: Settings, *, alone: bool) -> SqliteDatabase:
+    from chatserver.store.sqlite import SqliteDatabase
+
+    return SqliteDatabase.open(settings.database_file, alone=alone)
+
+
 def _with_accounts(data: str | None, config: str | None, function: Callable[[Accounts], Any]) -> Any:
     """Run a function of the accounts on the stored data, beside a running server or on a machine that has none yet."""
     settings = _settings(data, config)
@@ -610,10 +611,22 @@ def _with_accounts(data: str | None, config: str | None, function: Callable[[Acc
     return asyncio.run(run())
 
 
-@asynccontextmanager
-async def _open_beside(settings: Settings) -> AsyncIterator[tuple[Database, Plugins]]:
-    from chatserver.databases import open_database
+def _with_database(
+    data: str | None, config: str | None, function: Callable[[Database, Plugins, Settings], Awaitable[None]]
+) -> None:
+    """Run a function on the stored data, beside a running server or without one."""
+    settings = _settings(data, config)
+    _require_sqlite(settings)
 
+    async def run() -> None:
+        async with _open_beside(settings) as (db, plugins):
+            await function(db, plugins, settings)
+
+    asyncio.run(run())
+
+
+@asynccontextmanager
+async def _open_beside(settings: Settings) -> AsyncIterator[tuple[SqliteDatabase, Plugins]]:
     plugins = _load_plugins(settings)
     await _migrate_if_needed(settings, plugins)
     db = _open(settings, alone=False)
@@ -629,22 +642,10 @@ async def _open_beside(settings: Settings) -> AsyncIterator[tuple[Database, Plug
 async def _migrate_if_needed(settings: Settings, plugins: Plugins) -> None:
     """A running server has done it. Otherwise nobody may hold the lock, so we can."""
     from chatserver.house import migration_sets
+    from chatserver.store.lock import hold_lock
 
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-def _with_database(
-    data: str | None, config: str | None, function: Callable[[Database, Plugins, Settings], Awaitable[None]]
-) -> None:
-    """Run a function on the stored data, beside a running server or without one."""
-    settings = _settings(data, config)
-
-    async def run() -> None:
-        async with _open_beside(settings) as (db, plugins):
-            await function(db, plugins, settings)
-
-    asyncio.run(run())
-
-
-    db = await open_database(settings, plugins, alone=False)
+    db = _open(settings, alone=False)
     try:
         sets = migration_sets(db.engine, plugins)
         if await db.plan(sets):
@@ -656,4 +657,3 @@ def _with_database(
 
 if __name__ == "__main__":
     main()
-    from chatserver.databases import holding, open_database
