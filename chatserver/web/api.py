@@ -418,7 +418,7 @@ async def stop_turn(request: ApiRequest, turn_id: FromPath[str]) -> TurnOut:
     return _turn(await house_of(request).conversations.stop(actor_of(request), turn_id))
 
 
-@get("/models")
+@get("/models", opt={"permission": "models.use"})
 async def list_models(request: ApiRequest) -> ModelList:
     """The models one may use, demo models last."""
     models = house_of(request).models(actor_of(request))
@@ -432,7 +432,7 @@ async def search(request: ApiRequest, q: FromQuery[str] = "") -> HitList:
     return HitList([HitOut(hit.conversation_id, hit.message_id or None, hit.text, hit.title) for hit in hits])
 
 
-@get("/account")
+@get("/account", opt={"permission": ""})
 async def get_account(request: ApiRequest) -> AccountOut:
     actor = actor_of(request)
     account = actor.account

@@ -99,6 +99,9 @@ async def show_sign_in(request: PageRequest) -> Response[bytes]:
     where = local_path(request.query_params.get("next", ""))
     if request.scope["state"]["actor"] is not None:
         return go_to(request, where or "/")
+    if not await desk_of(request).accounts.has_admin():
+        text = _("Open the one-time link that the server printed when it started.")
+        return _sign_in_page(request, where=where, problem=Problem(title=_("Nobody has an account yet."), text=text))
     return _sign_in_page(request, where=where)
 
 

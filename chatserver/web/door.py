@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import structlog
 
 from chatserver.clock import new_id
 from chatserver.domain.access import Actor
-from chatserver.errors import ChatserverError, Refused
+from chatserver.errors import ChatserverError, Refused, Unavailable
 from chatserver.web import bodies, errors, headers, limits, security
 
 if TYPE_CHECKING:
@@ -83,6 +84,11 @@ class Door:
             await self._admit(scope, receive, send_with_headers)
         except bodies.ClientGone:
             return
+        except asyncio.CancelledError:
+            # Only the end of the server cancels a request; this task ends here in any case.
+            if not has_started:
+                late = Unavailable("The server is about to restart. Try again in a moment.", code="draining")
+                await errors.send_answer(errors.answer(late, scope), send_with_headers)
         except Exception as error:  # the last wall: whatever happens inside, somebody gets a proper answer
             if has_started:
                 log.error("response_broken_off", request_id=state["request_id"], path=scope["path"], exc_info=error)

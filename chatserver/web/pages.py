@@ -466,7 +466,7 @@ async def end_session(request: PageRequest) -> Page:
     return go("/settings")
 
 
-@post("/settings/keys", status_code=200)
+@post("/settings/keys", opt={"permission": "keys.manage"}, status_code=200)
 async def make_key(request: PageRequest) -> Page:
     """The page is the answer itself: the key is shown here and never again."""
     visit = await Visit.of(request)
@@ -475,7 +475,7 @@ async def make_key(request: PageRequest) -> Page:
     return await _settings_page(visit, new_key=made.secret)
 
 
-@post("/settings/keys/revoke", status_code=200)
+@post("/settings/keys/revoke", opt={"permission": "keys.manage"}, status_code=200)
 async def revoke_key(request: PageRequest) -> Page:
     visit = await Visit.of(request)
     form = await form_of(request)

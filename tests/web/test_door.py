@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from chatserver import Actor, Route, hookimpl
 from chatserver.testing.server import Site, SiteClient, open_site
 from chatserver.web.headers import DEFAULTS
 from chatserver.web.security import Origin, TrustedProxies
@@ -281,3 +284,89 @@ async def test_an_ended_session_closes_its_open_stream(shared_site: Site) -> Non
             pass
     assert (await ada.get("/api/account")).status_code == 401
     await site.house.conversations.stop(ada.actor, turn)
+
+
+async def test_a_key_does_what_its_scopes_say(shared_site: Site) -> None:
+    await shared_site.sign_up("scopes@example.org")
+    models = shared_site.api(await shared_site.make_key("scopes@example.org", ("models.use",)))
+    chat = shared_site.api(await shared_site.make_key("scopes@example.org", ("chat",)))
+    for path, by_models, by_chat in (
+        ("/api/models", 200, 403),
+        ("/api/account", 200, 200),
+        ("/api/conversations", 403, 200),
+        ("/api/search?q=x", 403, 200),
+        ("/events?turns=x:0", 403, 404),
+        ("/", 403, 200),
+    ):
+        assert ((await models.get(path)).status_code, (await chat.get(path)).status_code) == (by_models, by_chat), path
+    refused = (await chat.get("/api/models")).json()["error"]
+    assert refused["code"] == "not_allowed"
+
+
+async def test_one_plugin_that_says_no_is_enough(tmp_path: Path) -> None:
+    class Strict:
+        @hookimpl()
+        async def permission_allowed(self, actor: Actor, permission: str) -> bool | None:
+            return False if permission == "chat.use" and actor.account.email.startswith("bob") else None
+
+    class Generous:
+        @hookimpl()
+        async def permission_allowed(self, actor: Actor, permission: str) -> bool | None:
+            return True
+
+    async with open_site(tmp_path, plugins=[("strict", Strict()), ("generous", Generous())]) as site:
+        ada, bob = await site.sign_up("ada@example.org"), await site.sign_up("bob@example.org")
+        assert (await ada.get("/api/conversations")).status_code == 200
+        assert (await bob.get("/api/conversations")).json()["error"]["code"] == "not_allowed"
+        assert (await bob.get("/api/models")).status_code == 200
+
+
+async def test_every_post_that_makes_a_turn_is_counted(shared_site: Site) -> None:
+    from chatserver.web.door import SENDS
+
+    makes_turns = re.compile(r"/send$|/(edit|regenerate|continue)$|^/api/conversations/[^/]+/messages$")
+    for route in shared_site.app.routes:
+        if "POST" in (getattr(route, "methods", None) or ()):
+            assert bool(SENDS.fullmatch(route.path)) == bool(makes_turns.search(route.path)), route.path
+
+
+async def test_plugin_routes_stand_below_their_name_and_vanish_with_it(tmp_path: Path) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        actor = scope["state"]["actor"]
+        who = actor.account.email if actor else "nobody"
+        body = f"{scope['path']} {scope['root_path']} {scope['path_params']} {who}".encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send({"type": "http.response.body", "body": body})
+
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        raise RuntimeError("broken inside")
+
+    class Weather:
+        @hookimpl()
+        def register_routes(self) -> list[Route]:
+            return [
+                Route("/today/{city}", app),
+                Route("/report", app, methods=("POST",)),
+                Route("/broken", broken),
+                Route("/", app),
+            ]
+
+    async with open_site(tmp_path, plugins=[("weather", Weather())]) as site:
+        ada = await site.sign_up("ada@example.org")
+        answer = await ada.get("/x/weather/today/new%20york")
+        assert answer.text == "/today/new york /x/weather {'city': 'new york'} ada@example.org"
+        assert answer.headers["content-security-policy"]
+        assert (await site.browser().get("/x/weather/")).text.endswith("nobody")
+        assert (await site.browser().get("/x/weather")).status_code == 200
+        assert (await ada.get("/x/weather/report")).status_code == 405
+        assert (await ada.post("/x/weather/report")).status_code == 200
+        forged = await ada.post("/x/weather/report", headers={"sec-fetch-site": "cross-site"})
+        assert forged.status_code == 403, "a plugin's routes are guarded like ours"
+        assert (await ada.get("/x/weather/nowhere")).status_code == 404
+        broken_answer = await ada.get("/x/weather/broken")
+        assert (broken_answer.status_code, "inside" in broken_answer.text) == (500, False)
+        site.house.plugins.switch("weather", False)
+        for path in ("/x/weather/", "/x/weather/today/x"):
+            assert (await ada.get(path)).status_code == 404
+        site.house.plugins.switch("weather", True)
+        assert (await ada.get("/x/weather/")).status_code == 200
