@@ -134,7 +134,7 @@ class Accounts:
 
     async def _touch(self, write: Callable[[Any], None]) -> None:
         with contextlib.suppress(StorageFull):  # a full disk must not keep anybody from reading
-            await self._db.write(write)
+            await self._db.write(write, essential=True)
 
     def _remember(self, credential: str, actor: Actor | None) -> None:
         if len(self._known) >= KNOWN_MAX:
@@ -172,19 +172,23 @@ class Accounts:
         cookie = self._mint_cookie(account.id)
         now = now_us()
         session = Session(_sha256(cookie), account.id, now, now, now + ABSOLUTE_US, _one_line(user_agent, 200))
-        await self._db.write(lambda tx: table.create_session(tx, session, _sha256(replaces)))
+        await self._db.write(lambda tx: table.create_session(tx, session, _sha256(replaces)), essential=True)
         self.forget_credentials()
         return cookie
 
     async def end_session(self, actor: Actor, session_id: str = "") -> None:
         """End one of the actor's own sessions; without an id, the one they are asking with."""
-        ended = await self._db.write(lambda tx: table.end_session(tx, actor.account_id, session_id or actor.session_id))
+        ended = await self._db.write(
+            lambda tx: table.end_session(tx, actor.account_id, session_id or actor.session_id), essential=True
+        )
         self.forget_credentials()
         if not ended and session_id:
             raise NotFound
 
     async def end_other_sessions(self, actor: Actor) -> int:
-        ended = await self._db.write(lambda tx: table.end_sessions(tx, actor.account_id, actor.session_id))
+        ended = await self._db.write(
+            lambda tx: table.end_sessions(tx, actor.account_id, actor.session_id), essential=True
+        )
         self.forget_credentials()
         return ended
 
@@ -353,7 +357,9 @@ class Accounts:
         return await self._db.read(lambda tx: table.list_keys(tx, actor.account_id))
 
     async def revoke_key(self, actor: Actor, key_id: str) -> None:
-        revoked = await self._db.write(lambda tx: table.revoke_key(tx, actor.account_id, key_id, now_us()))
+        revoked = await self._db.write(
+            lambda tx: table.revoke_key(tx, actor.account_id, key_id, now_us()), essential=True
+        )
         self.forget_credentials()
         if not revoked:
             raise NotFound

@@ -140,7 +140,7 @@ class Conversations:
             search.forget_conversation(tx, conversation_id)
             return Deletion(deletion_id, conversation_id, count), running
 
-        deletion, running = await self._db.write(store)
+        deletion, running = await self._db.write(store, essential=True)
         for turn in running:
             await self._stop(turn)
         return deletion
@@ -171,7 +171,7 @@ class Conversations:
             conversation_rows.set_branches(tx, found.id, len(leaves_of(message_rows.edges_of(tx, found.id))))
             return Deletion(deletion_id, found.id, count, tip), running
 
-        deletion, running = await self._db.write(store)
+        deletion, running = await self._db.write(store, essential=True)
         for turn in running:
             await self._stop(turn)
         return deletion
@@ -350,7 +350,7 @@ class Conversations:
 
     async def _stop(self, turn: Turn) -> None:
         if not self._runner.stop(turn.id):
-            await self._db.write(lambda tx: turn_rows.request_stop(tx, turn.id))
+            await self._db.write(lambda tx: turn_rows.request_stop(tx, turn.id), essential=True)
             self._wakes.stop(turn.id)
 
 

@@ -76,7 +76,7 @@ class Flusher:
                 turn_rows.renew_lease(tx, turn_id, self._node_id, now + LEASE_US)
             return stored
 
-        stored = await self._db.write(store)
+        stored = await self._db.write(store, essential=True)
         if renew:
             self._renewed = monotonic_s()
         for (live, _, _), last_seq in zip(batches, stored, strict=True):

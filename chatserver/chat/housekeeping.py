@@ -44,12 +44,12 @@ class Housekeeping:
             if not self._has_listeners():
                 outbox.finish_older(tx, before=now - UNHEARD_KEPT_US, now=now)
 
-        await self._db.write(tidy)
+        await self._db.write(tidy, essential=True)
         over = await self._db.read(
             lambda tx: deletion_rows.expired_deletions(tx, now - DELETIONS_KEPT_US, ERASED_AT_ONCE)
         )
         for row in over:
-            await self._db.write(lambda tx, r=row: _erase(tx, r))  # type: ignore[misc]
+            await self._db.write(lambda tx, r=row: _erase(tx, r), essential=True)  # type: ignore[misc]
 
 
 def _erase(tx: Tx, row: DeletionRow) -> None:

@@ -100,4 +100,4 @@ class Recovery:
             return False
         if not all_running and turn.lease_until >= now_us():
             return False
-        return await self._db.write(lambda tx: interrupt_turn(tx, turn, now_us()))
+        return await self._db.write(lambda tx: interrupt_turn(tx, turn, now_us()), essential=True)

@@ -207,7 +207,7 @@ class Runner:
         live.is_ending = True
         while True:
             try:
-                return await self._db.write(lambda tx: write_ending(tx, ending, now_us()))
+                return await self._db.write(lambda tx: write_ending(tx, ending, now_us()), essential=True)
             except ChatserverError as failure:
                 log.error("ending_not_written", turn=ending.turn.id, code=failure.code)
             await asyncio.sleep(FINAL_WRITE_RETRY_S)

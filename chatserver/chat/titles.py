@@ -137,7 +137,7 @@ class Titles:
             search.index_title(tx, owner_id=account_id, conversation_id=conversation_id, title=title)
             return True
 
-        return title if await self._db.write(store) else ""
+        return title if await self._db.write(store, essential=True) else ""
 
 
 def clean_title(text: str) -> str:

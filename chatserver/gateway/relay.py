@@ -22,6 +22,9 @@ GIVE_UP_S = 60.0
 MAX_RETRY_AFTER_S = 30.0
 LAST_TRY_S = 0.5
 
+REFUSED = ("key_refused", "pair_refused")
+"""Another channel may do better; the same one will not."""
+
 Spoken = TextDelta | ReasoningDelta | ToolCallDelta
 
 
@@ -60,7 +63,7 @@ class Relay:
                 if self.has_spoken or error.kind in ("bad_request", "content", "too_long"):
                     raise
                 failures.append((candidate, error))
-        again = next((failure for failure in failures if failure[1].retryable), None)
+        again = next((one for one in failures if one[1].retryable and one[1].kind not in REFUSED), None)
         if again is None or len(self.attempts) >= MAX_ATTEMPTS or monotonic_s() - started >= GIVE_UP_S:
             raise failures[0][1] if failures else _no_channel()
         candidate, failure = again

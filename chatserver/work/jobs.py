@@ -102,7 +102,7 @@ class Jobs:
                 taken.append(job)
             return taken
 
-        return await self._db.write(take)
+        return await self._db.write(take, essential=True)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
@@ -118,9 +118,13 @@ class Jobs:
             log.exception("job_failed", kind=job.kind, job=job.id)
             self._plugins.report_fault(plugin, f"the job {job.kind}", error)
             sentence = f"{type(error).__name__}: {error}"[:500]
-            await self._db.write(lambda tx: job_rows.fail(tx, job, sentence, now_us(), again_at=self._again_at(spec)))
+            await self._db.write(
+                lambda tx: job_rows.fail(tx, job, sentence, now_us(), again_at=self._again_at(spec)), essential=True
+            )
         else:
-            await self._db.write(lambda tx: job_rows.finish(tx, job, now_us(), again_at=self._again_at(spec)))
+            await self._db.write(
+                lambda tx: job_rows.finish(tx, job, now_us(), again_at=self._again_at(spec)), essential=True
+            )
         finally:
             renewing.cancel()
 

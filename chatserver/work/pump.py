@@ -78,5 +78,5 @@ class Pump:
                 elif not outbox.retry(tx, one, now=now):
                     log.error("event_parked", seq=seq, event=one.delivery.event.__struct_config__.tag)
 
-        await self._db.write(record)
+        await self._db.write(record, essential=True)
         return len(claimed)
