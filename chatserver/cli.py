@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from chatserver.plugins import Plugins
     from chatserver.settings import Settings
     from chatserver.store.database import Database
-    from chatserver.store.sqlite import SqliteDatabase
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -71,7 +70,7 @@ def commands() -> None:
 @commands.command()
 @click.option("--host", metavar="ADDRESS", help="Where to listen. [default: 127.0.0.1; env: CHATSERVER_HOST]")
 @click.option("--port", type=int, help="[default: 8000; env: CHATSERVER_PORT]")
-@click.option("--workers", type=click.IntRange(min=1), default=1, help="Processes; SQLite takes one.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, help="Processes; SQLite takes one. [default: 1]")
 @places
 def serve(host: str | None, port: int | None, workers: int, data: str | None, config: str | None) -> None:
     """Serve the chat until told to stop."""
@@ -81,38 +80,54 @@ def serve(host: str | None, port: int | None, workers: int, data: str | None, co
     settings = _settings(data, config, host=host, port=port)
     logs.configure()
     check_public(settings)
-    if workers > 1:
+    if workers > 1 and not settings.database_url:
         raise SetupError("On SQLite one process serves: leave --workers away, or set CHATSERVER_DATABASE_URL.")
-    _require_sqlite(settings)
-    _serve(settings)
+    _serve(settings, workers)
 
 
-def _serve(settings: Settings) -> None:
+def _serve(settings: Settings, workers: int) -> None:
     import uvloop
 
-    from chatserver.store.lock import hold_lock
+    from chatserver.databases import holding
     from chatserver.web.server import bind
+    from chatserver.workers import CANNOT_START, supervise
 
     plugins = _load_plugins(settings)
-    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with hold_lock(settings.database_file):
-        listener = bind(settings.host.strip("[]"), settings.port)
-        with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run_server(settings, plugins, listener))
+
+    def work(number: int, is_first: bool) -> int:
+        speaks = number == 0 and is_first
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            try:
+                runner.run(_run_server(settings, plugins, listener, speaks=speaks))
+            except ChatserverError as error:
+                if workers == 1:
+                    raise
+                click.echo(error.message, err=True)
+                return CANNOT_START
+        return 0
+
+    with holding(settings), bind(settings.host.strip("[]"), settings.port) as listener:
+        code = work(0, True) if workers == 1 else supervise(workers, work)
+    if code:
+        raise click.exceptions.Exit(code)
 
 
-async def _run_server(settings: Settings, plugins: Plugins, listener: socket.socket) -> None:
+async def _run_server(settings: Settings, plugins: Plugins, listener: socket.socket, *, speaks: bool) -> None:
+    """speaks: say where it is and how to begin; of several workers one does."""
     import msgspec
 
+    from chatserver.databases import open_bus, open_database
     from chatserver.gateway.egress import EgressClient
     from chatserver.house import House, migration_sets
     from chatserver.web import server
 
-    db = _open(settings, alone=True)
+    db = await open_database(settings, plugins, alone=True)
     http = EgressClient()
+    bus = None
     try:
         for title in await db.migrate(migration_sets(db.engine, plugins)):
             click.echo(f"Migrated:      {title}")
+        bus = await open_bus(settings, plugins)
         house = House(
             db=db,
             plugins=plugins,
@@ -123,14 +138,18 @@ async def _run_server(settings: Settings, plugins: Plugins, listener: socket.soc
             public_url=settings.public_url,
             trusted_proxies=settings.trusted_proxies,
             grace_s=settings.grace_s,
+            bus=bus,
         )
         try:
             await house.start()
-            await _say_where(settings, house, listener.getsockname()[1])
+            if speaks:
+                await _say_where(settings, house, listener.getsockname()[1])
             await server.serve(house, listener)
         finally:
             await house.stop()
     finally:
+        if bus is not None:
+            await bus.close()
         await http.close()
         await db.close()
 
@@ -167,18 +186,17 @@ def _own_command() -> str:
 @places
 def migrate(plan: bool, data: str | None, config: str | None) -> None:
     """Bring the database up to date; serve does it by itself."""
+    from chatserver.databases import has_database, holding, open_database
     from chatserver.house import migration_sets
-    from chatserver.store.lock import hold_lock
 
     settings = _settings(data, config)
     plugins = _load_plugins(settings)
-    _require_sqlite(settings)
-    if plan and not settings.database_file.exists():
+    if plan and not has_database(settings):
         click.echo("There is no database yet; serve makes it.")
         return
 
     async def run() -> list[str]:
-        db = _open(settings, alone=not plan)
+        db = await open_database(settings, plugins, alone=not plan)
         try:
             sets = migration_sets(db.engine, plugins)
             return await (db.plan(sets) if plan else db.migrate(sets))
@@ -188,8 +206,7 @@ def migrate(plan: bool, data: str | None, config: str | None) -> None:
     if plan:
         titles = asyncio.run(run())
     else:
-        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with hold_lock(settings.database_file):
+        with holding(settings):
             titles = asyncio.run(run())
     for title in titles:
         click.echo(title)
@@ -214,12 +231,13 @@ def list_plugins(data: str | None, config: str | None) -> None:
 @places
 def doctor(repair: bool, data: str | None, config: str | None) -> None:
     """Look for what is wrong. Exits 1 only when something that must always hold does not."""
+    from chatserver.databases import has_database
+
     settings = _settings(data, config, makes_key=False)
     plugins = _load_plugins(settings, is_lenient=True)
     _say_installed(plugins)
     click.echo(f"data: {settings.data_dir}")
-    _require_sqlite(settings)
-    if not settings.database_file.exists():
+    if not has_database(settings):
         click.echo("database: none yet; serve makes it.")
         return
     if not asyncio.run(_examine(settings, plugins, repair=repair)):
@@ -242,9 +260,10 @@ def _say_installed(plugins: Plugins) -> None:
 async def _examine(settings: Settings, plugins: Plugins, *, repair: bool) -> bool:
     """Whether all invariants hold, at the end."""
     from chatserver.chat.doctor import examine
+    from chatserver.databases import open_database
     from chatserver.house import migration_sets
 
-    db = _open(settings, alone=False)
+    db = await open_database(settings, plugins, alone=False)
     try:
         waiting = await db.plan(migration_sets(db.engine, plugins))
         if waiting:
@@ -568,14 +587,20 @@ R = TypeVar("R")
 def _settings(data: str | None, config: str | None, *, makes_key: bool = True, **options: Any) -> Settings:
     from chatserver import settings
 
-    return settings.load({"data": data, "config": config, **options}, makes_key=makes_key)
+    loaded = settings.load({"data": data, "config": config, **options}, makes_key=makes_key)
+    if makes_key and not loaded.secret_key:
+        raise SetupError(
+            "With CHATSERVER_DATABASE_URL every node needs the same secret key: set CHATSERVER_SECRET_KEY to any text "
+            "of at least 32 characters."
+        )
+    return loaded
 
 
 def _require_sqlite(settings: Settings) -> None:
     if settings.database_url:
         raise SetupError(
-            f"CHATSERVER_DATABASE_URL is set ({settings.source_of('database_url')}), and no installed plugin serves "
-            "such a database; without it, SQLite in the data folder is used."
+            f"This is for SQLite, and CHATSERVER_DATABASE_URL is set ({settings.source_of('database_url')}): use the "
+            "tools of that database, as pg_dump and pg_restore."
         )
 
 
@@ -591,16 +616,9 @@ def _load_plugins(settings: Settings, *, is_lenient: bool = False) -> Plugins:
     )
 
 
-def _open(settings: Settings, *, alone: bool) -> SqliteDatabase:
-    from chatserver.store.sqlite import SqliteDatabase
-
-    return SqliteDatabase.open(settings.database_file, alone=alone)
-
-
 def _with_accounts(data: str | None, config: str | None, function: Callable[[Accounts], Any]) -> Any:
     """Run a function of the accounts on the stored data, beside a running server or on a machine that has none yet."""
     settings = _settings(data, config)
-    _require_sqlite(settings)
 
     async def run() -> Any:
         async with _open_beside(settings) as (db, plugins):
@@ -616,7 +634,6 @@ def _with_database(
 ) -> None:
     """Run a function on the stored data, beside a running server or without one."""
     settings = _settings(data, config)
-    _require_sqlite(settings)
 
     async def run() -> None:
         async with _open_beside(settings) as (db, plugins):
@@ -626,10 +643,12 @@ def _with_database(
 
 
 @asynccontextmanager
-async def _open_beside(settings: Settings) -> AsyncIterator[tuple[SqliteDatabase, Plugins]]:
+async def _open_beside(settings: Settings) -> AsyncIterator[tuple[Database, Plugins]]:
+    from chatserver.databases import open_database
+
     plugins = _load_plugins(settings)
     await _migrate_if_needed(settings, plugins)
-    db = _open(settings, alone=False)
+    db = await open_database(settings, plugins, alone=False)
     try:
         only = {name for name, _ in plugins.registered("register_auth_backends")}
         await plugins.start(db=db, only=only)
@@ -641,15 +660,15 @@ async def _open_beside(settings: Settings) -> AsyncIterator[tuple[SqliteDatabase
 
 async def _migrate_if_needed(settings: Settings, plugins: Plugins) -> None:
     """A running server has done it. Otherwise nobody may hold the lock, so we can."""
+    from chatserver.databases import holding, open_database
     from chatserver.house import migration_sets
-    from chatserver.store.lock import hold_lock
 
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    db = _open(settings, alone=False)
+    db = await open_database(settings, plugins, alone=False)
     try:
         sets = migration_sets(db.engine, plugins)
         if await db.plan(sets):
-            with hold_lock(settings.database_file):
+            with holding(settings):
                 await db.migrate(sets)
     finally:
         await db.close()

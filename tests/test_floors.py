@@ -28,6 +28,9 @@ MAY_IMPORT = {
     "web": EVERYBODY | {"chat", "work", "house", ""},
     # What an engine is made of: the seam, decoders of rows, the bookkeeping of migrations.
     "": EVERYBODY | {"hookspecs", "plugins", "store"},
+    # What the settings mean for the database; and the processes of one server.
+    "databases": EVERYBODY | {"settings", "store", "plugins"},
+    "workers": EVERYBODY,
     "cli": None,
     "__main__": {"cli"},
     "testing": None,

@@ -181,9 +181,7 @@ class Lane:
             if seen <= PREPARED_AT:
                 if len(self._seen) > 4 * MAX_PREPARED:
                     self._seen.clear()
-                return self._check(
-                    self._pg.exec_params(statement.sql, values, types, [BINARY] * len(values), BINARY)
-                )
+                return self._check(self._pg.exec_params(statement.sql, values, types, [BINARY] * len(values), BINARY))
             name = self._prepare(sql, statement.sql, types)
         return self._check(self._pg.exec_prepared(name, values, [BINARY] * len(values), BINARY))
 
