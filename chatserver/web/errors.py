@@ -98,7 +98,8 @@ def answer(error: Exception, scope: Mapping[str, Any]) -> Answer:
             headers.append((b"hx-redirect", where))
         else:
             return Answer(303, [*headers, (b"location", where)], b"")
-    problem = views.Problem(title=_title(known.status), text=known.message, code=known.code)
+    title = views.problem_title(known.code) or _title(known.status)
+    problem = views.Problem(title=title, text=known.message, code=known.code)
     html = templating.render_problem(problem) if is_htmx else templating.render_error_page(problem, status=known.status)
     return Answer(known.status, [*headers, (b"content-type", b"text/html; charset=utf-8")], html.encode())
 

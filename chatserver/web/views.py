@@ -593,11 +593,12 @@ def _reply_problem(message: Message, turn: Turn | None) -> Problem | None:
     if message.state == "failed":
         code = turn.error.code if turn and turn.error else "failed"
         text = turn.error.message if turn and turn.error else _("Try again, or pick another model.")
-        return Problem(_problem_title(code), text, code=code)
+        return Problem(problem_title(code) or _("No answer came"), text, code=code)
     return None
 
 
-def _problem_title(code: str) -> str:
+def problem_title(code: str) -> str:
+    """A few words for an error's code; empty for one nobody has words for."""
     titles = {
         "upstream_key_refused": _("The model's key was refused"),
         "upstream_pair_refused": _("This key may not use this model"),
@@ -609,9 +610,14 @@ def _problem_title(code: str) -> str:
         "upstream_content": _("The model declined to answer"),
         "upstream_not_found": _("The model is not there any more"),
         "no_model": _("No model is connected yet"),
-        "model_not_found": _("The model is not there any more"),
+        "unknown_model": _("The model is not there any more"),
+        "reply_running": _("An answer is still being written"),
+        "turns_per_account": _("Several answers are still being written"),
+        "turns_per_node": _("This server is busy"),
+        "draining": _("Back in a moment"),
+        "csrf": _("This page is from an earlier session"),
     }
-    return titles.get(code, _("No answer came"))
+    return titles.get(code, "")
 
 
 def _moment(at_us: int, zone: tzinfo | None) -> datetime:

@@ -22,11 +22,12 @@ function say(text) {
   requestAnimationFrame(() => { live.textContent = text })
 }
 
-function notice(text, { href = "", action = "", kind = "bad" } = {}) {
+function notice(text, { href = "", action = "", kind = "bad", name = "" } = {}) {
   const box = $("#notices")
   if (!box) return
   const note = document.createElement("div")
   note.className = `note ${kind}`
+  note.dataset.name = name
   note.setAttribute("role", "alert")
   const line = document.createElement("p")
   line.textContent = text
@@ -56,7 +57,7 @@ function connect() {
   clearTimeout(retry)
   const turns = new Map(running().map((article) => [article.dataset.turn, article.dataset.seq]))
   for (const [turn, seq] of lingering) if (!turns.has(turn)) turns.set(turn, seq)
-  const wanted = document.hidden || !navigator.onLine ? "" : [...turns.keys()].sort().join()
+  const wanted = document.hidden ? "" : [...turns.keys()].sort().join()
   if (wanted === shown && (source || !wanted)) return
   source?.close()
   source = null
@@ -158,8 +159,9 @@ setInterval(() => {
 let polls = 0
 
 document.addEventListener("visibilitychange", connect)
-addEventListener("offline", () => { notice(words.offline, { kind: "warn" }); connect() })
-addEventListener("online", () => { $("#notices")?.replaceChildren(); say(words.online); connect() })
+// a browser without a network may well have its server on the same machine: ask before saying so
+addEventListener("offline", () => fetch("/healthz").catch(() => notice(words.offline, { kind: "warn", name: "offline" })))
+addEventListener("online", () => { $("#notices [data-name=offline]")?.remove(); connect() })
 addEventListener("pagehide", () => source?.close())
 addEventListener("pageshow", (event) => { if (event.persisted) { shown = ""; source = null; connect() } })
 
@@ -370,7 +372,7 @@ function openModels() {
     row.id = `model-${index}`
     row.setAttribute("aria-selected", option.selected)
     $("b", row).textContent = option.textContent.trim()
-    $("small", row).textContent = option.dataset.note ?? ""
+    $("small", row).textContent = row.ariaDescription = option.dataset.note ?? ""
     return row
   }))
   list.hidden = false
