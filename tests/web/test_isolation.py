@@ -309,8 +309,8 @@ def recorded(site: Site) -> Iterator[list[str]]:
 
     db: Any = site.house.db
     read, write = db.read, db.write
-    db.read = lambda function: read(lambda tx: function(Recorder(tx)))
-    db.write = lambda function: write(lambda tx: function(Recorder(tx)))
+    db.read = lambda function, **options: read(lambda tx: function(Recorder(tx)), **options)
+    db.write = lambda function, **options: write(lambda tx: function(Recorder(tx)), **options)
     try:
         yield statements
     finally:
