@@ -115,9 +115,10 @@ class House:
     def is_draining(self) -> bool:
         return self.sending.is_draining
 
-    def _wake(self) -> None:
-        self.jobs.wake()
+    def _wake(self, has_job: bool) -> None:
         self.pump.wake()
+        if has_job:
+            self.jobs.wake()
 
     async def start(self) -> None:
         """Everything a request needs, in order; the first may come when this returns. The schema is up to date."""
@@ -128,7 +129,9 @@ class House:
         )
         await self.catalog.start()
         self.flusher.start()
-        self.jobs.add([("", self.titles.job()), ("", Housekeeping(self.db).job())])
+        self.jobs.add(
+            [("", self.titles.job()), ("", Housekeeping(self.db, lambda: self.plugins.has("handle_event")).job())]
+        )
         self.jobs.add(self.plugins.registered("register_jobs"))
         await self.jobs.start()
         self.pump.start()

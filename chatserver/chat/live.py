@@ -18,9 +18,9 @@ class LiveTurn:
     """
 
     __slots__ = (
-        "_news",
         "_thinks_since_s",
         "_thinks_until_s",
+        "_waiters",
         "deltas",
         "ended",
         "first_token_at",
@@ -42,7 +42,7 @@ class LiveTurn:
         self.first_token_at: int | None = None
         self._thinks_since_s = 0.0
         self._thinks_until_s = 0.0
-        self._news: asyncio.Future[None] | None = None
+        self._waiters: list[asyncio.Future[None]] = []
 
     @property
     def last_seq(self) -> int:
@@ -93,14 +93,15 @@ class LiveTurn:
 
     async def wait(self) -> None:
         """Sleep until the next delta or the end."""
-        if self._news is None:
-            self._news = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._news)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
 
     def _wake(self) -> None:
-        if self._news is not None:
-            self._news.set_result(None)
-            self._news = None
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
 
 class Live:

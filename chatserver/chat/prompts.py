@@ -55,15 +55,7 @@ def load_path(
             return path, 0
         if budget_tokens and spent > budget_tokens:
             break
-    unread = 0
-    while current is not None:
-        above = message_rows.path_to(tx, conversation_id, current, 4096)
-        for index in range(len(above) - 1, -1, -1):
-            if above[index].cleared_after:
-                return path, unread + len(above) - 1 - index
-        unread += len(above)
-        current = above[0].parent_id if above else None
-    return path, unread
+    return path, message_rows.length_to(tx, conversation_id, current) if current is not None else 0
 
 
 class Prompts:

@@ -141,6 +141,20 @@ def path_to(tx: Tx, conversation_id: str, tip_id: str, limit: int = 1_000_000) -
     return [row.to_domain() for row in rows]
 
 
+def length_to(tx: Tx, conversation_id: str, tip_id: str) -> int:
+    """How many messages lie on the path down to a tip, below the last marker; none of them is read."""
+    found = tx.one(
+        int,
+        f"{PATH}, marked(depth) AS (SELECT MIN(p.depth) FROM path p JOIN context_markers k ON k.message_id = p.id"
+        " WHERE k.conversation_id = :conversation)"
+        " SELECT COUNT(p.id) FROM path p WHERE p.depth < COALESCE((SELECT depth FROM marked), 1000000000)",
+        tip=tip_id,
+        conversation=conversation_id,
+        limit=1_000_000_000,
+    )
+    return found or 0
+
+
 def versions_along(tx: Tx, conversation_id: str, tip_id: str, limit: int) -> dict[str | None, tuple[str, ...]]:
     """For each parent along the end of a path, its visible children in order; None stands for the roots."""
     rows = tx.all(

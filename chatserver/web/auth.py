@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from gettext import gettext as _
 from typing import Any
 
 import structlog
@@ -24,6 +23,7 @@ from chatserver.web.door import Door, cookie_of
 from chatserver.web.errors import NotSignedIn
 from chatserver.web.limits import SignInGuard
 from chatserver.web.views import Frame, Problem
+from chatserver.web.words import gettext as _
 
 log = structlog.get_logger("chatserver.audit")
 

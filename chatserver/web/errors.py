@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http
 from collections.abc import Mapping
-from gettext import gettext as _
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +14,7 @@ from litestar.exceptions import HTTPException, LitestarException, ValidationExce
 
 from chatserver.errors import BadInput, ChatserverError, NotFound, Unavailable
 from chatserver.web import templating, views
+from chatserver.web.words import gettext as _
 
 log = structlog.get_logger("chatserver.web")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import tzinfo
-from gettext import gettext as _
 from typing import Any
 
 import msgspec
@@ -25,6 +24,7 @@ from chatserver.web import assets, slots, templating, views
 from chatserver.web.auth import form_of
 from chatserver.web.markdown import render
 from chatserver.web.views import ChatView, Frame, Problem, Sidebar
+from chatserver.web.words import gettext as _
 
 PageRequest = Request[Any, Any, State]
 Page = Response[bytes]

@@ -48,7 +48,7 @@ class Painting:
         self.task: asyncio.Task[None] | None = None
         self._streams = {"reasoning": BlockStream(), "text": BlockStream()}
         self._fragments: deque[tuple[int, int, str]] = deque(maxlen=KEPT_FRAGMENTS)
-        self._news: asyncio.Future[None] | None = None
+        self._waiters: list[asyncio.Future[None]] = []
         self._painted_s = 0.0
 
     def snapshot(self) -> Snapshot:
@@ -116,14 +116,15 @@ class Painting:
         ) + fragment(self.turn, self.seq, "reset", _frame(whole.text_done, whole.text_open))
 
     async def wait(self) -> None:
-        if self._news is None:
-            self._news = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._news)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
 
     def _wake(self) -> None:
-        if self._news is not None:
-            self._news.set_result(None)
-            self._news = None
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
 
 def _frame(done: str, open_: str) -> str:

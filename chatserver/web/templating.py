@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gettext import NullTranslations
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,12 @@ from markupsafe import Markup
 
 from chatserver.web import assets, slots, views
 from chatserver.web.views import Frame, MessageView
+from chatserver.web.words import translations
 
 TEMPLATES = Path(__file__).parent / "templates"
-translations = NullTranslations()
 
 
+@functools.cache
 def icon(name: str, classes: str = "") -> Markup:
     """An icon of the sprite, for decoration: it says nothing to a screen reader."""
     href = f"{assets.url('core', 'icons.svg')}#{name}"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
-from gettext import gettext as _
-from gettext import ngettext
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -17,6 +15,8 @@ from chatserver.domain.extend import NavItem
 from chatserver.domain.messages import Message, ReasoningPart, ToolCallPart, reasoning_of, text_of
 from chatserver.domain.models import Model
 from chatserver.domain.turns import Turn
+from chatserver.web.words import gettext as _
+from chatserver.web.words import ngettext
 
 LANES = 5
 """Colours of the rail; a branch takes the one of its place among its siblings."""
@@ -341,9 +341,7 @@ def _model_note(model: Model) -> str:
 def no_model() -> Problem:
     return Problem(
         _("No model is connected yet"),
-        _(
-            "Put a provider's API key into the environment, or a [[channels]] table into chatserver.toml, then restart."
-        ),
+        _("Put a provider's API key into the environment, or a [[channels]] table into chatserver.toml, then restart."),
         code="no_model",
     )
 
