@@ -247,3 +247,19 @@ def test_screen_readers_hear_writing_and_ready_and_never_a_token(visit: Visit, s
     page.wait_for_function("heard.length >= 2")
     assert page.evaluate("heard") == ["The assistant is writing", "The answer is ready"]
     assert page.get_by_role("log").get_attribute("aria-live") == "off"
+
+
+def test_caret_stands_where_the_next_word_comes(visit: Visit, site: Site) -> None:
+    page = visit()
+    pick(page, "Waiter")
+    for answer, place in (("Some words that go on and on", "p"), ("- a list that goes on and on", "li")):
+        site.actor.held.clear()
+        site.actor.answers[answer] = answer
+        ask(page, answer)
+        expect(replies(page).last).to_contain_text("on")
+        last = replies(page).last.locator(f"[data-part=text] {place}").last
+        assert last.evaluate("element => getComputedStyle(element, '::after').content") == '""'
+        site.actor.held.set()
+        expect(replies(page).last).to_have_attribute("data-state", "done")
+        last = replies(page).last.locator(f"[data-part=text] {place}").last
+        assert last.evaluate("element => getComputedStyle(element, '::after').content") == "none"

@@ -634,6 +634,7 @@ document.addEventListener("htmx:after:swap", (event) => {
   }
   compose()
   if (target?.id === "view" && running().length) say(words.writing)
+  if (document.activeElement === document.body && !isTouch.matches) $("#text")?.focus() // what was pressed is gone
   if (target?.id === "view" && switching) switched()
 })
 
