@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 from markupsafe import Markup
 
 from chatserver.domain.access import Account
 from chatserver.domain.extend import SlotContext
-from chatserver.plugins import Plugins
 
 PAGE_SLOTS = ("head", "sidebar.nav", "chat.header", "composer.tools", "account.summary", "settings.page")
 MESSAGE_SLOTS = ("message.actions", "message.footer")
+
+
+class Hooks(Protocol):
+    """What is needed of the plugin manager here."""
+
+    def has(self, hook: str) -> bool: ...
+    async def gather(self, hook: str, **arguments: Any) -> list[Any]: ...
 
 
 class Slots:
@@ -29,7 +36,7 @@ NOTHING = Slots({})
 
 
 async def fill(
-    plugins: Plugins, account: Account, *, conversation_id: str = "", message_ids: Iterable[str] = (), page: bool = True
+    plugins: Hooks, account: Account, *, conversation_id: str = "", message_ids: Iterable[str] = (), page: bool = True
 ) -> Slots:
     """Ask for the places of a page and of its messages; costs nothing when no plugin fills any."""
     if not plugins.has("render_slot"):

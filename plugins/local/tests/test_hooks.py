@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import chatserver_local
 
-from chatserver.plugins import Plugins
+from chatserver.testing import Plugins
 from chatserver.testing.provider import open_egress
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import chatserver_openai
 import pytest
 
-from chatserver.plugins import Plugins
+from chatserver.testing import Plugins
 from chatserver.testing.provider import open_egress
 
 
