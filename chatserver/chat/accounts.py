@@ -9,15 +9,15 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from chatserver.clock import monotonic_s, new_id, now_us
 from chatserver.domain.access import Account, AccountRole, AccountState, Actor, ApiKey, Session
 from chatserver.domain.extend import AuthBackend, Refusal, SignInAttempt
-from chatserver.errors import BadInput, NotFound, Refused, StorageFull
+from chatserver.errors import BadInput, ChatserverError, NotFound, Refused, StorageFull, Unavailable
 from chatserver.store import accounts as table
 from chatserver.store.database import Database
 
@@ -29,6 +29,9 @@ KNOWN_S = 0.75
 """How long a looked-up credential is believed: what another process revoked is refused within a second."""
 KNOWN_MAX = 20_000
 SETTINGS_MAX_BYTES = 16_384
+BACKEND_S = 30.0
+"""How long a way to sign in may take; a queue of passwords to compare is part of that."""
+R = TypeVar("R")
 _EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,189}")
 _KEY = re.compile(r"cs_[0-9a-z]{6}_[A-Za-z0-9_-]{43}")
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -39,6 +42,7 @@ class Backends(Protocol):
     """What is needed of the plugin manager here."""
 
     def registered(self, hook: str) -> Sequence[tuple[str, Any]]: ...
+    def report_fault(self, name: str, where: str, error: BaseException | str) -> None: ...
 
 
 class NewKey(msgspec.Struct, frozen=True):
@@ -155,8 +159,8 @@ class Accounts:
 
     async def sign_in(self, attempt: SignInAttempt) -> Account | Refusal:
         """Ask each way to sign in, in order; the first that answers decides. Accounts not active are refused alike."""
-        for _, backend in self._backends():
-            answer = await backend.sign_in(attempt)
+        for name, backend in self._backends():
+            answer = await self._ask(name, "sign_in", backend.sign_in(attempt))
             if answer is None:
                 continue
             if isinstance(answer, Refusal):
@@ -274,12 +278,25 @@ class Accounts:
 
     async def _enroll(self, account_id: str, secret: str) -> None:
         refusal = Refusal("no_sign_in", "No way to sign in is installed.", "Install chatserver-password.", status=503)
-        for _, backend in self._backends():
-            answer = await backend.enroll(account_id, secret)
+        for name, backend in self._backends():
+            answer = await self._ask(name, "enroll", backend.enroll(account_id, secret))
             if answer is None:
                 return
             refusal = answer
         raise Refused(f"{refusal.message} {refusal.next_step}".strip(), code=refusal.code, status=refusal.status)
+
+    async def _ask(self, name: str, what: str, asked: Awaitable[R]) -> R:
+        """A plugin's answer, within its time. Whatever goes wrong in it is reported, and is no traceback for a person."""
+        try:
+            async with asyncio.timeout(BACKEND_S):
+                return await asked
+        except ChatserverError:
+            raise
+        except Exception as error:  # a plugin's boundary
+            self._plugins.report_fault(name, what, error)
+            raise Unavailable(
+                "Signing in does not work at this moment. Try again, or ask whoever runs this."
+            ) from error
 
     def _backends(self) -> list[tuple[str, AuthBackend]]:
         return list(self._plugins.registered("register_auth_backends"))

@@ -87,6 +87,7 @@ class ImportFile:
         with contextlib.closing(_Bytes(file)) as document:
             importer = next((one for one in self._importers if one.recognises(document.view)), None)
             if importer is None:
+                _check_json(document.view, name)
                 if is_alone:
                     raise self._unknown()
                 self.left.append(name)
@@ -104,6 +105,16 @@ class ImportFile:
     def _unknown(self) -> BadInput:
         known = ", ".join(["chatserver", *(importer.title for importer in self._importers)])
         return BadInput(f"{self.path} holds no chats in a format known here. Known: {known}.", code="unknown_format")
+
+
+def _check_json(view: memoryview, name: str) -> None:
+    """Raises BadInput for what begins like JSON and is none: it was cut, or changed on its way."""
+    if bytes(view[:64]).lstrip()[:1] not in (b"[", b"{"):
+        return
+    try:
+        msgspec.json.decode(view, type=msgspec.Raw)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise BadInput(f"{name} is damaged or was cut: {error}.", code="damaged_file") from None
 
 
 def _owned_by(importer: Importer, conversation: ImportedConversation) -> ImportedConversation:

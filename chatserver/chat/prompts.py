@@ -16,46 +16,52 @@ from chatserver.plugins import Plugins
 from chatserver.store import messages as message_rows
 from chatserver.store.database import Database, Tx
 
-_PAGE = 256
+_PAGE = 64
+_LARGEST_PAGE = 1024
+UNKNOWN_WINDOW = 128_000
+"""What is assumed of a model whose upstream does not tell: most of today's have this much or more."""
 _RESERVE_LIMIT = 8192
 """Tokens kept free for the answer: a quarter of the window, at most this many."""
 
 
 class PreparedPrompt(msgspec.Struct, frozen=True):
-    """estimated_input: tokens of the prompt by our own count, uncorrected. left_out: messages that did not fit."""
+    """estimated_input: tokens of the prompt by our own count, uncorrected. left_out: messages that were read and
+    did not fit; unread_tip: where the path above goes on that was not even read."""
 
     prompt: Prompt
     estimated_input: int
     left_out: int
+    unread_tip: str | None = None
 
 
 def window_budget(model: Model, max_output: int = 0) -> int:
-    """Tokens of a model's window a prompt may use; 0 when the window is not known."""
-    if model.context_tokens <= 0:
-        return 0
-    reserve = max_output or min(model.context_tokens // 4, _RESERVE_LIMIT)
-    return max(model.context_tokens - reserve, model.context_tokens // 4)
+    """Tokens of a model's window a prompt may use; of an upstream that does not tell, a common window's."""
+    window = model.context_tokens or UNKNOWN_WINDOW
+    reserve = max_output or min(window // 4, _RESERVE_LIMIT)
+    return max(window - reserve, window // 4)
 
 
 def load_path(
     tx: Tx, conversation_id: str, tip_id: str, budget_tokens: int, factor: float
-) -> tuple[list[Message], int]:
-    """The path down to a tip, read upward as far as the budget needs; and how many older messages were not read."""
+) -> tuple[list[Message], str | None]:
+    """The path down to a tip, read upward as far as the budget needs; and the message above it, if it was not read."""
     path: list[Message] = []
     spent = 0
+    size = _PAGE
     current: str | None = tip_id
     while current is not None:
-        page = message_rows.path_to(tx, conversation_id, current, _PAGE)
+        page = message_rows.path_to(tx, conversation_id, current, size)
+        size = min(size * 4, _LARGEST_PAGE)
         if not page:
             break
         path = page + path
         spent += sum(count_tokens(message, factor) for message in page)
         current = page[0].parent_id
         if any(message.cleared_after for message in page):
-            return path, 0
-        if budget_tokens and spent > budget_tokens:
+            return path, None
+        if spent > budget_tokens:
             break
-    return path, message_rows.length_to(tx, conversation_id, current) if current is not None else 0
+    return path, current
 
 
 class Prompts:
@@ -73,14 +79,14 @@ class Prompts:
         factor = self._estimates.factor(model.id)
         budget = window_budget(model)
         path: list[Message] = []
-        unread = 0
+        unread_tip = None
         if parent_id is not None:
             top = parent_id
 
-            def read(tx: Tx) -> tuple[list[Message], int]:
+            def read(tx: Tx) -> tuple[list[Message], str | None]:
                 return load_path(tx, turn.conversation_id, top, budget, factor)
 
-            path, unread = await self._db.read(read)
+            path, unread_tip = await self._db.read(read)
         if tip is not None:
             path.append(tip)
         visible = below_marker(path)
@@ -102,4 +108,11 @@ class Prompts:
                 )
             prompt = changed
         estimated = sum(count_tokens(message) for message in fitted.messages)
-        return PreparedPrompt(prompt, estimated, fitted.left_out + unread)
+        return PreparedPrompt(prompt, estimated, fitted.left_out, unread_tip)
+
+    async def count_left_out(self, conversation_id: str, prepared: PreparedPrompt) -> int:
+        """How many messages of the branch the model did not get. Asked at the end: a long branch takes a while."""
+        tip = prepared.unread_tip
+        if tip is None:
+            return prepared.left_out
+        return prepared.left_out + await self._db.read(lambda tx: message_rows.length_to(tx, conversation_id, tip))

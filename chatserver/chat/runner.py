@@ -187,7 +187,7 @@ class Runner:
             attempts=tuple(relay.attempts) if relay else (),
             channel=relay.channel if relay else "",
             first_token_at=live.first_token_at,
-            left_out=prepared.left_out if prepared else 0,
+            left_out=await self._prompts.count_left_out(job.turn.conversation_id, prepared) if prepared else 0,
             factor=factor,
             wants_title=job.wants_title,
             reasoning_ms=live.reasoning_ms,

@@ -10,7 +10,7 @@ import structlog
 
 from chatserver.clock import monotonic_s, now_us
 from chatserver.domain.calls import Attempt, Usage
-from chatserver.domain.extend import Candidates, ChatRequest, Egress, Finish, Provider, ProviderDelta, UsageReport
+from chatserver.domain.extend import Candidates, ChatRequest, Egress, Finish, Provider, UsageReport
 from chatserver.domain.models import Candidate
 from chatserver.domain.turns import ReasoningDelta, TextDelta, ToolCallDelta
 from chatserver.errors import UpstreamError
@@ -80,10 +80,10 @@ class Relay:
         self.usage, self.finish = None, ""
         began = now_us()
         outcome, message = "cancelled", ""
-        answer = self._answers(candidate, request)
+        source = self._providers[channel.provider].chat(request, channel, self._http)
         try:
             async with asyncio.timeout(channel.total_s):
-                async for delta in answer:
+                async for delta in source:
                     if isinstance(delta, UsageReport):
                         self.usage = delta.usage
                     elif isinstance(delta, Finish):
@@ -100,26 +100,15 @@ class Relay:
         except UpstreamError as error:
             outcome, message = error.kind, error.message
             raise
-        finally:
-            await answer.aclose()
-            self.attempts.append(Attempt(channel.name, outcome, began, now_us(), message))
-
-    async def _answers(self, candidate: Candidate, request: ChatRequest) -> AsyncGenerator[ProviderDelta, None]:
-        """What the provider says; whatever else it raises becomes an UpstreamError."""
-        provider = self._providers[candidate.channel.provider]
-        source = provider.chat(request, candidate.channel, self._http)
-        try:
-            async for delta in source:
-                yield delta
-        except UpstreamError:
-            raise
         except Exception as error:  # a provider is a plugin: its fault harms this attempt only
-            log.exception("provider_failed", channel=candidate.channel.name)
+            outcome = "provider"
+            log.exception("provider_failed", channel=channel.name)
             raise UpstreamError("The provider plugin failed.", kind="server", retryable=True) from error
         finally:
             close = getattr(source, "aclose", None)
             if close is not None:
                 await close()
+            self.attempts.append(Attempt(channel.name, outcome, began, now_us(), message))
 
 
 def _no_channel() -> UpstreamError:
