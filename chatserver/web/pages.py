@@ -75,8 +75,15 @@ class Visit:
         latest, following = await conversations.list(self.actor, after, SIDEBAR_LINES, pinned=False)
         lines = [*lines, *latest]
         nav = await self.house.plugins.gather("nav_items", actor=self.actor)
-        more = f"/chats?after={following}" if following else ""
-        return views.sidebar(lines, current=current, now_us=now_us(), zone=self.zone, more_href=more, nav=nav)
+        return views.sidebar(
+            lines,
+            current=current,
+            now_us=now_us(),
+            zone=self.zone,
+            after=following or "",
+            below=self.request.query_params.get("below", ""),
+            nav=nav,
+        )
 
     async def chat(self, path: PathView, *, problem: Problem | None = None) -> ChatView:
         """A branch as the page shows it. Rendering many messages takes a while: it happens in a thread."""

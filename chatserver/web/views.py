@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
+from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -367,10 +368,14 @@ def sidebar(
     current: str = "",
     now_us: int,
     zone: tzinfo | None = None,
-    more_href: str = "",
+    after: str = "",
+    below: str = "",
     nav: Sequence[NavItem] = (),
 ) -> Sidebar:
-    """Conversations grouped by day: pinned, today, yesterday, the week, then months."""
+    """Conversations grouped by day: pinned, today, yesterday, the week, then months.
+
+    after: the cursor of the lines that follow. below: the group the first line stands under already.
+    """
     today = _moment(now_us, zone)
     groups: dict[str, list[LineView]] = {}
     for line in lines:
@@ -387,7 +392,9 @@ def sidebar(
         )
     pinned = groups.pop(_("Pinned"), None)
     ordered = ([(_("Pinned"), pinned)] if pinned else []) + list(groups.items())
-    return Sidebar(tuple(LineGroup(title, tuple(found)) for title, found in ordered), more_href, tuple(nav))
+    more_href = f"/chats?after={after}&below={quote(ordered[-1][0])}" if after and ordered else ""
+    shown = tuple(LineGroup("" if title == below else title, tuple(found)) for title, found in ordered)
+    return Sidebar(shown, more_href, tuple(nav))
 
 
 def day_title(at_us: int, today: datetime, zone: tzinfo | None) -> str:
@@ -430,7 +437,9 @@ def hit_views(hits: Iterable[Hit], *, now_us: int, zone: tzinfo | None = None) -
     today = _moment(now_us, zone)
     return tuple(
         HitView(
-            href=f"/c/{hit.conversation_id}/{hit.message_id}/latest" if hit.message_id else f"/c/{hit.conversation_id}",
+            href=f"/c/{hit.conversation_id}/{hit.message_id}/latest#m-{hit.message_id}"
+            if hit.message_id
+            else f"/c/{hit.conversation_id}",
             title=hit.title or _("New chat"),
             passage=hit.text if hit.message_id else "",
             when=day_title(hit.at, today, zone) if hit.at else "",
