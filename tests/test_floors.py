@@ -156,6 +156,12 @@ def test_every_file_keeps_to_its_floor() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_every_floor_is_drawn_in_the_docs() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    for floor in set(MAY_IMPORT) - {"", "__main__"}:
+        assert f"{floor}.py" in text or f"{floor}/" in text, floor
+
+
 @pytest.mark.parametrize(
     ("path", "source"),
     [
