@@ -286,7 +286,7 @@ class Accounts:
         raise Refused(f"{refusal.message} {refusal.next_step}".strip(), code=refusal.code, status=refusal.status)
 
     async def _ask(self, name: str, what: str, asked: Awaitable[R]) -> R:
-        """A plugin's answer, within its time. Whatever goes wrong in it is reported, and is no traceback for a person."""
+        """A plugin's answer, within its time. What goes wrong in it is reported, and is no traceback for a person."""
         try:
             async with asyncio.timeout(BACKEND_S):
                 return await asked

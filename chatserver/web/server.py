@@ -171,17 +171,13 @@ class Protocol(HttpToolsProtocol):
         due_bytes = (monotonic_s() - self._body_began_s - BODY_FREE_S + 1) * BODY_MIN_BYTES_PER_S
         if self.flow.read_paused or self._body_bytes >= due_bytes:
             self._body_timer = self.loop.call_later(1, self._check_body)
+        elif self.cycle is not None and self.cycle.response_started:
+            self._drop()  # answered already: nobody waits for another word
         else:
             self._time_out()
 
     def _time_out(self) -> None:
-        self._head_timer = None
-        if self.transport.is_closing():
-            return
-        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
-            self._drop()
-        else:
-            self._refuse(408, "too_slow", "The request did not arrive in time.")
+        self._refuse(408, "too_slow", "The request did not arrive in time.")
 
     def _refuse(self, status: int, code: str, message: str) -> None:
         """An answer from below the app, then the end of the connection."""

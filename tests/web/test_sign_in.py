@@ -378,3 +378,21 @@ async def test_the_whole_first_minute_with_real_passwords(tmp_path: Path) -> Non
         assert (await browser.get("/api/account")).json()["role"] == "admin"
         again = await site.sign_in("me@example.org")
         assert (await again.get("/")).status_code == 200
+
+
+async def test_a_way_to_sign_in_that_breaks_is_reported_and_nobody_gets_in(
+    shared_site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(QuickBackend):
+        async def sign_in(self, attempt: SignInAttempt) -> str | Refusal | None:
+            raise RuntimeError("broken inside")
+
+    told: list[tuple[str, str]] = []
+    plugins = shared_site.house.plugins
+    monkeypatch.setattr(plugins, "report_fault", lambda name, where, error: told.append((name, where)))
+    monkeypatch.setattr(shared_site.house.accounts, "_backends", lambda: [("password", Broken())])
+    answer = await shared_site.browser().post("/sign-in", data=GUESS | {"email": "broken@example.org"})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert cookie_line(answer) == ""
+    assert "inside" not in answer.text
+    assert told == [("password", "sign_in")]
