@@ -6,6 +6,7 @@ import contextlib
 import mmap
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -62,12 +63,14 @@ class ImportFile:
                         continue
                     with self._unpack(archive, entry) as unpacked:
                         yield from self._document(unpacked, entry.filename, is_alone=False)
-        except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: it asks a password
             raise BadInput(f"The archive {self.path} is damaged: {error}.", code="damaged_file") from error
         if not self.title:
             raise self._unknown()
 
     def _unpack(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> BinaryIO:
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise BadInput(f"{entry.filename} in {self.path} is packed in a way not known here. Unpack it first.")
         if entry.file_size > MAX_UNPACKED_BYTES or entry.file_size > MAX_RATIO * max(entry.compress_size, 4_096):
             raise BadInput(f"{entry.filename} in {self.path} unpacks to {entry.file_size} bytes, which is too much.")
         unpacked: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller

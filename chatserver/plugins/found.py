@@ -19,6 +19,7 @@ BUNDLED = {
     "openai": "chatserver-openai",
     "echo": "chatserver-echo",
     "local": "chatserver-local",
+    "imports": "chatserver-imports",
     "postgres": "chatserver-postgres",
 }
 """Our own distributions by their plugin's name: loaded when installed. Everything else waits to be allowed by name."""

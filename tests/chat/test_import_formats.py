@@ -1,0 +1,114 @@
+"""Other programs' exports, taken into an account: found by content, also inside an archive, each tree once."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import chatserver_imports
+import pytest
+
+from chatserver.chat.doctor import examine
+from chatserver.chat.import_files import ImportFile
+from chatserver.chat.imports import ImportReport, survey, take_file
+from chatserver.errors import BadInput
+from tests.chat.test_export import Shelf, write_file
+from tests.running import RunningServer
+
+FIXTURES = Path(__file__).resolve().parents[2] / "plugins" / "imports" / "tests" / "fixtures"
+IMPORTERS = chatserver_imports.register_importers()
+
+
+@pytest.fixture
+async def shelf(tmp_path: Path) -> AsyncIterator[Shelf]:
+    shelf = await Shelf.open(tmp_path / "shelf.db")
+    yield shelf
+    await shelf.db.close()
+
+
+async def take(shelf: Shelf, file: Path, email: str = "ann@example.org") -> tuple[ImportReport, ImportFile]:
+    source = ImportFile(file, IMPORTERS)
+    survey(source)
+    reports = await take_file(shelf.db, source, {"": await shelf.actor(email)})
+    return reports[""], source
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FIXTURES.glob("*.json")))
+async def test_each_format_comes_in_once_and_whole(shelf: Shelf, name: str) -> None:
+    first, source = await take(shelf, FIXTURES / f"{name}.json")
+    assert first.new >= 1 and first.messages == await shelf.count("messages")
+    assert source.title
+    again, _ = await take(shelf, FIXTURES / f"{name}.json")
+    assert (again.new, again.grown, again.messages, again.there) == (0, 0, 0, first.new)
+    bobs, _ = await take(shelf, FIXTURES / f"{name}.json", "bob@example.org")
+    assert (bobs.new, bobs.messages) == (first.new, first.messages)
+    assert await examine(shelf.db) == []
+
+
+async def test_an_archive_is_read_as_it_was_downloaded(shelf: Shelf, tmp_path: Path) -> None:
+    file = tmp_path / "download"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(FIXTURES / "chatgpt.json", "conversations.json")
+        archive.writestr("user.json", '{"id": "user-1", "email": "ann@example.org"}')
+        archive.writestr("chat.html", "<html>")
+    report, source = await take(shelf, file)
+    assert (source.title, report.new) == ("ChatGPT", 2)
+    assert sorted(source.left) == ["chat.html", "user.json"]
+    assert any("custom instructions" in note for note in report.notes)
+    assert await shelf.find("trying")
+
+
+async def test_a_later_export_adds_what_is_new(shelf: Shelf, tmp_path: Path) -> None:
+    await take(shelf, FIXTURES / "librechat-flat.json")
+    later = json.loads((FIXTURES / "librechat-flat.json").read_text())
+    later["messages"].append(
+        {"messageId": "f4", "parentMessageId": "f3", "text": "pelican", "createdAt": "2024-05-02T10:00:03.000Z"}
+    )
+    report, _ = await take(shelf, write_file(tmp_path / "later.json", json.dumps(later).encode()))
+    assert (report.grown, report.messages) == (1, 1)
+    assert await shelf.find("pelican")
+    assert await examine(shelf.db) == []
+
+
+async def test_a_byte_order_mark_does_not_matter(shelf: Shelf, tmp_path: Path) -> None:
+    raw = b"\xef\xbb\xbf" + (FIXTURES / "claude.json").read_bytes()
+    assert (await take(shelf, write_file(tmp_path / "x", raw)))[0].new == 2
+
+
+async def test_cut_and_bombed_files_change_nothing(shelf: Shelf, tmp_path: Path) -> None:
+    raw = (FIXTURES / "chatgpt.json").read_bytes()
+    with pytest.raises(BadInput, match="damaged or was cut"):
+        await take(shelf, write_file(tmp_path / "cut.json", raw[:-10]))
+    with zipfile.ZipFile(tmp_path / "good.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("conversations.json", raw)
+    whole = (tmp_path / "good.zip").read_bytes()
+    for size in (30, len(whole) // 2, len(whole) - 3):
+        with pytest.raises(BadInput):
+            await take(shelf, write_file(tmp_path / "cut.zip", whole[:size]))
+    broken = whole.replace(whole[200:210], b"\x00" * 10)
+    with pytest.raises(BadInput, match="damaged"):
+        await take(shelf, write_file(tmp_path / "broken.zip", broken))
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("conversations.json", b" " * 50_000_000)
+    with pytest.raises(BadInput, match="too much"):
+        await take(shelf, tmp_path / "bomb.zip")
+    assert await shelf.count("conversations") == 0
+
+
+@pytest.mark.timeout(180)
+def test_the_commands(tmp_path: Path) -> None:
+    server = RunningServer(tmp_path / "house", "")
+    server.run("account", "create", "--email", "ann@example.org")
+    said = server.run("import", str(FIXTURES / "openwebui.json"), "--account", "ann@example.org")
+    assert "Open WebUI → ann@example.org: 3 new conversations, 8 messages." in said
+    assert "Not taken as it was, 1 ×: a share link" not in said
+    assert "Not taken as it was, 1 ×: the tags of a conversation" in said
+    said = server.run("import", str(FIXTURES / "openwebui.json"), "--account", "ann@example.org")
+    assert "3 conversations were here already." in said
+    file = tmp_path / "ann.jsonl"
+    server.run("export", "--account", "ann@example.org", "--out", str(file))
+    assert server.run("export").splitlines()[1:] == file.read_text().splitlines()[1:]
+    assert "3 conversations were here already." in server.run("import", str(file))
+    assert not list(tmp_path.glob("*.part"))
