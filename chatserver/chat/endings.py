@@ -60,12 +60,14 @@ def with_duration(parts: Parts, reasoning_ms: int) -> Parts:
 
 def write_ending(tx: Tx, ending: Ending, now: int) -> bool:
     """End a turn this node ran; False when somebody else ended it first, and then nothing is written."""
-    stored = turn_rows.last_stored(tx, ending.turn)
-    if stored is None:
-        return False
+    conversation_rows.lock_conversation(tx, ending.turn.conversation_id)
     end = EndDelta(ending.state, ending.usage, ending.error)
     parts = with_duration(assemble_parts(ending.deltas), ending.reasoning_ms)
-    return _end(tx, ending, parts, stored + 1, [*ending.deltas[stored:], end], now)
+    while (stored := turn_rows.last_stored(tx, ending.turn)) is not None:
+        # a batch of this turn's may be stored between the look and the end: then look again
+        if _end(tx, ending, parts, stored + 1, [*ending.deltas[stored:], end], now, held_at=stored):
+            return True
+    return False
 
 
 def write_foreign_ending(
@@ -75,9 +77,17 @@ def write_foreign_ending(
     return _end(tx, ending, parts, first_seq, deltas, now)
 
 
-def _end(tx: Tx, ending: Ending, parts: Parts, first_seq: int, deltas: Sequence[Delta], now: int) -> bool:
+def _end(
+    tx: Tx,
+    ending: Ending,
+    parts: Parts,
+    first_seq: int,
+    deltas: Sequence[Delta],
+    now: int,
+    *,
+    held_at: int | None = None,
+) -> bool:
     turn = ending.turn
-    conversation_rows.lock_conversation(tx, turn.conversation_id)
     if not turn_rows.end_turn(
         tx,
         turn,
@@ -90,6 +100,7 @@ def _end(tx: Tx, ending: Ending, parts: Parts, first_seq: int, deltas: Sequence[
         first_seq=first_seq,
         deltas=deltas,
         now=now,
+        held_at=held_at,
     ):
         return False
     message_rows.seal_message(tx, turn.reply_id, ending.state, parts)

@@ -274,12 +274,17 @@ def end_turn(
     first_seq: int,
     deltas: Sequence[Delta],
     now: int,
+    held_at: int | None = None,
 ) -> bool:
-    """End a turn, once: guarded by its state and the holder's epoch. The last deltas are stored with it."""
+    """End a turn, once: guarded by its state, the holder's epoch, and the newest stored number where one is given.
+    The last deltas are stored with it."""
+    guard = "" if held_at is None else " AND last_seq = :held_at"
+    held = {} if held_at is None else {"held_at": held_at}
     ended = tx.run(
         "UPDATE turns SET state = :state, ended_at = :now, usage = :usage, error = :error, attempts = :attempts,"
         " first_token_at = :first, left_out = :left_out, last_seq = :last, lease_until = 0"
-        " WHERE id = :id AND state = 'running' AND lease_epoch = :epoch",
+        f" WHERE id = :id AND state = 'running' AND lease_epoch = :epoch{guard}",
+        **held,
         state=state,
         now=now,
         usage=_encode(usage).decode(),
