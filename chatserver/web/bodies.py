@@ -15,7 +15,8 @@ DEPTH_MAX = 64
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+"""A string, also one that never ends: each byte is looked at once, whatever is sent."""
 _NOT_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
 _FORM_TOKEN = re.compile(rb"(?:^|&)csrf=([A-Za-z0-9_-]{1,100})(?:&|$)")
 _PART_TOKEN = re.compile(rb'name="csrf"\r\n\r\n([A-Za-z0-9_-]{1,100})\r\n')

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
+import time
 from typing import Any
 
 import httpx
@@ -13,7 +15,7 @@ from litestar.routes import HTTPRoute
 from chatserver.clock import new_id
 from chatserver.errors import BadInput
 from chatserver.testing.server import Site
-from chatserver.web.bodies import BODY_MAX_BYTES, check_depth
+from chatserver.web.bodies import BODY_MAX_BYTES, check_depth, form_token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -180,6 +182,27 @@ async def test_depth_is_counted_outside_of_strings() -> None:
         check_depth(b"[" * 65 + b"]" * 65)
     with pytest.raises(BadInput):
         check_depth(b'{"a": "\\\\"' + b"[" * 65)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 70 + b'"' + b'\\"' * 500_000,
+        b"[" * 70 + b'"\\' * 300_000,
+        b'["' * 500_000,
+        b"[]" * 500_000,
+        b'[""]' * 250_000,
+        b"{" * 70 + b"\\" * 1_000_000,
+        b"&csrf=" * 170_000,
+    ],
+)
+async def test_no_body_keeps_the_loop_busy(body: bytes) -> None:
+    began = time.process_time()
+    with contextlib.suppress(BadInput):
+        check_depth(body)
+    form_token(body, FORM.encode())
+    form_token(body, MULTIPART.encode())
+    assert time.process_time() - began < 0.2
 
 
 async def test_a_log_line_of_a_bad_request_holds_none_of_it(
