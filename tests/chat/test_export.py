@@ -44,6 +44,7 @@ from chatserver.store import search
 from chatserver.store.sqlite import SqliteDatabase
 from tests.chat.conftest import SECRET, Person
 
+FORMAT_PAGE = Path(__file__).resolve().parents[2] / "docs" / "export-format.md"
 HEADER = HeaderLine(FORMAT, 1, "chatserver test", 1)
 
 
@@ -340,6 +341,13 @@ async def test_several_accounts_each_get_theirs(shelf: Shelf, other: Shelf, tmp_
     actors = {email: await other.actor(email) for email in ("ann@example.org", "bob@example.org")}
     await take_file(other.db, source, actors)
     assert body(await other.export("ann@example.org", "bob@example.org")) == body(both)
+
+
+async def test_the_example_of_the_documentation_is_read(shelf: Shelf, tmp_path: Path) -> None:
+    example = FORMAT_PAGE.read_text().partition("```json\n")[2].partition("```")[0]
+    report = await shelf.take(write_file(tmp_path / "example.jsonl", example.encode()))
+    assert (report.new, report.messages) == (1, 3)
+    assert body(await shelf.export()) == body(example.encode())
 
 
 # --- damaged, cut, foreign ------------------------------------------------------------------------------------------
