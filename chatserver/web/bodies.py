@@ -12,6 +12,7 @@ BODY_MAX_BYTES = 1_048_576
 DRAIN_MAX_BYTES = 33_554_432
 """A body that is too large is still swallowed up to here, so that the client reads our answer and not a reset."""
 DEPTH_MAX = 64
+FIELDS_MAX = 1000
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -83,6 +84,8 @@ def check_text(body: bytes, content_type: bytes) -> None:
         raise BadInput("The body is not valid UTF-8.") from None
     if not content_type.startswith(b"application/x-www-form-urlencoded"):
         check_depth(body)
+    elif body.count(b"&") >= FIELDS_MAX:
+        raise BadInput(f"The form has more than {FIELDS_MAX} fields.")
 
 
 def check_depth(body: bytes) -> None:
