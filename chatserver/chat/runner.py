@@ -187,7 +187,7 @@ class Runner:
             attempts=tuple(relay.attempts) if relay else (),
             channel=relay.channel if relay else "",
             first_token_at=live.first_token_at,
-            left_out=await self._prompts.count_left_out(job.turn.conversation_id, prepared) if prepared else 0,
+            left_out=await self._count_left_out(job, prepared),
             factor=factor,
             wants_title=job.wants_title,
             reasoning_ms=live.reasoning_ms,
@@ -202,6 +202,14 @@ class Runner:
         self._live.close(job.turn.id)
         self._wake(ending.wants_title)
 
+    async def _count_left_out(self, job: TurnJob, prepared: PreparedPrompt | None) -> int:
+        if prepared is None:
+            return 0
+        try:
+            return await self._prompts.count_left_out(job.turn.conversation_id, prepared)
+        except ChatserverError:
+            return prepared.left_out
+
     async def _write(self, ending: Ending, live: LiveTurn) -> bool:
         """Commit the ending, again and again while the database cannot take it: a full disk empties, a restart ends."""
         live.is_ending = True
@@ -210,4 +218,9 @@ class Runner:
                 return await self._db.write(lambda tx: write_ending(tx, ending, now_us()), essential=True)
             except ChatserverError as failure:
                 log.error("ending_not_written", turn=ending.turn.id, code=failure.code)
+            except (
+                Exception
+            ):  # a surprise must not hold readers for ever: the lease ends, and the sweeper ends the turn
+                log.exception("ending_failed", turn=ending.turn.id)
+                return False
             await asyncio.sleep(FINAL_WRITE_RETRY_S)
