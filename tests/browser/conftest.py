@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,9 +12,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from chatserver.domain.access import Account
-
-sys.path.insert(0, str(Path(__file__).parent))  # the tests of a folder share `stage`, and importlib mode adds no path
-from stage import Site
+from tests.browser.stage import Site
 
 EXPECTED = re.compile("Failed to (load|fetch)|ERR_INTERNET_DISCONNECTED")
 """What a browser logs of answers with an error status, and of a line that is cut; tests do both on purpose."""

@@ -39,7 +39,9 @@ class Actor:
         self.pause_s = 0.002
 
     async def discover(self, http: Egress) -> list[Channel]:
-        aliases = tuple(ModelAlias(name, name) for name in ("swift", "thinker", "waiter", "broken", "refused"))
+        aliases = tuple(
+            ModelAlias(name, name) for name in ("swift", "thinker", "waiter", "silent", "broken", "refused")
+        )
         return [Channel("stage", "actor", models=aliases)]
 
     async def list_models(self, channel: Channel, http: Egress) -> list[Model]:
@@ -47,6 +49,7 @@ class Actor:
             Model("swift", "Swift", 8192),
             Model("thinker", "Thinker", 131072, abilities=("reasoning",)),
             Model("waiter", "Waiter", 8192),
+            Model("silent", "Silent"),
             Model("broken", "Broken"),
             Model("refused", "Refused"),
         ]
@@ -58,6 +61,9 @@ class Actor:
         answer = "A fine title" if is_title else self.answers.get(question, f"You said: {question}")
         if request.model == "refused":
             raise UpstreamError("The vendor refused the key.", kind="key_refused", retryable=False, upstream_status=401)
+        if request.model == "silent":
+            while not self.held.is_set():
+                await asyncio.sleep(0.01)
         if request.model == "thinker":
             for word in ("They ", "ask ", "me ", "this.\n\n", "So ", "be it."):
                 yield ReasoningDelta(word)

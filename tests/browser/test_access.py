@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from gallery import ANSWER
 from playwright.sync_api import Browser, Page, expect
-from stage import Site, ask_and_wait, pick, replies
+
+from tests.browser.gallery import ANSWER
+from tests.browser.stage import Site, ask_and_wait, pick, replies
 
 pytestmark = pytest.mark.browser
 

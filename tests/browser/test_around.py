@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from stage import Site, ask_and_wait, pick, replies
+
+from tests.browser.stage import Site, ask_and_wait, pick, replies
 
 pytestmark = pytest.mark.browser
 

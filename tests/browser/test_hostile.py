@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, expect
-from stage import Site, ask_and_wait, replies
+
+from tests.browser.stage import Site, ask_and_wait, replies
 
 pytestmark = pytest.mark.browser
 

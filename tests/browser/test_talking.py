@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, expect
-from stage import Site, ask, pick, replies, write
+
+from tests.browser.stage import Site, ask, pick, replies, write
 
 pytestmark = pytest.mark.browser
 
@@ -169,9 +170,9 @@ def test_code_and_messages_can_be_copied(visit: Visit, site: Site) -> None:
     reply = replies(page).nth(1)
     expect(reply).to_have_attribute("aria-busy", "false")
     reply.get_by_role("button", name="Copy code").click()
-    page.wait_for_function("navigator.clipboard.readText().then(text => text === \"print('hi')\")")
+    page.wait_for_function("() => navigator.clipboard.readText().then(text => text === \"print('hi')\")")
     reply.get_by_role("button", name="Copy", exact=True).click()
-    page.wait_for_function("navigator.clipboard.readText().then(text => text.endsWith('Done *well*.'))")
+    page.wait_for_function("() => navigator.clipboard.readText().then(text => text.endsWith('Done *well*.'))")
 
 
 def test_long_chat_shows_its_end_and_loads_the_rest_without_a_jump(visit: Visit, site: Site) -> None:
@@ -244,7 +245,7 @@ def test_screen_readers_hear_writing_and_ready_and_never_a_token(visit: Visit, s
     )
     ask(page, "Say much")
     expect(replies(page).nth(1)).to_have_attribute("aria-busy", "false")
-    page.wait_for_function("heard.length >= 2")
+    page.wait_for_function("() => heard.length >= 2")
     assert page.evaluate("heard") == ["The assistant is writing", "The answer is ready"]
     assert page.get_by_role("log").get_attribute("aria-live") == "off"
 
