@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import MutableMapping
@@ -23,9 +24,21 @@ def configure(level: str = "info") -> None:
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=lambda *_: StandardError(),
     )
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)r", force=True)
+
+
+class StandardError:
+    """Writes lines to what standard error is at that moment. A full disk or a closed pipe behind it costs the line,
+    never the request that wanted to write it."""
+
+    def msg(self, line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
+    debug = info = warning = warn = error = critical = exception = fatal = msg
 
 
 def render(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:

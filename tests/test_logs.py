@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import sys
+
 import pytest
 import structlog
 
@@ -27,6 +31,19 @@ def test_every_line_of_a_traceback_is_marked() -> None:
     lines = rendered(exception="Traceback\n  here\nOSError: x\nT error   faked").splitlines()
     assert len(lines) == 5
     assert all(line.startswith("  | ") for line in lines[1:])
+
+
+def test_a_line_that_cannot_be_written_harms_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        structlog.get_logger("test").error("the disk is full")
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed)
+    structlog.get_logger("test").error("nobody reads this")
 
 
 def test_levels_below_the_chosen_one_are_not_written(capfd: pytest.CaptureFixture[str]) -> None:
