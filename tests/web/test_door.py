@@ -370,3 +370,64 @@ async def test_plugin_routes_stand_below_their_name_and_vanish_with_it(tmp_path:
             assert (await ada.get(path)).status_code == 404
         site.house.plugins.switch("weather", True)
         assert (await ada.get("/x/weather/")).status_code == 200
+
+
+class Mirror:
+    """A plugin that says what it was told of who asks."""
+
+    @hookimpl()
+    def register_routes(self) -> list[Route]:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            body = f"{scope['state']['address']} {scope['scheme']}".encode()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": body})
+
+        return [Route("/who", app)]
+
+
+async def test_behind_https_the_cookie_is_host_bound_and_the_transport_strict(tmp_path: Path) -> None:
+    public = {"host": "chat.example"}
+    proxies = ("127.0.0.1",)
+    async with open_site(
+        tmp_path, public_url="https://chat.example", trusted_proxies=proxies, plugins=[("mirror", Mirror())]
+    ) as site:
+        await site.house.accounts.create("ada@example.org", secret="a quiet horse reads maps")
+        browser = site.browser(headers=public)
+        fields = {"email": "ada@example.org", "password": "a quiet horse reads maps"}
+        request = browser.build_request("POST", "/sign-in", data=fields, headers={"origin": "http://chat.example"})
+        assert (await browser.send(request)).status_code == 403, "the origin is another one over plain http"
+        request = browser.build_request("POST", "/sign-in", data=fields, headers={"origin": "https://chat.example"})
+        answer = await browser.send(request)
+        assert answer.status_code == 303
+        cookie = answer.headers["set-cookie"]
+        assert re.fullmatch(r"__Host-sid=[\w-]{43}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=7776000", cookie)
+        assert answer.headers["strict-transport-security"] == "max-age=31536000; includeSubDomains"
+        value = cookie.partition("=")[2].partition(";")[0]
+        signed_in = await site.browser(headers=public | {"cookie": f"__Host-sid={value}"}).get("/api/account")
+        assert signed_in.status_code == 200
+        plain = await site.browser(headers=public | {"cookie": f"sid={value}"}).get("/api/account")
+        assert plain.status_code == 401, "a name that another host could have set is not read"
+        forwarded = {"x-forwarded-for": "6.6.6.6, 203.0.113.9", "x-forwarded-proto": "https"}
+        who = await site.browser(headers=public).get("/x/mirror/who", headers=forwarded)
+        assert who.text == "203.0.113.9 https"
+        assert (await site.browser().get("/sign-in")).status_code == 400
+        assert (await site.browser().get("/healthz")).status_code == 200
+
+
+async def test_forwarded_headers_of_anybody_else_are_noise(tmp_path: Path) -> None:
+    async with open_site(tmp_path, plugins=[("mirror", Mirror())]) as site:
+        forwarded = {"x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "https", "x-forwarded-host": "evil.example"}
+        assert (await site.browser().get("/x/mirror/who", headers=forwarded)).text == "127.0.0.1 http"
+
+
+async def test_on_a_plain_home_network_forms_still_tell_their_origin(tmp_path: Path) -> None:
+    """Under `no-referrer` a browser hides the origin of a form; over plain http it sends no Sec-Fetch-Site either."""
+    async with open_site(tmp_path, public_url="http://box.local:8000") as site:
+        browser = site.browser(headers={"host": "box.local:8000"})
+        page = await browser.get("/sign-in")
+        assert page.headers["referrer-policy"] == "same-origin"
+        assert "not encrypted" in page.text
+        for origin, status in (("http://box.local:8000", 401), ("null", 403), ("http://box.local", 403)):
+            fields = {"email": "a@b.example", "password": "x"}
+            request = browser.build_request("POST", "/sign-in", data=fields, headers={"origin": origin})
+            assert (await browser.send(request)).status_code == status
