@@ -461,9 +461,11 @@ async def test_a_coroutine_that_refuses_to_be_cancelled_does_not_hold_the_reques
 
     specs = quick()
     plugins = load(a=holder(hurry=stubborn), w=holder(register_hookspecs=lambda: [specs]))
-    with pytest.raises(PluginFault):
-        await asyncio.wait_for(plugins.chain("hurry", "x"), 5)
-    release.set()
+    try:
+        with pytest.raises(PluginFault):
+            await asyncio.wait_for(plugins.chain("hurry", "x"), 5)
+    finally:
+        release.set()
 
 
 async def test_a_plain_function_that_hangs_is_left_behind_and_others_go_on() -> None:
@@ -474,10 +476,12 @@ async def test_a_plain_function_that_hangs_is_left_behind_and_others_go_on() -> 
         b=holder(nav_items=lambda actor: [NavItem("b", "/")]),
         w=holder(register_hookspecs=lambda: [specs]),
     )
-    with pytest.raises(PluginFault):
-        await plugins.chain("hurry", "x")
-    assert len(await plugins.gather("nav_items", actor=ACTOR)) == 1
-    release.set()
+    try:
+        with pytest.raises(PluginFault):
+            await plugins.chain("hurry", "x")
+        assert len(await plugins.gather("nav_items", actor=ACTOR)) == 1
+    finally:
+        release.set()
 
 
 async def test_leaving_the_program_is_one_more_fault() -> None:
