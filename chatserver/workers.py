@@ -62,7 +62,8 @@ def supervise(count: int, work: Callable[[int, bool], int]) -> int:
                     _tell(places, told.si_signo)
             for place, ended in _reap(places):
                 if is_stopping:
-                    code = code or ended
+                    # ended by the signal itself: it had not begun to serve
+                    code = code or (0 if ended in (128 + signal.SIGTERM, 128 + signal.SIGINT) else ended)
                 elif ended == CANNOT_START and not place.has_lived:
                     is_stopping, code = True, 1
                     _tell(places, signal.SIGTERM)

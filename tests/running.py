@@ -24,7 +24,10 @@ NO_LIMITS = {
 
 
 class RunningServer:
-    """`chatserver serve` over a folder. start() returns when it answers; kill() is kill -9; the data stays."""
+    """`chatserver serve` over a folder. start() returns when it answers; kill() is kill -9; the data stays.
+
+    options: further ones of `serve`.
+    """
 
     def __init__(
         self,
@@ -35,8 +38,10 @@ class RunningServer:
         limits: Mapping[str, int] = NO_LIMITS,
         toml: str = "",
         environment: Mapping[str, str] | None = None,
+        options: Sequence[str] = (),
     ) -> None:
         self.folder = folder
+        self.options = options
         self.log = folder / "server.log"
         self.config = folder / "chatserver.toml"
         self.data = folder / "data"
@@ -79,9 +84,8 @@ class RunningServer:
         """Serve on a free port; the same one after a restart."""
         with self.log.open("ab") as log:
             written = log.tell()
-            self.process = subprocess.Popen(
-                self.command("serve", "--port", str(self.port)), env=self.environment, stdout=log, stderr=log
-            )
+            command = self.command("serve", "--port", str(self.port), *self.options)
+            self.process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             said = self.log.read_bytes()[written:].decode(errors="replace")

@@ -237,8 +237,9 @@ class Lane:
         """What an error means for the unit; its own errors stay what they are."""
         if not isinstance(error, psycopg.Error):
             return error
-        state = error.sqlstate or ""
-        if self._pg is None or self._pg.status != pq.ConnStatus.OK or state[:2] in ("08", "58") or state in _LEAVING:
+        state = error.sqlstate or ""  # what libpq says by itself has none: the server was not reached
+        is_bad = self._pg is None or self._pg.status != pq.ConnStatus.OK
+        if is_bad or not state or state[:2] in ("08", "58") or state in _LEAVING:
             self.close()
             return Lost(str(error))
         if state == "25006" and not self.reads_only:  # this server became a standby: the next connection finds another

@@ -1,0 +1,277 @@
+"""Several server processes on one PostgreSQL, and what may befall them: killed, frozen and woken, the database gone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from chatserver.domain.turns import FOREIGN_END_OFFSET
+from chatserver.testing.postgres import PostgresServer
+from chatserver.testing.upstream import FakeUpstream
+from tests.engines import postgres_with_schema
+from tests.running import RunningServer
+
+SECRET = "0123456789abcdef0123456789abcdef"
+LONG = "fake-n6000-gap10"
+SHORT = "fake-n5"
+Node = Callable[..., RunningServer]
+
+
+@pytest.fixture
+async def place(postgres_server: PostgresServer) -> AsyncIterator[str]:
+    async with postgres_with_schema(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture
+def node(tmp_path: Path, fake_upstream: FakeUpstream) -> Iterator[Node]:
+    """`node(name, database_url, *options)`: a server on the database, not started."""
+    made: list[RunningServer] = []
+
+    def make(name: str, url: str, *options: str) -> RunningServer:
+        environment = {"CHATSERVER_DATABASE_URL": url, "CHATSERVER_SECRET_KEY": SECRET}
+        server = RunningServer(
+            tmp_path / name, fake_upstream.base_url, models=[LONG, SHORT], environment=environment, options=options
+        )
+        made.append(server)
+        return server
+
+    yield make
+    for server in made:
+        if server.process is not None and server.process.poll() is None:
+            server.process.send_signal(signal.SIGCONT)
+            server.kill()
+
+
+async def start_all(*servers: RunningServer) -> None:
+    for server in servers:
+        await asyncio.to_thread(server.start)
+
+
+class Witness:
+    """Asks one question and notes what it sees of the answer, and when."""
+
+    def __init__(self) -> None:
+        self.sent: dict[str, str] = {}
+        self.pieces: list[tuple[float, str]] = []
+
+    async def watch(self, session: aiohttp.ClientSession, url: str, model: str = LONG) -> None:
+        self.sent = await ask(session, url, model)
+        try:
+            async with session.get(f"{url}/api/turns/{self.sent['turn_id']}/events?after=0") as stream:
+                event = ""
+                async for line in stream.content:
+                    if line.startswith(b"event: "):
+                        event = line[7:].strip().decode()
+                    elif line.startswith(b"data: ") and event == "text":
+                        self.pieces.append((time.monotonic(), json.loads(line[6:])["text"]))
+        except (aiohttp.ClientError, ConnectionError):
+            return
+
+    def seen_before(self, moment: float) -> str:
+        return "".join(text for at, text in self.pieces if at <= moment)
+
+
+async def ask(session: aiohttp.ClientSession, url: str, model: str = SHORT) -> dict[str, str]:
+    async with session.post(f"{url}/api/conversations", json={"title": "t"}) as answer:
+        chat = (await answer.json())["id"]
+    asked = {"parent_id": None, "text": "go", "model": model}
+    async with session.post(f"{url}/api/conversations/{chat}/messages", json=asked) as answer:
+        assert answer.status == 202, await answer.text()
+        sent: dict[str, str] = {**await answer.json(), "chat": chat}
+        return sent
+
+
+async def get(session: aiohttp.ClientSession, address: str) -> Any:
+    async with session.get(address) as answer:
+        assert answer.status == 200, await answer.text()
+        return await answer.json()
+
+
+async def text_of_reply(session: aiohttp.ClientSession, url: str, sent: dict[str, str]) -> str:
+    messages = (await get(session, f"{url}/api/conversations/{sent['chat']}/messages"))["messages"]
+    (reply,) = [message for message in messages if message["id"] == sent["reply_id"]]
+    return "".join(part["text"] for part in reply["parts"] if part["type"] == "text")
+
+
+@pytest.mark.timeout(180)
+async def test_a_killed_nodes_turns_are_interrupted_elsewhere_and_a_stopped_ones_writes_are_refused(
+    place: str, node: Node
+) -> None:
+    killed, frozen, left = node("killed", place), node("frozen", place), node("left", place)
+    await start_all(killed, frozen, left)
+    key = await asyncio.to_thread(killed.account, "ann@example.org")
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}) as session:
+        of_killed, of_frozen = [Witness() for _ in range(3)], [Witness() for _ in range(3)]
+        watching = [asyncio.create_task(one.watch(session, killed.url)) for one in of_killed]
+        watching += [asyncio.create_task(one.watch(session, frozen.url)) for one in of_frozen]
+        while not all(len(one.pieces) > 100 for one in (*of_killed, *of_frozen)):
+            await asyncio.wait(watching, timeout=0.05)
+        assert frozen.process is not None
+        frozen.process.send_signal(signal.SIGSTOP)
+        cut_at = time.monotonic()
+        killed.kill()
+        states: dict[str, Any] = {}
+        while len(states) < 6:
+            assert time.monotonic() - cut_at < 30
+            for one in (*of_killed, *of_frozen):
+                turn = await get(session, f"{left.url}/api/turns/{one.sent['turn_id']}")
+                if turn["state"] != "running":
+                    states[turn["id"]] = turn
+            await asyncio.wait(watching, timeout=0.2)
+        print(f"interrupted after {time.monotonic() - cut_at:.1f} s")
+        texts = {}
+        for one in (*of_killed, *of_frozen):
+            turn = states[one.sent["turn_id"]]
+            assert (turn["state"], turn["error"]["code"]) == ("interrupted", "interrupted")
+            assert turn["last_seq"] > FOREIGN_END_OFFSET
+            text = texts[turn["id"]] = await text_of_reply(session, left.url, one.sent)
+            assert text.startswith(one.seen_before(cut_at - 1.0)), "more than a second of text was lost"
+        frozen.process.send_signal(signal.SIGCONT)
+        async with asyncio.timeout(20):
+            await asyncio.gather(*watching)  # the zombie's own readers are sent to what is stored
+            while frozen.log.read_text().count("turn_lost") < 3:
+                await get(session, f"{frozen.url}/api/account")
+        for one in of_frozen:
+            turn = await get(session, f"{frozen.url}/api/turns/{one.sent['turn_id']}")
+            assert turn == states[turn["id"]]
+            assert await text_of_reply(session, frozen.url, one.sent) == texts[turn["id"]]
+        assert (await ask(session, frozen.url))["turn_id"]
+    assert "all is well" in await asyncio.to_thread(left.run, "doctor")
+
+
+@pytest.mark.timeout(120)
+async def test_workers_share_a_socket_and_a_dead_one_is_replaced(place: str, node: Node) -> None:
+    server = node("workers", place, "--workers", "2")
+    await start_all(server)
+    assert server.process is not None
+    key = await asyncio.to_thread(server.account, "ann@example.org")
+    first = children_of(server.process.pid)
+    assert len(first) == 2
+    os.kill(first[0], signal.SIGKILL)
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}) as session:
+        async with asyncio.timeout(20):
+            while len(now := children_of(server.process.pid)) < 2 or first[0] in now:
+                await get(session, f"{server.url}/api/account")
+        for _ in range(6):
+            await ask(session, server.url)
+    assert len(server.log.read_text().split("/setup/")) == 2, "the link is printed by one of them, once"
+    assert await asyncio.to_thread(server.stop) == 0
+    assert not any(is_alive(pid) for pid in now)
+
+
+@pytest.mark.timeout(60)
+def test_workers_that_cannot_start_say_so_once_and_end(tmp_path: Path, node: Node) -> None:
+    server = node("nowhere", f"postgresql://nobody@/none?host={tmp_path}", "--workers", "2")
+    with pytest.raises(AssertionError, match="does not let us in to none"):
+        server.start(timeout_s=30)
+    assert server.process is not None
+    assert server.process.wait(20) == 1
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[PostgresServer]:
+    """A server that may be killed: it keeps what it acknowledged."""
+    server = PostgresServer(durable=True).start()
+    yield server
+    server.remove()
+
+
+class Sender:
+    """Sends one question after another, each with a key, again and again until it is acknowledged."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.chat = ""
+        self.acknowledged: dict[str, dict[str, str]] = {}
+        self.answers: list[tuple[float, int]] = []
+        self.is_over = False
+
+    async def send_all(self, session: aiohttp.ClientSession, url: str) -> None:
+        async with session.post(f"{url}/api/conversations", json={"title": self.name}) as answer:
+            self.chat = (await answer.json())["id"]
+        number = 0
+        while not self.is_over:
+            text = f"{self.name} {number}"
+            asked = {"parent_id": None, "text": text, "model": SHORT}
+            headers = {"Idempotency-Key": text}
+            address = f"{url}/api/conversations/{self.chat}/messages"
+            async with session.post(address, json=asked, headers=headers) as answer:
+                self.answers.append((time.monotonic(), answer.status))
+                if answer.status == 202:
+                    self.acknowledged[text] = await answer.json()
+                    number += 1
+                else:
+                    assert answer.status == 503, await answer.text()
+                    assert answer.headers["Retry-After"]
+                    await asyncio.sleep(0.1)
+
+
+@pytest.mark.timeout(180)
+async def test_the_database_restarts_under_load_and_nothing_is_half_written(
+    own_server: PostgresServer, node: Node
+) -> None:
+    one, other = (node(name, own_server.url(own_server.create() if not i else "test_1")) for i, name in enumerate("ab"))
+    await start_all(one, other)
+    key = await asyncio.to_thread(one.account, "ann@example.org")
+    async with aiohttp.ClientSession(
+        headers={"Authorization": f"Bearer {key}"}, timeout=aiohttp.ClientTimeout(30)
+    ) as session:
+        senders = [Sender(f"s{number}") for number in range(10)]
+        sending = [
+            asyncio.create_task(sender.send_all(session, (one, other)[number % 2].url))
+            for number, sender in enumerate(senders)
+        ]
+        await progress(senders, 3, sending)
+        away_at = time.monotonic()
+        await asyncio.to_thread(own_server.stop, "immediate")
+        await asyncio.wait(sending, timeout=6)  # longer than anybody waits, so that some are told
+        await asyncio.to_thread(own_server.start)
+        back_at = time.monotonic()
+        await progress(senders, 3, sending)
+        for sender in senders:
+            sender.is_over = True
+        await asyncio.gather(*sending)
+        answers = [answer for sender in senders for answer in sender.answers]
+        refused = [at for at, status in answers if status == 503]
+        assert {status for _, status in answers} == {202, 503}
+        last_s = max(refused) - back_at
+        print(f"away {back_at - away_at:.1f} s, {len(refused)} times 503, the last {last_s:.2f} s after it was back")
+        assert last_s < 10
+        for sender in senders:
+            tree = (await get(session, f"{one.url}/api/conversations/{sender.chat}/messages?tree=1"))["messages"]
+            questions = [message for message in tree if message["role"] == "user"]
+            assert len({message["parts"][0]["text"] for message in questions}) == len(questions), "done twice"
+            stored = {message["id"] for message in questions}
+            assert {answer["question_id"] for answer in sender.acknowledged.values()} <= stored
+            answered = {message["parent_id"] for message in tree if message["role"] == "assistant"}
+            assert answered == stored
+    assert "all is well" in await asyncio.to_thread(one.run, "doctor")
+    assert await asyncio.to_thread(other.stop) == 0
+
+
+async def progress(senders: list[Sender], more: int, sending: list[asyncio.Task[None]]) -> None:
+    """Until everybody had `more` further questions acknowledged."""
+    wanted = [len(sender.acknowledged) + more for sender in senders]
+    async with asyncio.timeout(40):
+        while any(len(sender.acknowledged) < count for sender, count in zip(senders, wanted, strict=True)):
+            done, _ = await asyncio.wait(sending, timeout=0.05)
+            for task in done:
+                task.result()
