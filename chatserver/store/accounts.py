@@ -252,6 +252,11 @@ def end_sessions(tx: Tx, account_id: str, keep: str = "") -> int:
     )
 
 
+def purge_sessions(tx: Tx, *, now: int, idle_before: int) -> None:
+    """Sessions that open nothing any more, by age or by idleness."""
+    tx.run("DELETE FROM sessions WHERE expires_at < :now OR seen_at < :idle_before", now=now, idle_before=idle_before)
+
+
 def list_sessions(tx: Tx, account_id: str) -> list[Session]:
     """Newest sign-in first."""
     return tx.all(

@@ -396,3 +396,24 @@ async def test_a_way_to_sign_in_that_breaks_is_reported_and_nobody_gets_in(
     assert cookie_line(answer) == ""
     assert "inside" not in answer.text
     assert told == [("password", "sign_in")]
+
+
+async def test_housekeeping_forgets_sessions_that_open_nothing(
+    shared_site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from chatserver.chat import housekeeping
+    from chatserver.chat.housekeeping import Housekeeping
+
+    accounts = shared_site.house.accounts
+    account = await accounts.create("tidy@example.org")
+    cookie = await accounts.open_session(account)
+    actor = await accounts.actor_of_cookie(cookie)
+    assert actor is not None
+    start, day = now_us(), 86_400_000_000
+
+    async def left_after(days: int) -> int:
+        monkeypatch.setattr(housekeeping, "now_us", lambda: start + days * day)
+        await Housekeeping(shared_site.house.db, lambda: True).run({})
+        return len(await accounts.sessions(actor))
+
+    assert [await left_after(days) for days in (13, 20, 22)] == [1, 1, 0]
