@@ -339,10 +339,15 @@ def verify(file: Path | None, data: str | None, config: str | None) -> None:
     from chatserver.house import migration_sets
 
     settings = _settings(data, config, makes_key=False)
+    plugins = _load_plugins(settings, is_lenient=True)
+    if file is None and settings.database_url:  # its pages are that database's own business, the invariants ours
+        if not asyncio.run(_examine(settings, plugins, repair=False)):
+            raise click.exceptions.Exit(1)
+        return
     if file is None:
         _require_database(settings)
     path = file or settings.database_file
-    sets = migration_sets("sqlite", _load_plugins(settings, is_lenient=True))
+    sets = migration_sets("sqlite", plugins)
     found = asyncio.run(inspect(path, sets, is_live=file is None))
     if file is not None and found.manifest is None:
         click.echo("It has no manifest, so only the file itself was checked.")

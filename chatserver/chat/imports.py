@@ -79,6 +79,10 @@ async def take_file(db: Database, file: ImportFile, actors: Mapping[str, Actor])
     return {email: one.report for email, one in imports.items()}
 
 
+class _Clash(Exception):
+    """An id we took for free belongs to a message."""
+
+
 class _Seat(msgspec.Struct):
     """Where a tree goes. missing: its messages that are to be written, parents first. hidden: it is here in part,
     from an import that did not end."""
@@ -116,14 +120,19 @@ class Imports:
     async def flush(self) -> None:
         """Write what waits, in one transaction."""
         sources, self._waiting, self._waiting_messages = self._waiting, [], 0
-        if sources:
-            for seat in await self._db.write(lambda tx: self._write_whole(tx, sources)):
-                self._count(seat)
+        if not sources:
+            return
+        try:
+            seats = await self._db.write(lambda tx: self._write_whole(tx, sources, is_sure=True))
+        except _Clash:
+            seats = await self._db.write(lambda tx: self._write_whole(tx, sources, is_sure=False))
+        for seat in seats:
+            self._count(seat)
 
-    def _write_whole(self, tx: Tx, sources: Iterable[ImportedConversation]) -> list[_Seat]:
+    def _write_whole(self, tx: Tx, sources: Iterable[ImportedConversation], *, is_sure: bool) -> list[_Seat]:
         seats = []
         for source in sources:
-            seat = self._find_seat(tx, source)
+            seat = self._find_seat(tx, source, is_sure=is_sure)
             if seat.is_new:
                 self._open(tx, seat, deletion_id=None)
             self._write(tx, seat, seat.missing)
@@ -155,8 +164,9 @@ class Imports:
         await self._db.write(end)
         self._count(seat)
 
-    def _find_seat(self, tx: Tx, source: ImportedConversation) -> _Seat:
-        """The first attempt's ids that are free, or that stand for this very tree already."""
+    def _find_seat(self, tx: Tx, source: ImportedConversation, *, is_sure: bool = False) -> _Seat:
+        """The first attempt's ids that are free, or that stand for this very tree already. is_sure: that no message of
+        another conversation has one of them is not asked; writing finds out."""
         for attempt in range(MAX_ATTEMPTS):
             placed = place(source, self._actor.account_id, self._now, attempt)
             standing = import_rows.standing_of(tx, placed.conversation.id)
@@ -167,7 +177,7 @@ class Imports:
                 if standing.owner_id != self._actor.account_id or (standing.deletion_id is not None and not is_hidden):
                     continue
                 here = import_rows.messages_in(tx, placed.conversation.id)
-            if any(import_rows.is_message(tx, one.id) for one in placed.messages if one.id not in here):
+            if not is_sure and any(import_rows.is_message(tx, m.id) for m in placed.messages if m.id not in here):
                 continue
             missing, left_deleted = _missing(placed, here)
             return _Seat(placed, standing is None, is_hidden, missing, left_deleted)
@@ -188,12 +198,13 @@ class Imports:
     def _write(self, tx: Tx, seat: _Seat, messages: tuple[Message, ...], *, shape: bool = False) -> None:
         conversation = seat.placed.conversation
         for message in messages:
-            if shape and import_rows.is_message(tx, message.id):
+            if not import_rows.insert_message(tx, message):
+                if not shape:
+                    raise _Clash
                 continue  # another import of the same file is as far as we are
-            message_rows.insert_message(tx, message)
             text = text_of(message.parts)
             if text:
-                search.index_message(
+                search.index_new_message(
                     tx,
                     owner_id=conversation.owner_id,
                     conversation_id=conversation.id,

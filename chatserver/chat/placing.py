@@ -47,7 +47,7 @@ def place(source: ImportedConversation, account_id: str, now: int, attempt: int 
                 role=message.role,
                 state="interrupted" if message.state == "running" else message.state,
                 parts=message.parts,
-                model=message.model[:MODEL_LIMIT],
+                model=_clean(message.model)[:MODEL_LIMIT],
                 created_at=at,
                 continues=message.continues and message.parent_id is not None,
                 cleared_after=bool(message.cleared_at),
@@ -56,9 +56,9 @@ def place(source: ImportedConversation, account_id: str, now: int, attempt: int 
     parents = {message.parent_id for message in messages}
     leaves = [message.id for message in messages if message.id not in parents]
     tip_id = ids[source.tip_id] if source.tip_id is not None and source.tip_id in times else max(leaves, default=None)
-    title = " ".join(source.title.split())
+    title = " ".join(_clean(source.title).split())
     if not title and source.title_source != "none":
-        title = next((title_from(text_of(m.parts)) for m in ordered if m.role == "user"), "")
+        title = next((title_from(_clean(text_of(m.parts))) for m in ordered if m.role == "user"), "")
     if len(title) > TITLE_LIMIT:
         title = title[: TITLE_LIMIT - 1].rstrip() + "…"
     conversation = Conversation(
@@ -67,7 +67,7 @@ def place(source: ImportedConversation, account_id: str, now: int, attempt: int 
         title=title,
         title_source=source.title_source if title else "none",
         tip_id=tip_id,
-        model=source.model[:MODEL_LIMIT],
+        model=_clean(source.model)[:MODEL_LIMIT],
         pinned=source.pinned,
         archived=source.archived,
         created_at=created_at,
@@ -128,6 +128,11 @@ def _made_ids(
         high = (ms << _ORDER_BITS) + order
         ids[message.id] = write_id(high << _HASH_BITS | _hash(_HASH_BITS, *salt, message.id))
     return ids
+
+
+def _clean(text: str) -> str:
+    """Without what a database cannot hold in a text of its own: NUL, and halves of a character."""
+    return text.replace("\x00", "").encode("utf-8", "ignore").decode()
 
 
 def _possible(time_us: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from chatserver.domain.conversations import Conversation
+from chatserver.domain.messages import Message, encode_parts
 from chatserver.store.database import Tx
 
 
@@ -53,6 +54,26 @@ def insert_conversation(tx: Tx, conversation: Conversation, deletion_id: str | N
         created=conversation.created_at,
         updated=conversation.updated_at,
         deletion=deletion_id,
+    )
+
+
+def insert_message(tx: Tx, message: Message) -> bool:
+    """False, and nothing done: the id is taken."""
+    return bool(
+        tx.run(
+            "INSERT INTO messages (id, conversation_id, parent_id, role, state, parts, model, continues, created_at,"
+            " deletion_id) VALUES (:id, :conversation, :parent, :role, :state, :parts, :model, :continues, :at, NULL)"
+            " ON CONFLICT (id) DO NOTHING",
+            id=message.id,
+            conversation=message.conversation_id,
+            parent=message.parent_id,
+            role=message.role,
+            state=message.state,
+            parts=encode_parts(message.parts).decode(),
+            model=message.model,
+            continues=int(message.continues),
+            at=message.created_at,
+        )
     )
 
 

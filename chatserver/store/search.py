@@ -148,6 +148,11 @@ def index_message(tx: Tx, *, owner_id: str, conversation_id: str, message_id: st
     _add(tx, owner_id, conversation_id, message_id, text)
 
 
+def index_new_message(tx: Tx, *, owner_id: str, conversation_id: str, message_id: str, text: str) -> None:
+    """As index_message, for one that was inserted in this transaction and so is not found by anything yet."""
+    _add(tx, owner_id, conversation_id, message_id, text)
+
+
 def index_title(tx: Tx, *, owner_id: str, conversation_id: str, title: str) -> None:
     sql = "SELECT id FROM search_entries WHERE conversation_id = :conversation_id AND message_id = ''"
     _forget(tx, tx.all(int, sql, conversation_id=conversation_id))

@@ -41,8 +41,10 @@ from chatserver.errors import BadInput, StorageFull
 from chatserver.house import migration_sets
 from chatserver.plugins import Plugins
 from chatserver.store import search
+from chatserver.store.database import Database
 from chatserver.store.sqlite import SqliteDatabase
-from tests.chat.conftest import SECRET, Person
+from tests.chat.conftest import SECRET, Person, Place
+from tests.engines import open_postgres
 
 FORMAT_PAGE = Path(__file__).resolve().parents[2] / "docs" / "export-format.md"
 HEADER = HeaderLine(FORMAT, 1, "chatserver test", 1)
@@ -51,14 +53,14 @@ HEADER = HeaderLine(FORMAT, 1, "chatserver test", 1)
 class Shelf:
     """A database with accounts, and nothing that runs."""
 
-    def __init__(self, db: SqliteDatabase) -> None:
+    def __init__(self, db: Database) -> None:
         self.db = db
         self.accounts = Accounts(db, Plugins.load(found=[]), SECRET)
 
     @classmethod
-    async def open(cls, path: Path) -> Shelf:
-        db = SqliteDatabase.open(path, reserve_bytes=0)
-        await db.migrate(migration_sets("sqlite", Plugins.load(found=[])))
+    async def open(cls, place: Place) -> Shelf:
+        db = await open_postgres(place) if isinstance(place, str) else SqliteDatabase.open(place, reserve_bytes=0)
+        await db.migrate(migration_sets(db.engine, Plugins.load(found=[])))
         return cls(db)
 
     async def actor(self, email: str = "ann@example.org") -> Actor:
@@ -92,8 +94,9 @@ class Shelf:
 
 
 @pytest.fixture
-async def shelf(tmp_path: Path) -> AsyncIterator[Shelf]:
-    shelf = await Shelf.open(tmp_path / "shelf.db")
+async def shelf(place: Place, tmp_path: Path) -> AsyncIterator[Shelf]:
+    """On each engine in turn."""
+    shelf = await Shelf.open(place)
     yield shelf
     await shelf.db.close()
 
@@ -147,7 +150,7 @@ def message_line(message_id: str = "", parent_id: str | None = None, text: str =
 # --- there and back -------------------------------------------------------------------------------------------------
 
 
-async def test_what_a_person_made_comes_back_byte_for_byte(ann: Person, shelf: Shelf, tmp_path: Path) -> None:
+async def test_what_a_person_made_comes_back_byte_for_byte(ann: Person, other: Shelf, tmp_path: Path) -> None:
     chat = await ann.start()
     first = await ann.ask(chat, "one 你好", model="fake-think5-n5")
     await ann.ask(chat, "two", parent=first.reply_id)
@@ -163,17 +166,17 @@ async def test_what_a_person_made_comes_back_byte_for_byte(ann: Person, shelf: S
     written = b"".join([piece async for piece in exports.export([ann.actor.account])])
     assert b"never mind" not in written and b"interrupted" in written and b"cleared_at" in written
     file = write_file(tmp_path / "ann.jsonl", written)
-    report = await shelf.take(file)
+    report = await other.take(file)
     assert (report.new, report.messages) == (2, 9)
-    assert body(await shelf.export()) == body(written)
-    assert await examine(shelf.db) == []
-    assert len(await shelf.find("uno")) == 1
-    again = await shelf.take(file)
+    assert body(await other.export()) == body(written)
+    assert await examine(other.db) == []
+    assert len(await other.find("uno")) == 1
+    again = await other.take(file)
     assert (again.new, again.there, again.messages) == (0, 2, 0)
-    assert body(await shelf.export()) == body(written)
+    assert body(await other.export()) == body(written)
 
 
-async def test_a_reply_that_is_being_written_is_exported_as_it_stands(ann: Person, shelf: Shelf) -> None:
+async def test_a_reply_that_is_being_written_is_exported_as_it_stands(ann: Person) -> None:
     sent = await ann.house.sending.send(ann.actor, await ann.start(), None, "go on", "fake-n2000-gap1")
     turn = await ann.house.readers.turn(ann.actor, sent.turn_id or "")
     async for _ in ann.house.readers.follow(ann.actor, turn, 0):
@@ -289,6 +292,20 @@ def test_siblings_keep_their_order() -> None:
 
 
 # --- each once ------------------------------------------------------------------------------------------------------
+
+
+async def test_an_id_that_belongs_to_something_else_is_not_touched(shelf: Shelf, tmp_path: Path) -> None:
+    """A file that names another's conversation, or another's message in a conversation of its own."""
+    await shelf.take_trees(tree(3))
+    (line, *messages) = body(await shelf.export()).splitlines(keepends=True)[1:-1]
+    theirs = tmp_path / "theirs.jsonl"
+    for lines, count in (([line, messages[0]], 1), ([encode_line(chat_line()), *messages], 3)):
+        write_file(theirs, HEADER, *lines, EndLine(0, 1, count))
+        for _ in range(2):
+            report = await shelf.take(theirs, "bob@example.org")
+            assert report.messages in (count, 0)
+    assert await shelf.count("messages") == 3 + 1 + 3
+    assert await examine(shelf.db) == []
 
 
 async def test_twice_is_once_and_what_grew_is_added(shelf: Shelf) -> None:
