@@ -58,6 +58,23 @@ def test_new_chat_keeps_the_page_and_drafts_apart(visit: Visit) -> None:
     assert page.evaluate("window.stays")
 
 
+def test_chat_that_is_written_in_moves_to_the_top(visit: Visit) -> None:
+    page = visit()
+    lines = page.get_by_role("navigation", name="Chats").locator("[data-line]")
+    ask_and_wait(page, "The first chat")
+    first = page.url.split("/")[-2]
+    page.get_by_role("link", name="New chat").click()
+    expect(replies(page)).to_have_count(0)
+    ask_and_wait(page, "The second chat")
+    expect(lines).to_have_count(2)
+    expect(lines.nth(1)).to_have_attribute("data-line", first)
+    lines.nth(1).click()
+    expect(replies(page).nth(0)).to_contain_text("The first chat")
+    ask_and_wait(page, "More for the first")
+    expect(lines.nth(0)).to_have_attribute("data-line", first)
+    expect(lines.nth(0)).to_have_attribute("aria-current", "page")
+
+
 def test_back_and_forward_walk_through_what_was_seen(visit: Visit) -> None:
     page = visit()
     ask_and_wait(page, "Step one")

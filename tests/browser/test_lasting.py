@@ -54,8 +54,11 @@ def test_page_outlives_kill_nine_and_offers_to_continue(
         page.wait_for_function("() => document.querySelectorAll('article')[1]?.innerText.length > 200")
         seen = replies(page).nth(1).locator("[data-part=text]").inner_text()
         server.kill()
-        server.start()
         reply = replies(page).nth(1)
+        page.wait_for_function(
+            "() => getComputedStyle(document.querySelector('[data-status]'), '::after').content.includes('lost')"
+        )
+        server.start()
         expect(reply).to_have_attribute("data-state", "interrupted", timeout=20_000)
         expect(reply).to_contain_text("The answer was cut off")
         kept = reply.locator("[data-part=text]").inner_text()

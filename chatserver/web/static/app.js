@@ -64,7 +64,10 @@ function connect() {
   shown = wanted
   if (!wanted) return
   source = new EventSource(`/events?turns=${[...turns].map(([turn, seq]) => `${turn}:${seq || 0}`).join()}`)
-  source.onopen = () => { tries = 0 }
+  source.onopen = () => {
+    tries = 0
+    for (const status of $$("[data-status][data-lost]")) delete status.dataset.lost
+  }
   source.onerror = () => again(Math.min(15_000, 500 * 2 ** tries++))
   source.addEventListener("reconnect", () => again(Math.random() * 1000))
   source.addEventListener("fragment", (event) => take(event.data))
@@ -74,6 +77,7 @@ function again(after) {
   source?.close()
   source = null
   shown = ""
+  if (tries > 1) for (const article of running()) $("[data-status]", article).dataset.lost = words.lost
   if (running().length) retry = setTimeout(connect, after)
   else lingering.clear()
 }
@@ -584,7 +588,10 @@ document.addEventListener("htmx:before:request", (event) => {
 
 document.addEventListener("htmx:before:swap", (event) => {
   const { sourceElement, response } = of(event)
-  if (response?.status < 400 && sourceElement?.id === "composer" && sending) accepted()
+  if (response?.status < 400 && sourceElement?.id === "composer" && sending) {
+    if (conversation() && !$("#find").value) setTimeout(refreshChats) // it moves to the top
+    accepted()
+  }
 })
 
 document.addEventListener("htmx:response:error", (event) => {
