@@ -53,8 +53,9 @@ def node(tmp_path: Path, fake_upstream: FakeUpstream) -> Iterator[Node]:
 
 
 async def start_all(*servers: RunningServer) -> None:
-    for server in servers:
-        await asyncio.to_thread(server.start)
+    first, *others = servers
+    await asyncio.to_thread(first.start)
+    await asyncio.gather(*(asyncio.to_thread(server.start) for server in others))
 
 
 class Witness:
@@ -137,10 +138,12 @@ async def test_a_killed_nodes_turns_are_interrupted_elsewhere_and_a_stopped_ones
             text = texts[turn["id"]] = await text_of_reply(session, left.url, one.sent)
             assert text.startswith(one.seen_before(cut_at - 1.0)), "more than a second of text was lost"
         frozen.process.send_signal(signal.SIGCONT)
+        woken_at = time.monotonic()
         async with asyncio.timeout(20):
             await asyncio.gather(*watching)  # the zombie's own readers are sent to what is stored
             while frozen.log.read_text().count("turn_lost") < 3:
                 await get(session, f"{frozen.url}/api/account")
+        print(f"the zombie gave up {time.monotonic() - woken_at:.1f} s after it woke")
         for one in of_frozen:
             turn = await get(session, f"{frozen.url}/api/turns/{one.sent['turn_id']}")
             assert turn == states[turn["id"]]
