@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +27,8 @@ PATIENCE_S = 4.0
 KNOCK_S = 0.1
 """How long nobody tries to connect after somebody failed to."""
 MAX_COLLISIONS = 30
+SWITCH_INTERVAL_S = 0.0005
+"""Every statement gives the GIL away while it waits; at Python's 5 ms it comes back too late beside a busy loop."""
 MIGRATION_LOCK = "chatserver migrations"
 _TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema() ORDER BY table_name"
 
@@ -174,7 +177,9 @@ class PostgresDatabase:
     @classmethod
     async def open(cls, url: str, *, connections: int = 12) -> PostgresDatabase:
         """Raises SetupError when there is no such server, or one that will not do. Runs no migration."""
-        return cls(await asyncio.to_thread(_try_out, url), connections=connections)
+        conninfo = await asyncio.to_thread(_try_out, url)
+        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL_S))
+        return cls(conninfo, connections=connections)
 
     async def read(self, function: Callable[[Tx], R]) -> R:
         result: R = await self._send(self._reads, function)
