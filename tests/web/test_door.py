@@ -67,16 +67,16 @@ async def test_a_surprise_is_a_500_with_headers_and_no_words_of_its_own(
 ) -> None:
     ada = await shared_site.sign_up("surprise@example.org")
 
-    def explode(*_: object) -> None:
+    def explode(*_: object, **__: object) -> None:
         raise RuntimeError("the secret is 42")
 
-    monkeypatch.setattr(shared_site.house, "models", explode)
-    for path in ("/api/models", "/"):
+    monkeypatch.setattr(shared_site.house.conversations, "list", explode)
+    for path in ("/api/conversations", "/chats"):
         response = await ada.get(path)
         assert response.status_code == 500
-        assert "42" not in response.text
+        assert "secret" not in response.text
         assert response.headers["content-security-policy"]
-    assert (await ada.get("/api/models")).json()["error"]["code"] == "internal_error"
+    assert (await ada.get("/api/conversations")).json()["error"]["code"] == "internal_error"
 
 
 async def test_strict_transport_only_where_the_public_url_is_https() -> None:
