@@ -23,6 +23,7 @@ from chatserver.house import House
 from chatserver.web import assets, slots, templating, views
 from chatserver.web.auth import form_of
 from chatserver.web.markdown import render
+from chatserver.web.painter import Painters
 from chatserver.web.views import ChatView, Frame, Problem, Sidebar
 from chatserver.web.words import gettext as _
 
@@ -96,11 +97,34 @@ class Visit:
             zone=self.zone,
             problem=problem or self.model_problem(models),
         )
+        view = self.as_far_as_written(view, path)
         if not view.messages:
             return msgspec.structs.replace(
                 view, greeting=self.new_chat().greeting, suggestions=self.new_chat().suggestions
             )
         return view
+
+    def as_far_as_written(self, view: ChatView, path: PathView) -> ChatView:
+        """The view with what is there already of replies that are being written; the page's stream goes on from it."""
+        running = {item.message.id: item.turn for item in path.items if item.turn and item.turn.state == "running"}
+        if not running:
+            return view
+        painters: Painters = self.request.app.state.painters
+        messages = []
+        for message in view.messages:
+            turn = running.get(message.id)
+            if turn is not None:
+                seen = painters.open(self.actor, turn).snapshot()
+                message = msgspec.structs.replace(
+                    message,
+                    seq=seen.seq,
+                    html=seen.text_done,
+                    open_html=seen.text_open,
+                    reasoning_html=seen.reasoning_done,
+                    reasoning_open_html=seen.reasoning_open,
+                )
+            messages.append(message)
+        return msgspec.structs.replace(view, messages=tuple(messages))
 
     def new_chat(self) -> ChatView:
         models = self.models()

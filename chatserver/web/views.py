@@ -44,7 +44,8 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class MessageView(msgspec.Struct, frozen=True):
-    """One article. html and reasoning_html are safe; `text` is what was written. Durations in ms, None unknown."""
+    """One article. html and its like are safe, `open` being the block still written; `text` is what was written.
+    Durations in ms, None unknown."""
 
     id: str
     conversation_id: str
@@ -53,7 +54,9 @@ class MessageView(msgspec.Struct, frozen=True):
     author: str
     text: str = ""
     html: str = ""
+    open_html: str = ""
     reasoning_html: str = ""
+    reasoning_open_html: str = ""
     model: str = ""
     time: str = ""
     time_iso: str = ""
