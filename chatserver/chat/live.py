@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
+from chatserver.chat.news import News
 from chatserver.clock import monotonic_s
 from chatserver.domain.turns import Delta, EndDelta, ReasoningDelta, Turn
 
@@ -18,9 +19,9 @@ class LiveTurn:
     """
 
     __slots__ = (
+        "_news",
         "_thinks_since_s",
         "_thinks_until_s",
-        "_waiters",
         "deltas",
         "ended",
         "first_token_at",
@@ -42,7 +43,7 @@ class LiveTurn:
         self.first_token_at: int | None = None
         self._thinks_since_s = 0.0
         self._thinks_until_s = 0.0
-        self._waiters: list[asyncio.Future[None]] = []
+        self._news = News()
 
     @property
     def last_seq(self) -> int:
@@ -55,7 +56,7 @@ class LiveTurn:
             self._thinks_since_s = self._thinks_since_s or monotonic_s()
         elif self._thinks_since_s and not self._thinks_until_s:
             self._thinks_until_s = monotonic_s()
-        self._wake()
+        self._news.tell()
 
     @property
     def reasoning_ms(self) -> int:
@@ -68,12 +69,12 @@ class LiveTurn:
         """The turn's end, published after it was committed. Nothing follows."""
         self.deltas.append(delta)
         self.ended = True
-        self._wake()
+        self._news.tell()
 
     def abandon(self) -> None:
         """Somebody else ended this turn: readers are sent back to the database."""
         self.ended = True
-        self._wake()
+        self._news.tell()
 
     def unstored(self) -> Sequence[Delta]:
         return self.deltas[self.stored_seq :]
@@ -93,15 +94,7 @@ class LiveTurn:
 
     async def wait(self) -> None:
         """Sleep until the next delta or the end."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        await waiter
-
-    def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        await self._news.wait()
 
 
 class Live:

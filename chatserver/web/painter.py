@@ -7,6 +7,7 @@ from collections import deque
 from html import escape
 
 from chatserver.chat.live import Numbered
+from chatserver.chat.news import News
 from chatserver.chat.readers import Readers
 from chatserver.clock import monotonic_s
 from chatserver.domain.access import Actor
@@ -48,7 +49,7 @@ class Painting:
         self.task: asyncio.Task[None] | None = None
         self._streams = {"reasoning": BlockStream(), "text": BlockStream()}
         self._fragments: deque[tuple[int, int, str]] = deque(maxlen=KEPT_FRAGMENTS)
-        self._waiters: list[asyncio.Future[None]] = []
+        self._news = News()
         self._painted_s = 0.0
 
     def snapshot(self) -> Snapshot:
@@ -66,7 +67,7 @@ class Painting:
                     self._painted_s = monotonic_s()
         finally:
             self.is_ended = True
-            self._wake()
+            self._news.tell()
 
     def _take(self, batch: list[Numbered]) -> None:
         steps: list[tuple[str, Op]] = []
@@ -95,7 +96,7 @@ class Painting:
             first, _, last = self._fragments.pop()
             self._fragments.append((first, self.seq, last))
         self.is_ended = ended
-        self._wake()
+        self._news.tell()
 
     def since(self, seq: int) -> tuple[int, str]:
         """What brings a page from `seq` to now, and the number it then has: steps, or the whole when they are gone."""
@@ -116,15 +117,7 @@ class Painting:
         ) + fragment(self.turn, self.seq, "reset", _frame(whole.text_done, whole.text_open))
 
     async def wait(self) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        await waiter
-
-    def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        await self._news.wait()
 
 
 def _frame(done: str, open_: str) -> str:
