@@ -60,6 +60,16 @@ def test_the_docs_speak_of_no_hook_that_is_not_there() -> None:
     assert sorted(headings) == sorted(specs())
 
 
+def test_the_docs_name_every_slot() -> None:
+    from chatserver.web.slots import MESSAGE_SLOTS, PAGE_SLOTS
+
+    table = documented()["render_slot"]
+    assert set(re.findall(r"`([a-z]+(?:\.[a-z]+)?)`", table.partition("```")[0])) - {"message_id"} == {
+        *PAGE_SLOTS,
+        *MESSAGE_SLOTS,
+    }
+
+
 def examples() -> list[tuple[str, str]]:
     return [(head, code) for head, text in documented().items() for code in EXAMPLE.findall(text)]
 
