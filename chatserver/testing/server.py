@@ -21,14 +21,14 @@ from typing import Any
 
 import httpx
 
-from chatserver import __version__
+from chatserver import __version__, settings
+from chatserver.databases import open_database
 from chatserver.domain.access import AccountRole, Actor
 from chatserver.domain.models import Channel, ModelAlias
 from chatserver.gateway.egress import EgressClient
 from chatserver.house import House, migration_sets
 from chatserver.plugins import Plugins
 from chatserver.settings import Limits
-from chatserver.store.sqlite import SqliteDatabase
 from chatserver.web.app import create_app
 from chatserver.web.server import Server, bind, make_server
 
@@ -126,10 +126,14 @@ async def open_site(
     trusted_proxies: tuple[str, ...] = (),
     plugins: Sequence[tuple[str, object]] = (),
     grace_s: float = 1,
+    database_url: str = "",
 ) -> AsyncIterator[Site]:
-    """A house over real SQLite with the installed plugins of ours but the demo model, served by the real server."""
+    """A house with the installed plugins of ours but the demo model, served by the real server; over real SQLite, or
+    the database of a URL."""
     loaded = Plugins.load(disabled=["local"], core_version=__version__, extra=list(plugins))
-    db = SqliteDatabase.open(folder / "chatserver.sqlite")
+    environ = {"CHATSERVER_DATABASE_URL": database_url, "CHATSERVER_SECRET_KEY": SECRET.decode()}
+    places = {"data": str(folder), "config": str(folder / "chatserver.toml")}
+    db = await open_database(settings.load(places, environ), loaded, alone=True)
     http = EgressClient()
     channels = []
     if upstream_url:

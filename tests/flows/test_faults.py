@@ -86,9 +86,9 @@ async def text_of(session: aiohttp.ClientSession, url: str, sent: dict[str, Any]
 
 
 @pytest.fixture
-async def site(tmp_path: Path, fake_upstream: FakeUpstream) -> Any:
+async def site(tmp_path: Path, fake_upstream: FakeUpstream, database_url: str) -> Any:
     models = ["fake-n5", "fake-n300-gap5", "fake-n2000-gap2", *[f"fake-n60-gap1-cut{n}" for n in range(1, 51)]]
-    async with open_site(tmp_path, fake_upstream.base_url, models=models) as site:
+    async with open_site(tmp_path, fake_upstream.base_url, models=models, database_url=database_url) as site:
         await site.sign_up("ann@example.org")
         yield site
 
