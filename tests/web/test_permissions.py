@@ -22,7 +22,7 @@ class NoGuests:
         return False if actor.account.email.startswith("guest") and permission == "chat.use" else None
 
 
-PATHS = ("/api/conversations", "/api/models", "/events?turns=x:0", "/api/turns/x/events")
+PATHS = ("/api/conversations", "/api/search?q=x", "/events?turns=x:0", "/api/turns/x/events")
 
 
 async def test_a_key_reaches_no_further_than_its_scopes(tmp_path: Path) -> None:
