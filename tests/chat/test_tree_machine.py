@@ -11,15 +11,17 @@ from typing import Any, TypeVar
 import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from chatserver.chat.doctor import examine
 from chatserver.domain.access import Actor
 from chatserver.domain.conversations import Sent
 from chatserver.domain.messages import text_of
 from chatserver.errors import Conflict
+from chatserver.testing.postgres import PostgresServer
 from chatserver.testing.upstream import FakeUpstream
-from tests.chat.conftest import Person, close_house, open_house
+from tests.chat.conftest import Person, Place, close_house, open_house
+from tests.engines import schema_template
 
 T = TypeVar("T")
 
@@ -41,7 +43,7 @@ class TreeLife(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.upstream_context = FakeUpstream.in_thread()
         self.upstream = self.upstream_context.__enter__()
-        self.house = self.run(open_house(Path(self.folder.name) / "life.db", self.upstream))
+        self.house = self.run(open_house(self.new_place(), self.upstream))
         account = self.run(self.house.accounts.create("ann@example.org"))
         self.ann = Person(self.house, Actor(account, "web"))
         self.chat = self.run(self.ann.start())
@@ -50,6 +52,9 @@ class TreeLife(RuleBasedStateMachine):
         self.deletions: dict[str, tuple[str, str | None]] = {}
         self.tip: str | None = None
         self.count = 0
+
+    def new_place(self) -> Place:
+        return Path(self.folder.name) / "life.db"
 
     def teardown(self) -> None:
         assert self.run(examine(self.house.db)) == []
@@ -237,3 +242,13 @@ TestTreeLife.settings = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+
+
+def test_random_lives_on_postgres(postgres_server: PostgresServer) -> None:
+    template = asyncio.run(schema_template(postgres_server))
+
+    class PostgresLife(TreeLife):
+        def new_place(self) -> Place:
+            return postgres_server.url(postgres_server.create(template))
+
+    run_state_machine_as_test(PostgresLife, settings=settings(TestTreeLife.settings, max_examples=6))
