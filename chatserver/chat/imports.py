@@ -21,10 +21,11 @@ from chatserver.store import deletions as deletion_rows
 from chatserver.store import imports as import_rows
 from chatserver.store import messages as message_rows
 from chatserver.store import search
+from chatserver.store.batches import runs_of
 from chatserver.store.database import Database, Tx
 from chatserver.store.deletions import DeletionRow
 
-MESSAGES_AT_ONCE = 300
+MESSAGES_AT_ONCE = 500
 """Of one transaction: about a tenth of a second, so that a server beside us is not kept from writing."""
 MAX_ATTEMPTS = 8
 
@@ -130,15 +131,24 @@ class Imports:
             self._count(seat)
 
     def _write_whole(self, tx: Tx, sources: Iterable[ImportedConversation], *, is_sure: bool) -> list[_Seat]:
-        seats = []
+        seats: dict[str, _Seat] = {}
+        waiting: list[tuple[_Seat, Message]] = []
+        done: list[_Seat] = []
         for source in sources:
             seat = self._find_seat(tx, source, is_sure=is_sure)
+            if seat.placed.conversation.id in seats:  # the file has it twice: the second sees the first
+                self._write(tx, waiting)
+                waiting = []
+                seat = self._find_seat(tx, source, is_sure=is_sure)
+            seats[seat.placed.conversation.id] = seat
             if seat.is_new:
                 self._open(tx, seat, deletion_id=None)
-            self._write(tx, seat, seat.missing)
+            waiting += [(seat, message) for message in seat.missing]
+            done.append(seat)
+        self._write(tx, waiting)
+        for seat in done:
             self._close(tx, seat)
-            seats.append(seat)
-        return seats
+        return done
 
     async def _take_large(self, source: ImportedConversation) -> None:
         """In several transactions; until the last one a new conversation is hidden, as a deleted one is. One that is
@@ -154,7 +164,7 @@ class Imports:
             await self._db.write(begin)
         for start in range(0, len(seat.missing), MESSAGES_AT_ONCE):
             part = seat.missing[start : start + MESSAGES_AT_ONCE]
-            await self._db.write(lambda tx, p=part: self._write(tx, seat, p, shape=True))  # type: ignore[misc]
+            await self._db.write(lambda tx, p=part: self._write_part(tx, seat, p))  # type: ignore[misc]
 
         def end(tx: Tx) -> None:
             self._close(tx, seat)
@@ -195,27 +205,30 @@ class Imports:
             row = DeletionRow(deletion_id, conversation.id, None, None, len(seat.missing), self._now)
             deletion_rows.insert_deletion(tx, row)
 
-    def _write(self, tx: Tx, seat: _Seat, messages: tuple[Message, ...], *, shape: bool = False) -> None:
-        conversation = seat.placed.conversation
-        for message in messages:
-            if not import_rows.insert_message(tx, message):
-                if not shape:
-                    raise _Clash
-                continue  # another import of the same file is as far as we are
-            text = text_of(message.parts)
-            if text:
-                search.index_new_message(
-                    tx,
-                    owner_id=conversation.owner_id,
-                    conversation_id=conversation.id,
-                    message_id=message.id,
-                    text=text,
-                )
-            if message.cleared_after:
-                at = seat.placed.cleared_at[message.id]
-                import_rows.set_marker(tx, conversation.id, message.id, at)
-        if shape and messages and (seat.is_new or seat.is_hidden):
-            import_rows.set_shape(tx, conversation.id, tip_id=messages[-1].id, branches=1)
+    def _write_part(self, tx: Tx, seat: _Seat, messages: tuple[Message, ...]) -> None:
+        here = import_rows.messages_in(tx, seat.placed.conversation.id)  # another import of the file may be as far
+        self._write(tx, [(seat, message) for message in messages if message.id not in here])
+        if seat.is_new or seat.is_hidden:
+            import_rows.set_shape(tx, seat.placed.conversation.id, tip_id=messages[-1].id, branches=1)
+
+    def _write(self, tx: Tx, rows: list[tuple[_Seat, Message]]) -> None:
+        """Messages, parents first, and what they are found by. Raises _Clash when an id is taken."""
+        for run in runs_of(rows):
+            if import_rows.insert_messages(tx, [message for _, message in run]) < len(run):
+                raise _Clash
+            for seat, message in run:
+                if message.cleared_after:
+                    at = seat.placed.cleared_at[message.id]
+                    import_rows.set_marker(tx, message.conversation_id, message.id, at)
+        owner_id = self._actor.account_id
+        search.index_new_messages(
+            tx,
+            [
+                search.NewText(owner_id, one.conversation_id, one.id, text)
+                for _, one in rows
+                if (text := text_of(one.parts))
+            ],
+        )
 
     def _close(self, tx: Tx, seat: _Seat) -> None:
         """Tip and branches as they are with what came. A person's tip in a conversation that was here stays."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from chatserver.domain.conversations import Conversation
 from chatserver.domain.messages import Message, encode_parts
+from chatserver.store.batches import parameters_of, values_of
 from chatserver.store.database import Tx
 
 
@@ -57,23 +60,28 @@ def insert_conversation(tx: Tx, conversation: Conversation, deletion_id: str | N
     )
 
 
-def insert_message(tx: Tx, message: Message) -> bool:
-    """False, and nothing done: the id is taken."""
-    return bool(
-        tx.run(
-            "INSERT INTO messages (id, conversation_id, parent_id, role, state, parts, model, continues, created_at,"
-            " deletion_id) VALUES (:id, :conversation, :parent, :role, :state, :parts, :model, :continues, :at, NULL)"
-            " ON CONFLICT (id) DO NOTHING",
-            id=message.id,
-            conversation=message.conversation_id,
-            parent=message.parent_id,
-            role=message.role,
-            state=message.state,
-            parts=encode_parts(message.parts).decode(),
-            model=message.model,
-            continues=int(message.continues),
-            at=message.created_at,
-        )
+def insert_messages(tx: Tx, messages: Sequence[Message]) -> int:
+    """Messages in one statement, as many as batches.runs_of gives; whose id is taken is left as it is. Returns how many
+    were inserted."""
+    return tx.run(
+        "INSERT INTO messages (id, conversation_id, parent_id, role, state, parts, model, continues, created_at)"
+        f" VALUES {values_of(('{}',) * 9, len(messages))} ON CONFLICT (id) DO NOTHING",
+        **parameters_of(
+            [
+                (
+                    message.id,
+                    message.conversation_id,
+                    message.parent_id,
+                    message.role,
+                    message.state,
+                    encode_parts(message.parts).decode(),
+                    message.model,
+                    int(message.continues),
+                    message.created_at,
+                )
+                for message in messages
+            ]
+        ),
     )
 
 

@@ -13,6 +13,7 @@ import msgspec
 from chatserver.domain.conversations import Hit
 from chatserver.domain.extend import Migration
 from chatserver.domain.messages import decode_parts, text_of
+from chatserver.store.batches import parameters_of, runs_of, values_of
 from chatserver.store.database import Tx
 from chatserver.store.words import MAX_WORD, fold, runs, words_of
 
@@ -44,6 +45,9 @@ class Body(Protocol):
     find_sql: str
 
     def add(self, tx: Tx, entry_id: int, words: list[str]) -> None: ...
+    def add_many(self, tx: Tx, rows: list[tuple[int, list[str]]]) -> None:
+        """As add, for many, in order of their ids."""
+
     def remove(self, tx: Tx, entry_id: int) -> None: ...
     def query(self, words: list[Word]) -> str: ...
 
@@ -78,6 +82,11 @@ class Fts5:
 
     def add(self, tx: Tx, entry_id: int, words: list[str]) -> None:
         tx.run("INSERT INTO search_index (rowid, words) VALUES (:id, :words)", id=entry_id, words=" ".join(words))
+
+    def add_many(self, tx: Tx, rows: list[tuple[int, list[str]]]) -> None:
+        # One by one, and nothing between: beside a statement of many rows FTS5 writes out what it holds each time.
+        for entry_id, words in rows:
+            self.add(tx, entry_id, words)
 
     def remove(self, tx: Tx, entry_id: int) -> None:
         tx.run("DELETE FROM search_index WHERE rowid = :id", id=entry_id)
@@ -114,6 +123,14 @@ class Lexemes:
             words=" ".join(_that_fit(words)),
         )
 
+    def add_many(self, tx: Tx, rows: list[tuple[int, list[str]]]) -> None:
+        cells = ("{}", "array_to_tsvector(string_to_array({}, ' '))")
+        for run in runs_of(rows):
+            tx.run(
+                f"INSERT INTO search_index (id, words) VALUES {values_of(cells, len(run))}",
+                **parameters_of([(entry_id, " ".join(_that_fit(words))) for entry_id, words in run]),
+            )
+
     def remove(self, tx: Tx, entry_id: int) -> None:
         tx.run("DELETE FROM search_index WHERE id = :id", id=entry_id)
 
@@ -148,9 +165,41 @@ def index_message(tx: Tx, *, owner_id: str, conversation_id: str, message_id: st
     _add(tx, owner_id, conversation_id, message_id, text)
 
 
-def index_new_message(tx: Tx, *, owner_id: str, conversation_id: str, message_id: str, text: str) -> None:
-    """As index_message, for one that was inserted in this transaction and so is not found by anything yet."""
-    _add(tx, owner_id, conversation_id, message_id, text)
+class NewText(msgspec.Struct, frozen=True):
+    """What a message that was just inserted is to be found by."""
+
+    owner_id: str
+    conversation_id: str
+    message_id: str
+    text: str
+
+
+def index_new_messages(tx: Tx, texts: Iterable[NewText]) -> None:
+    """As index_message, for many that were inserted in this transaction and so are not found by anything yet."""
+    found = {text.message_id: (text, words) for text in texts if (words := words_of(text.text))}
+    rows: list[tuple[int, list[str]]] = []
+    for run in runs_of(list(found.values())):
+        tx.run(
+            "INSERT INTO search_entries (owner_id, conversation_id, message_id)"
+            f" VALUES {values_of(('{}', '{}', '{}'), len(run))}",
+            **parameters_of([(text.owner_id, text.conversation_id, text.message_id) for text, _ in run]),
+        )
+        entries = tx.all(
+            _Entry,
+            f"SELECT id, message_id FROM search_entries WHERE message_id IN {values_of(('{}',) * len(run), 1)}",
+            **parameters_of([[text.message_id for text, _ in run]]),
+        )
+        assert len(entries) == len(run)
+        for entry in entries:
+            text, words = found[entry.message_id]
+            owner = _owner(text.owner_id)
+            rows.append((entry.id, [owner + word for word in words]))
+    _BODIES[tx.engine].add_many(tx, sorted(rows))  # last: see add_many of SQLite's
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    id: int
+    message_id: str
 
 
 def index_title(tx: Tx, *, owner_id: str, conversation_id: str, title: str) -> None:
