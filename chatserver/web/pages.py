@@ -16,12 +16,13 @@ from chatserver.chat.sending import IdempotencyKey
 from chatserver.clock import now_us
 from chatserver.domain.access import Actor
 from chatserver.domain.conversations import Conversation, ConversationLine, PathView, Sent
+from chatserver.domain.extend import Refusal
 from chatserver.domain.messages import text_of
 from chatserver.domain.models import Model
-from chatserver.errors import BadInput, NotFound
+from chatserver.errors import BadInput, ChatserverError, NotFound
 from chatserver.house import House
 from chatserver.web import assets, slots, templating, views
-from chatserver.web.auth import form_of
+from chatserver.web.auth import desk_of, form_of
 from chatserver.web.markdown import render
 from chatserver.web.painter import Painters
 from chatserver.web.views import ChatView, Frame, Problem, Sidebar
@@ -487,6 +488,32 @@ async def set_look(request: PageRequest) -> Page:
     return nothing() if visit.is_htmx else go("/settings")
 
 
+@post("/settings/name", status_code=200)
+async def set_name(request: PageRequest) -> Page:
+    visit = await Visit.of(request)
+    form = await form_of(request)
+    await visit.house.accounts.rename(visit.actor, form.get("name", "").strip()[:100])
+    return go("/settings")
+
+
+@post("/settings/password", status_code=200)
+async def set_password(request: PageRequest) -> Page:
+    """A new password, for who knows the old one; tries are counted like those at the door."""
+    visit = await Visit.of(request)
+    form = await form_of(request)
+    account = visit.actor.account
+    known = await desk_of(request).try_in({"email": account.email, "password": form.get("current", "")}, request)
+    if isinstance(known, Refusal) or known.id != account.id:
+        return await _settings_page(
+            visit, problem=Problem(_("The password was not changed."), _("The old one is not right."))
+        )
+    try:
+        await visit.house.accounts.set_secret(account.id, form.get("new", ""), keep=visit.actor)
+    except ChatserverError as error:
+        return await _settings_page(visit, problem=Problem(_("The password was not changed."), error.message))
+    return await _settings_page(visit, news=_("The password was changed, and every other device signed out."))
+
+
 @post("/settings/sessions/end", status_code=200)
 async def end_session(request: PageRequest) -> Page:
     visit = await Visit.of(request)
@@ -514,7 +541,7 @@ async def revoke_key(request: PageRequest) -> Page:
     return go("/settings")
 
 
-async def _settings_page(visit: Visit, *, new_key: str = "") -> Page:
+async def _settings_page(visit: Visit, *, new_key: str = "", problem: Problem | None = None, news: str = "") -> Page:
     accounts = visit.house.accounts
     now = now_us()
     slot = await slots.fill(visit.house.plugins, visit.actor.account)
@@ -524,7 +551,8 @@ async def _settings_page(visit: Visit, *, new_key: str = "") -> Page:
             slot=slot,
             frame=visit.frame,
             sidebar=await visit.sidebar(),
-            problem=None,
+            problem=problem,
+            news=news,
             new_key=new_key,
             sessions=views.session_views(
                 await accounts.sessions(visit.actor), current=visit.actor.session_id, now_us=now, zone=visit.zone
@@ -560,6 +588,8 @@ route_handlers = (
     restore_conversation,
     show_settings,
     set_look,
+    set_name,
+    set_password,
     end_session,
     make_key,
     revoke_key,

@@ -216,6 +216,7 @@ def pages() -> dict[str, str]:
             sidebar=sidebar(""),
             problem=None,
             new_key="",
+            news="",
             sessions=(
                 views.SessionView("s1", "Chrome on macOS", "09:12", True),
                 views.SessionView("s2", "Safari on iPhone", "21 November", False),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from chatserver.domain.access import Account
 from tests.browser.stage import Site, ask_and_wait, pick, replies
 
 pytestmark = pytest.mark.browser
@@ -207,6 +208,27 @@ def test_settings_make_a_key_once_and_take_it_back(visit: Visit, site: Site, sho
     assert secret not in page.content()
     page.get_by_role("button", name="Revoke my script").click()
     expect(page.get_by_text("my script")).to_have_count(0)
+
+
+def test_name_and_password_can_be_changed(visit: Visit, site: Site, account: Account) -> None:
+    site.call(lambda: site.house.accounts.set_secret(account.id, "the old sentence"))
+    page = visit("/settings")
+    page.get_by_role("textbox", name="Name", exact=True).fill("Ada Lovelace")
+    page.get_by_role("button", name="Change name").click()
+    expect(page.get_by_role("navigation", name="Chats").get_by_text("Ada Lovelace")).to_be_visible()
+    for old, new, told in (
+        ("a wrong one", "the new sentence", "The old one is not right"),
+        ("the old sentence", "the new sentence", "The password was changed, and"),
+    ):
+        page.get_by_label("Old password").fill(old)
+        page.get_by_label("New password").fill(new)
+        page.get_by_role("button", name="Change password").click()
+        expect(page.get_by_text(told)).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("textbox", name="Email").fill(account.email)
+    page.get_by_role("textbox", name="Password").fill("the new sentence")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("textbox", name="Message")).to_be_visible()
 
 
 def test_another_device_can_be_signed_out(visit: Visit, site: Site) -> None:

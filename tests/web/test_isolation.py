@@ -53,6 +53,8 @@ PLAIN = {
     "GET /settings",
     "POST /settings/look",
     "POST /settings/keys",
+    "POST /settings/name",
+    "POST /settings/password",
     "GET /api/openapi.json",
     "GET /api/account",
     "GET /api/models",
