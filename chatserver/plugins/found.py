@@ -21,6 +21,7 @@ BUNDLED = {
     "local": "chatserver-local",
     "imports": "chatserver-imports",
     "postgres": "chatserver-postgres",
+    "redis": "chatserver-redis",
 }
 """Our own distributions by their plugin's name: loaded when installed. Everything else waits to be allowed by name."""
 

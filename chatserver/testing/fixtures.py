@@ -10,6 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from chatserver.plugins import Plugins
     from chatserver.testing.postgres import PostgresServer
+    from chatserver.testing.redis import RedisServer
     from chatserver.testing.upstream import FakeUpstream
 
 
@@ -53,3 +54,15 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     name = postgres_server.create()
     yield postgres_server.url(name)
     postgres_server.drop(name)
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis server of this test's own, from the system's package redis-server; it may be killed and started."""
+    from chatserver.testing.redis import RedisServer
+
+    server = RedisServer()
+    try:
+        yield server.start()
+    finally:
+        server.remove()
