@@ -22,6 +22,7 @@ from tests.running import RunningServer
 
 SECRET = "0123456789abcdef0123456789abcdef"
 LONG = "fake-n6000-gap10"
+MIDDLE = "fake-n200-gap10"
 SHORT = "fake-n5"
 Node = Callable[..., RunningServer]
 
@@ -40,7 +41,11 @@ def node(tmp_path: Path, fake_upstream: FakeUpstream) -> Iterator[Node]:
     def make(name: str, url: str, *options: str) -> RunningServer:
         environment = {"CHATSERVER_DATABASE_URL": url, "CHATSERVER_SECRET_KEY": SECRET}
         server = RunningServer(
-            tmp_path / name, fake_upstream.base_url, models=[LONG, SHORT], environment=environment, options=options
+            tmp_path / name,
+            fake_upstream.base_url,
+            models=[LONG, MIDDLE, SHORT],
+            environment=environment,
+            options=options,
         )
         made.append(server)
         return server
@@ -278,3 +283,114 @@ async def progress(senders: list[Sender], more: int, sending: list[asyncio.Task[
             done, _ = await asyncio.wait(sending, timeout=0.05)
             for task in done:
                 task.result()
+
+
+class Follower:
+    """A client of two nodes: asks on either, follows on either, and comes back where it left off."""
+
+    def __init__(self, urls: list[str], number: int) -> None:
+        self.urls = urls
+        self.at = number % len(urls)
+        self.name = f"f{number}"
+        self.sent: list[dict[str, str]] = []
+        self.texts: dict[str, str] = {}
+        self.gaps_s: list[float] = []
+        self.statuses: set[int] = set()
+        self.is_over = False
+
+    async def live_on(self, session: aiohttp.ClientSession) -> None:
+        while not self.is_over:
+            await self._follow(session, await self._ask(session))
+
+    async def _ask(self, session: aiohttp.ClientSession) -> dict[str, str]:
+        chat = (await self._post(session, "/api/conversations", {"title": self.name}, ""))["id"]
+        asked = {"parent_id": None, "text": "go", "model": MIDDLE}
+        sent = await self._post(session, f"/api/conversations/{chat}/messages", asked, f"{self.name} {len(self.sent)}")
+        self.sent.append({**sent, "chat": chat})
+        return self.sent[-1]
+
+    async def _post(self, session: aiohttp.ClientSession, path: str, body: dict[str, Any], key: str) -> Any:
+        headers = {"Idempotency-Key": key} if key else {}
+        while True:
+            try:
+                async with session.post(self.urls[self.at] + path, json=body, headers=headers) as answer:
+                    self.statuses.add(answer.status)
+                    if answer.status < 300:
+                        return await answer.json()
+                    assert answer.status == 503 and answer.headers["Retry-After"], await answer.text()
+            except (aiohttp.ClientConnectionError, ConnectionError):
+                pass
+            self.at = (self.at + 1) % len(self.urls)
+            await asyncio.sleep(0.05)
+
+    async def _follow(self, session: aiohttp.ClientSession, sent: dict[str, str]) -> None:
+        """To the end, each number once and in order. Notes how long the way to the next word took after a parting."""
+        last, text, left_at = 0, "", 0.0
+        while True:
+            try:
+                address = f"{self.urls[self.at]}/api/turns/{sent['turn_id']}/events?after={last}"
+                async with session.get(address) as stream:
+                    if stream.status == 204:
+                        break
+                    event = ""
+                    async for raw in stream.content:
+                        line = raw.decode().rstrip("\n")
+                        if line.startswith("event: "):
+                            event = line[7:]
+                        elif line.startswith("id: "):
+                            number = int(line[4:])
+                            assert number > last
+                            last = number
+                        elif line.startswith("data: ") and stream.status == 200:
+                            if left_at and event != "reconnect":
+                                self.gaps_s.append(time.monotonic() - left_at)
+                                left_at = 0.0
+                            if event == "text":
+                                text += json.loads(line[6:])["text"]
+                            elif event == "reset":
+                                text = json.loads(line[6:])["text"]
+                            elif event == "end":
+                                self.texts[sent["turn_id"]] = text
+                                return
+            except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, ConnectionError):
+                pass
+            left_at = left_at or time.monotonic()
+            self.at = (self.at + 1) % len(self.urls)
+
+
+@pytest.mark.timeout(180)
+async def test_two_nodes_restart_one_after_the_other_and_nobody_notices(place: str, node: Node) -> None:
+    one, other = node("one", place), node("other", place)
+    await start_all(one, other)
+    key = await asyncio.to_thread(one.account, "ann@example.org")
+    headers = {"Authorization": f"Bearer {key}"}
+    async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(40)) as session:
+        followers = [Follower([one.url, other.url], number) for number in range(20)]
+        living = [asyncio.create_task(follower.live_on(session)) for follower in followers]
+
+        async def go_on() -> None:
+            wanted = [len(follower.texts) + 1 for follower in followers]
+            async with asyncio.timeout(40):
+                while any(len(one.texts) < count for one, count in zip(followers, wanted, strict=True)):
+                    done, _ = await asyncio.wait(living, timeout=0.05)
+                    for task in done:
+                        task.result()
+
+        await go_on()
+        for server in (one, other):
+            assert await asyncio.to_thread(server.stop) == 0
+            await asyncio.to_thread(server.start)
+            await go_on()
+        for follower in followers:
+            follower.is_over = True
+        await asyncio.gather(*living)
+        gaps_s = sorted(gap for follower in followers for gap in follower.gaps_s)
+        print(f"{len(gaps_s)} streams went on elsewhere, the slowest after {gaps_s[-1]:.2f} s")
+        assert gaps_s[-1] < 2
+        assert set().union(*(follower.statuses for follower in followers)) <= {201, 202, 503}
+        for follower in followers:
+            for sent in follower.sent:
+                turn = await get(session, f"{one.url}/api/turns/{sent['turn_id']}")
+                assert turn["state"] == "done"
+                assert await text_of_reply(session, other.url, sent) == follower.texts[sent["turn_id"]]
+    assert "all is well" in await asyncio.to_thread(one.run, "doctor")
