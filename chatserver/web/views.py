@@ -211,7 +211,7 @@ def message_view(
         conversation_id=message.conversation_id,
         role=message.role,
         state=message.state,
-        author=(titles or {}).get(message.model, message.model) or _("Assistant") if is_reply else _("You"),
+        author=_author(message, titles or {}),
         text=text,
         html=render(text) if is_reply and text else "",
         reasoning_html=render(reasoning) if reasoning else "",
@@ -569,6 +569,12 @@ def thought_text(message: MessageView) -> str:
 def plain_html(text: str) -> Markup:
     """What a person wrote, escaped; its line breaks are kept by the style sheet."""
     return Markup.escape(text)
+
+
+def _author(message: Message, titles: Mapping[str, str]) -> str:
+    if message.role == "assistant":
+        return titles.get(message.model, message.model) or _("Assistant")
+    return {"system": _("System"), "tool": _("Tool")}.get(message.role, _("You"))
 
 
 def _turn_times(turn: Turn | None) -> tuple[int | None, int | None]:

@@ -79,7 +79,10 @@ function again(after) {
   shown = ""
   if (tries > 1) for (const article of running()) $("[data-status]", article).dataset.lost = words.lost
   if (running().length) retry = setTimeout(connect, after)
-  else lingering.clear()
+  else if (lingering.size) {
+    lingering.clear()
+    if (!$("#find").value && !$("#chats").contains(document.activeElement)) refreshChats() // whatever was not told
+  }
 }
 
 function take(html) {
@@ -629,7 +632,10 @@ document.addEventListener("htmx:after:swap", (event) => {
   if ($("#where")) main.dataset.conversation = conversation()
   if (target?.id === "dialog") return $("#dialog").showModal()
   if (target?.matches?.("[data-editor]")) return startEditor(target)
-  if (target?.id === "chats") return
+  if (target?.id === "chats") {
+    const line = $(`[data-line="${conversation()}"] span`)
+    return line && retitle(conversation(), line.textContent)
+  }
   if ($("#dialog")?.open) $("#dialog").close()
   for (const toast of $$("#toasts [data-fades]")) setTimeout(() => toast.remove(), 1000 * toast.dataset.fades)
   mark(conversation())
