@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
+import structlog
 
 from chatserver.chat.export_reader import HEAD_BYTES, Owned, is_export, read_export
 from chatserver.domain.extend import ImportedConversation, Importer
-from chatserver.errors import BadInput
+from chatserver.errors import BadInput, ChatserverError
+
+log = structlog.get_logger("chatserver.imports")
 
 MAX_ENTRIES = 100_000
 MAX_UNPACKED_BYTES = 8 * 1024**3
@@ -88,7 +91,7 @@ class ImportFile:
 
     def _document(self, file: BinaryIO, name: str, *, is_alone: bool) -> Iterator[Owned]:
         with contextlib.closing(_Bytes(file)) as document:
-            importer = next((one for one in self._importers if one.recognises(document.view)), None)
+            importer = next((one for one in self._importers if _recognises(one, document.view)), None)
             if importer is None:
                 _check_json(document.view, name)
                 if is_alone:
@@ -99,15 +102,31 @@ class ImportFile:
             try:
                 for conversation in importer.read(document.view):
                     yield "", _owned_by(importer, conversation)
+            except ChatserverError:
+                raise
             except (msgspec.MsgspecError, RecursionError) as error:
                 raise BadInput(
                     f"{name} looks like an export of {importer.title}, but cannot be read: {error}.",
                     code="damaged_file",
                 ) from error
+            except Exception as error:
+                log.error("importer_failed", importer=importer.name, exc_info=error)
+                raise BadInput(
+                    f"The importer for {importer.title} failed at {name} ({type(error).__name__}): tell its author.",
+                    code="importer_failed",
+                ) from error
 
     def _unknown(self) -> BadInput:
         known = ", ".join(["chatserver", *(importer.title for importer in self._importers)])
         return BadInput(f"{self.path} holds no chats in a format known here. Known: {known}.", code="unknown_format")
+
+
+def _recognises(importer: Importer, view: memoryview) -> bool:
+    try:
+        return importer.recognises(view)
+    except Exception as error:
+        log.error("importer_failed", importer=importer.name, exc_info=error)
+        return False
 
 
 def _check_json(view: memoryview, name: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 import msgspec
 
@@ -15,7 +17,7 @@ from chatserver.domain.access import Actor
 from chatserver.domain.extend import ImportedConversation
 from chatserver.domain.messages import Message, text_of
 from chatserver.domain.tree import leaves_of
-from chatserver.errors import BadInput, ChatserverError
+from chatserver.errors import BadInput, ChatserverError, Unavailable
 from chatserver.store import conversations as conversation_rows
 from chatserver.store import deletions as deletion_rows
 from chatserver.store import imports as import_rows
@@ -28,6 +30,9 @@ from chatserver.store.deletions import DeletionRow
 MESSAGES_AT_ONCE = 500
 """Of one transaction: about a tenth of a second, so that a server beside us is not kept from writing."""
 MAX_ATTEMPTS = 8
+WAITS_S = (0.2, 1.0, 3.0, 10.0)
+"""Between tries while the database is not to be had; each try waits by itself as well."""
+R = TypeVar("R")
 
 
 class ImportReport(msgspec.Struct):
@@ -124,11 +129,20 @@ class Imports:
         if not sources:
             return
         try:
-            seats = await self._db.write(lambda tx: self._write_whole(tx, sources, is_sure=True))
+            seats = await self._store(lambda tx: self._write_whole(tx, sources, is_sure=True))
         except _Clash:
-            seats = await self._db.write(lambda tx: self._write_whole(tx, sources, is_sure=False))
+            seats = await self._store(lambda tx: self._write_whole(tx, sources, is_sure=False))
         for seat in seats:
             self._count(seat)
+
+    async def _store(self, function: Callable[[Tx], R]) -> R:
+        """Write; when the database cannot be had now, beside a busy server or while it restarts, wait and ask again."""
+        for wait_s in WAITS_S:
+            try:
+                return await self._db.write(function)
+            except Unavailable:
+                await asyncio.sleep(wait_s)
+        return await self._db.write(function)
 
     def _write_whole(self, tx: Tx, sources: Iterable[ImportedConversation], *, is_sure: bool) -> list[_Seat]:
         seats: dict[str, _Seat] = {}
@@ -161,17 +175,17 @@ class Imports:
                 self._open(tx, seat, deletion_id=mark)
 
         if seat.is_new:
-            await self._db.write(begin)
+            await self._store(begin)
         for start in range(0, len(seat.missing), MESSAGES_AT_ONCE):
             part = seat.missing[start : start + MESSAGES_AT_ONCE]
-            await self._db.write(lambda tx, p=part: self._write_part(tx, seat, p))  # type: ignore[misc]
+            await self._store(lambda tx, p=part: self._write_part(tx, seat, p))  # type: ignore[misc]
 
         def end(tx: Tx) -> None:
             self._close(tx, seat)
             if seat.is_new or seat.is_hidden:
                 import_rows.show(tx, seat.placed.conversation.id, mark)
 
-        await self._db.write(end)
+        await self._store(end)
         self._count(seat)
 
     def _find_seat(self, tx: Tx, source: ImportedConversation, *, is_sure: bool = False) -> _Seat:

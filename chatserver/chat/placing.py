@@ -56,9 +56,9 @@ def place(source: ImportedConversation, account_id: str, now: int, attempt: int 
     parents = {message.parent_id for message in messages}
     leaves = [message.id for message in messages if message.id not in parents]
     tip_id = ids[source.tip_id] if source.tip_id is not None and source.tip_id in times else max(leaves, default=None)
-    title = " ".join(_clean(source.title).split())
+    title = _one_line(source.title)
     if not title and source.title_source != "none":
-        title = next((title_from(_clean(text_of(m.parts))) for m in ordered if m.role == "user"), "")
+        title = _one_line(next((title_from(text_of(m.parts)) for m in ordered if m.role == "user"), ""))
     if len(title) > TITLE_LIMIT:
         title = title[: TITLE_LIMIT - 1].rstrip() + "…"
     conversation = Conversation(
@@ -128,6 +128,10 @@ def _made_ids(
         high = (ms << _ORDER_BITS) + order
         ids[message.id] = write_id(high << _HASH_BITS | _hash(_HASH_BITS, *salt, message.id))
     return ids
+
+
+def _one_line(text: str) -> str:
+    return " ".join(_clean(text).splitlines()).strip()
 
 
 def _clean(text: str) -> str:

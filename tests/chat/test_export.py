@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from chatserver.chat.accounts import Accounts
@@ -37,7 +37,7 @@ from chatserver.domain.exports import (
 )
 from chatserver.domain.extend import ImportedConversation, ImportedMessage
 from chatserver.domain.messages import Part, ReasoningPart, TextPart, ToolCallPart, encode_parts
-from chatserver.errors import BadInput, StorageFull
+from chatserver.errors import BadInput, StorageFull, Unavailable
 from chatserver.house import migration_sets
 from chatserver.plugins import Plugins
 from chatserver.store import search
@@ -234,8 +234,17 @@ def trees(draw: st.DrawFn) -> ImportedConversation:
     )
 
 
+WITHOUT_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)
+"""Each try opens two databases: to shrink a failure would take minutes."""
+
+
 @given(st.lists(trees(), min_size=1, max_size=3, unique_by=lambda one: one.id))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30,
+    deadline=None,
+    phases=WITHOUT_SHRINKING,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 def test_any_tree_keeps_its_shape_and_survives_the_trip(
     tmp_path_factory: pytest.TempPathFactory, found: list[ImportedConversation]
 ) -> None:
@@ -518,6 +527,50 @@ async def test_a_full_disk_leaves_whole_trees_and_the_next_try_goes_on(
         assert all(count in (20, MESSAGES_AT_ONCE * 2) for count in counts), "a tree is whole or not there"
     assert body(await other.export()) == body(whole)
     assert await other.count("deletions") == 0
+
+
+async def test_a_database_that_is_away_for_a_moment_is_waited_for(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatserver.chat.imports.WAITS_S", (0.0, 0.01))
+    tries = []
+
+    class Away:
+        engine = "sqlite"
+        read = shelf.db.read
+
+        async def write(self, function: Any) -> Any:
+            tries.append(1)
+            if len(tries) % 3:
+                raise Unavailable("Another program holds the database.")
+            return await shelf.db.write(function)
+
+    imports = Imports(Away(), await shelf.actor())  # type: ignore[arg-type]
+    await imports.take(tree(4))
+    await imports.flush()
+    assert (len(tries), await shelf.count("messages")) == (3, 4)
+
+
+async def test_importing_beside_a_house_that_is_busy(ann: Person, tmp_path: Path) -> None:
+    """Two processes' worth of writers on one file; nobody is told that it is locked."""
+    if ann.house.db.engine != "sqlite":
+        pytest.skip("other engines take any number of writers")
+    beside = Shelf(SqliteDatabase.open(ann.house.db.path, alone=False))  # type: ignore[attr-defined]
+    trees = [tree(20, f"t{number}") for number in range(150)]
+    importing = asyncio.ensure_future(beside.take_trees(*trees, tree(2_000, "large")))
+    chat = await ann.start()
+    sent, slowest_s = 0, 0.0
+    while not importing.done():
+        began = monotonic_s()
+        answer = await ann.house.sending.send(ann.actor, chat, None, "meanwhile", "fake-n5")
+        slowest_s = max(slowest_s, monotonic_s() - began)
+        await ann.ended(answer.turn_id)
+        sent += 1
+    report = await importing
+    await beside.db.close()
+    assert (report.new, report.messages) == (151, 5_000)
+    assert sent > 0 and slowest_s < 5
+    assert await examine(ann.house.db) == []
 
 
 async def test_an_import_that_is_never_completed_is_erased_in_time(

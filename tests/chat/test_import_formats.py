@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import chatserver_imports
@@ -13,7 +13,10 @@ import pytest
 from chatserver.chat.doctor import examine
 from chatserver.chat.import_files import ImportFile
 from chatserver.chat.imports import ImportReport, survey, take_file
+from chatserver.domain.extend import ImportedConversation, ImportedMessage, Importer
 from chatserver.errors import BadInput
+from chatserver.testing.upstream import FakeUpstream
+from tests.chat.conftest import Person
 from tests.chat.test_export import Shelf, write_file
 from tests.running import RunningServer
 
@@ -94,6 +97,42 @@ async def test_cut_and_bombed_files_change_nothing(shelf: Shelf, tmp_path: Path)
         archive.writestr("conversations.json", b" " * 50_000_000)
     with pytest.raises(BadInput, match="too much"):
         await take(shelf, tmp_path / "bomb.zip")
+    assert await shelf.count("conversations") == 0
+
+
+async def test_a_person_goes_on_where_they_were(ann: Person, fake_upstream: FakeUpstream) -> None:
+    """An imported chat is looked at, searched, continued and branched like any other."""
+    shelf = Shelf(ann.house.db)
+    await take(shelf, FIXTURES / "chatgpt.json")
+    (line,), _ = await ann.house.conversations.list(ann.actor)
+    assert line.title == "Prime numbers" and line.branches == 3
+    view = await ann.house.conversations.view(ann.actor, line.id)
+    assert [item.message.role for item in view.items] == ["user", "assistant", "user", "assistant"]
+    assert [len(item.versions) for item in view.items] == [1, 2, 2, 1]
+    sent = await ann.ask(line.id, "and 98?", parent=view.tip_id, model="fake-echo")
+    asked = fake_upstream.chats()[-1].json["messages"]
+    assert [one["role"] for one in asked] == ["user", "assistant", "user", "assistant", "tool", "assistant", "user"]
+    assert asked[4]["tool_call_id"] == asked[3]["tool_calls"][0]["id"]
+    assert (await ann.texts(line.id, sent.reply_id))[-1] == "and 98?"
+    again = await ann.house.sending.regenerate(ann.actor, view.items[1].message.id, "fake-n5")
+    await ann.ended(again.turn_id)
+    assert (await ann.house.conversations.get(ann.actor, line.id)).branches == 4
+    assert len(await ann.house.conversations.search(ann.actor, "rest is 0")) == 1
+    assert await examine(ann.house.db) == []
+
+
+async def test_an_importer_that_fails_is_named_and_nothing_is_taken(shelf: Shelf, tmp_path: Path) -> None:
+    def read(document: memoryview) -> Iterator[ImportedConversation]:
+        yield ImportedConversation("a", "A", (ImportedMessage("m", None, "user", ()),))
+        raise KeyError("price")
+
+    def recognises(document: memoryview) -> bool:
+        raise RuntimeError("no")
+
+    file = write_file(tmp_path / "x.json", b'{"a": 1}')
+    broken = [Importer("shy", "Shy", recognises, read), Importer("rash", "Rash", lambda _: True, read)]
+    with pytest.raises(BadInput, match="importer for Rash failed at x.json"):
+        survey(ImportFile(file, broken))
     assert await shelf.count("conversations") == 0
 
 
