@@ -69,9 +69,9 @@ async def two_nodes(
                 await bus.close()
 
 
-@pytest.mark.parametrize(("kind", "most_s"), [("notify", 0.25), ("memory", 0.25), ("deaf", 1.7), ("none", 0.8)])
+@pytest.mark.parametrize(("kind", "usual_s"), [("notify", 0.1), ("memory", 0.1), ("deaf", 1.1), ("none", 0.4)])
 async def test_a_reader_on_another_node_follows(
-    place: Place, fake_upstream: FakeUpstream, kind: str, most_s: float
+    place: Place, fake_upstream: FakeUpstream, kind: str, usual_s: float
 ) -> None:
     async with two_nodes(place, fake_upstream, kind) as (here, there):
         chat = await here.start()
@@ -97,7 +97,8 @@ async def test_a_reader_on_another_node_follows(
         assert len(numbers) == live.last_seq
         lags = [min(at for at, last in seen if last >= seq) - when for when, seq in stored]
         print(f"{kind}: lag median {sorted(lags)[len(lags) // 2] * 1000:.1f} ms, most {max(lags) * 1000:.1f} ms")
-        assert max(lags) < most_s
+        assert sorted(lags)[len(lags) // 2] < usual_s
+        assert max(lags) < 2
 
 
 @pytest.mark.parametrize("kind", ["notify", "deaf", "none"])

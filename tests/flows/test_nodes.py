@@ -22,7 +22,7 @@ from tests.running import RunningServer
 
 SECRET = "0123456789abcdef0123456789abcdef"
 LONG = "fake-n6000-gap10"
-MIDDLE = "fake-n200-gap10"
+MIDDLE = "fake-n150-gap10"
 SHORT = "fake-n5"
 Node = Callable[..., RunningServer]
 
@@ -40,12 +40,9 @@ def node(tmp_path: Path, fake_upstream: FakeUpstream) -> Iterator[Node]:
 
     def make(name: str, url: str, *options: str) -> RunningServer:
         environment = {"CHATSERVER_DATABASE_URL": url, "CHATSERVER_SECRET_KEY": SECRET}
+        models = [LONG, MIDDLE, SHORT]
         server = RunningServer(
-            tmp_path / name,
-            fake_upstream.base_url,
-            models=[LONG, MIDDLE, SHORT],
-            environment=environment,
-            options=options,
+            tmp_path / name, fake_upstream.base_url, models=models, environment=environment, options=options
         )
         made.append(server)
         return server
