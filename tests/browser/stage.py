@@ -135,6 +135,21 @@ class Site:
         value = self.call(lambda: self.house.accounts.open_session(account, "test"))
         return {"name": "sid", "value": value, "url": self.url}
 
+    def talk(self, page: Page, count: int) -> None:
+        """Many more exchanges below the page's branch, without the page."""
+        actor = self.call(lambda: self.house.accounts.actor_of_cookie(page.context.cookies()[0]["value"]))
+        conversation, tip = page.url.split("/")[-2:]
+
+        async def talk() -> None:
+            nonlocal tip
+            for number in range(1, count + 1):
+                sent = await self.house.sending.send(actor, conversation, tip, f"Question {number}", "swift")
+                tip = sent.reply_id
+                while (await self.house.readers.turn(actor, sent.turn_id)).state == "running":
+                    await asyncio.sleep(0.005)
+
+        self.call(talk, 60)
+
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())

@@ -39,6 +39,16 @@ def test_search_finds_words_in_messages_and_leads_there(visit: Visit, site: Site
     expect(side.get_by_role("heading", name="Today")).to_be_visible()
 
 
+def test_search_hit_far_above_the_end_is_brought_into_view(visit: Visit, site: Site) -> None:
+    page = visit()
+    ask_and_wait(page, "The needle in the haystack")
+    site.talk(page, 30)
+    page.goto(site.url)
+    page.get_by_role("searchbox", name="Search").fill("needle haystack")
+    page.get_by_role("navigation", name="Chats").get_by_role("link", name=re.compile("needle")).first.click()
+    expect(page.get_by_role("article").filter(has_text="The needle in the haystack").first).to_be_in_viewport()
+
+
 def test_search_is_a_page_of_its_own(visit: Visit, site: Site) -> None:
     page = visit()
     ask_and_wait(page, "Parsnips and quinces")

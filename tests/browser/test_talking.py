@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable
 
@@ -179,18 +178,8 @@ def test_long_chat_shows_its_end_and_loads_the_rest_without_a_jump(visit: Visit,
     page = visit()
     ask(page, "Question 0")
     expect(replies(page).nth(1)).to_have_attribute("aria-busy", "false")
-    actor = site.call(lambda: site.house.accounts.actor_of_cookie(page.context.cookies()[0]["value"]))
-    conversation, tip = page.url.split("/")[-2:]
-
-    async def talk() -> None:
-        nonlocal tip
-        for number in range(1, 31):
-            sent = await site.house.sending.send(actor, conversation, tip, f"Question {number}", "swift")
-            tip = sent.reply_id
-            while (await site.house.readers.turn(actor, sent.turn_id)).state == "running":
-                await asyncio.sleep(0.005)
-
-    site.call(talk, 60)
+    conversation = page.url.split("/")[-2]
+    site.talk(page, 30)
     page.goto(f"{site.url}/c/{conversation}")
     expect(replies(page).last).to_contain_text("Question 30")
     expect(replies(page).last).to_be_in_viewport()

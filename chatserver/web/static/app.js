@@ -235,7 +235,7 @@ async function reach(id) {
   const target = document.getElementById(id)
   if (!target) return
   isFollowing = false
-  target.scrollIntoView({ block: "start" })
+  target.scrollIntoView({ block: target.offsetHeight > innerHeight / 2 ? "start" : "center" })
   target.classList.add("found")
   setTimeout(() => target.classList.remove("found"), 2400)
 }
@@ -571,7 +571,11 @@ $("#look")?.addEventListener("submit", (event) => {
 })
 
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone ?? ""
-if (zone && csrf() && "timezone" in root.dataset && root.dataset.timezone !== zone) post("/settings/look", { timezone: zone }).catch(() => {})
+if (zone && csrf() && root.dataset.timezone !== zone) {
+  post("/settings/look", { timezone: zone }).catch(() => {})
+  const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" })
+  for (const time of $$("time[datetime]")) time.textContent = clock.format(new Date(time.dateTime))
+}
 if (/Mac|iPhone|iPad/.test(navigator.platform)) for (const hint of $$("[data-keys]")) hint.textContent = hint.dataset.keys
 
 // --- htmx: what happens around its requests -------------------------------------------------------------------------
