@@ -128,10 +128,13 @@ class Lexemes:
         )
 
     def add_many(self, tx: Tx, rows: list[tuple[int, list[str]]]) -> None:
-        cells = ("{}", "array_to_tsvector(string_to_array({}, ' '))")
+        cells = ("CAST({} AS BIGINT)", "CAST({} AS TEXT)")
         for run in runs_of(rows):
             tx.run(
-                f"INSERT INTO search_index (id, words) VALUES {values_of(cells, len(run))}",
+                "INSERT INTO search_index (id, owner_id, conversation_id, message_id, words)"
+                " SELECT e.id, e.owner_id, e.conversation_id, e.message_id,"
+                " array_to_tsvector(string_to_array(v.words, ' '))"
+                f" FROM (VALUES {values_of(cells, len(run))}) AS v (id, words) JOIN search_entries e ON e.id = v.id",
                 **parameters_of([(entry_id, " ".join(_that_fit(words))) for entry_id, words in run]),
             )
 
@@ -199,6 +202,34 @@ def index_new_messages(tx: Tx, texts: Iterable[NewText]) -> None:
             owner = _owner(text.owner_id)
             rows.append((entry.id, [owner + word for word in words]))
     _BODIES[tx.engine].add_many(tx, sorted(rows))  # last: see add_many of SQLite's
+
+
+def fill_index(tx: Tx, after: int, limit: int) -> int | None:
+    """Index the next entries above `after`, whose words were never stored here, from their titles and messages.
+
+    Returns the last entry looked at, None when there was none left.
+    """
+    rows = tx.all(
+        _Unindexed,
+        "SELECT e.id, e.owner_id, e.message_id, c.title, m.parts FROM search_entries e"
+        " LEFT JOIN conversations c ON c.id = e.conversation_id LEFT JOIN messages m ON m.id = e.message_id"
+        " WHERE e.id > :after ORDER BY e.id LIMIT :limit",
+        after=after,
+        limit=limit,
+    )
+    for row in rows:
+        text = text_of(decode_parts(row.parts)) if row.parts is not None else row.title or ""
+        owner = _owner(row.owner_id)
+        _BODIES[tx.engine].add(tx, row.id, [owner + word for word in words_of(text)])
+    return rows[-1].id if rows else None
+
+
+class _Unindexed(msgspec.Struct, frozen=True):
+    id: int
+    owner_id: str
+    message_id: str
+    title: str | None
+    parts: str | None
 
 
 class _Entry(msgspec.Struct, frozen=True):
