@@ -53,6 +53,18 @@ def test_switch_is_remembered_and_the_address_is_the_view(visit: Visit, site: Si
     expect(replies(page).nth(0)).to_contain_text("Two")
 
 
+def test_branch_keeps_its_colour_as_it_grows(visit: Visit) -> None:
+    page = visit()
+    ask_and_wait(page, "Trunk")
+    edit(page, 0, "Branch")
+    expect(replies(page).nth(1)).to_have_attribute("data-state", "done")
+    ask_and_wait(page, "Grows on")
+    for _ in range(2):
+        for number in range(4):
+            expect(replies(page).nth(number)).to_have_class(re.compile(r"\blane-2\b"))
+        page.reload()
+
+
 def test_version_link_leads_to_the_end_of_its_branch(visit: Visit) -> None:
     page = visit()
     ask_and_wait(page, "Root")

@@ -310,6 +310,7 @@ function begin(form) {
   sending = { value, key: draftKey(), nodes: [...pending.children], empty, model: $("#model").value }
   empty?.remove()
   thread.append(pending)
+  keepLane()
   text.value = ""
   grow(text)
   $("#notices").replaceChildren()
@@ -317,6 +318,17 @@ function begin(form) {
   if (!isTouch.matches) text.focus() // the button one pressed goes away
   compose()
   follow(true)
+}
+
+// new messages go on in the colour of their branch; only a fork changes it
+function keepLane() {
+  const articles = $$("#thread > .msg")
+  const lane = (article) => [...article.classList].find((name) => name.startsWith("lane-"))
+  for (let at = Math.max(1, articles.length - 2); at < articles.length; at++) {
+    if ($(".sib", articles[at])) continue
+    articles[at].classList.remove(lane(articles[at]))
+    articles[at].classList.add(lane(articles[at - 1]) ?? "lane-1")
+  }
 }
 
 function accepted() {
@@ -627,7 +639,10 @@ document.addEventListener("htmx:before:settle", (event) => {
   if (!target) return
   if (target.id === "main") { settleView($("#view")); closeDrawer() }
   else if (target.id === "view") settleView(target)
-  else if (target.id === "thread") follow(true)
+  else if (target.id === "thread") {
+    keepLane()
+    follow(true)
+  }
 })
 
 document.addEventListener("htmx:after:swap", (event) => {
