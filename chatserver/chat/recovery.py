@@ -8,7 +8,7 @@ import structlog
 
 from chatserver.chat.endings import Ending, estimated_usage, write_foreign_ending
 from chatserver.chat.live import Live
-from chatserver.clock import now_us
+from chatserver.clock import monotonic_s, now_us
 from chatserver.domain.messages import reasoning_of, text_of
 from chatserver.domain.tree import below_marker, count_tokens
 from chatserver.domain.turns import FOREIGN_END_OFFSET, Delta, EndDelta, ResetDelta, Turn, TurnError, assemble_parts
@@ -21,6 +21,8 @@ from chatserver.store.database import Database, Tx
 log = structlog.get_logger("chatserver.recovery")
 
 SWEEP_S = 3.0
+AFTER_OUTAGE_S = 10.0
+"""While the database was away nobody could renew a lease: from the last failure on, owners get so long to."""
 INTERRUPTED = TurnError("interrupted", "The server stopped while this was written. Continue picks up where it ended.")
 
 
@@ -64,6 +66,7 @@ class Recovery:
         self._db = db
         self._live = live
         self._lock_proves_death = lock_proves_death
+        self._patient_until_s = monotonic_s()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -84,6 +87,7 @@ class Recovery:
             try:
                 await self.sweep()
             except Exception as error:  # a loop of the house outlives its surprises
+                self._patient_until_s = monotonic_s() + AFTER_OUTAGE_S
                 log.error("sweep_failed", error=type(error).__name__, reason=str(error))
 
     async def sweep(self, *, all_running: bool = False) -> int:
@@ -98,6 +102,6 @@ class Recovery:
         """End this turn when its lease is over and it does not run here."""
         if turn.state != "running" or self._live.get(turn.id) is not None:
             return False
-        if not all_running and turn.lease_until >= now_us():
+        if not all_running and (turn.lease_until >= now_us() or monotonic_s() < self._patient_until_s):
             return False
         return await self._db.write(lambda tx: interrupt_turn(tx, turn, now_us()), essential=True)

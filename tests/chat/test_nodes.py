@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import pytest
 
@@ -18,8 +18,10 @@ from chatserver.domain.access import Actor
 from chatserver.domain.messages import text_of
 from chatserver.errors import ChatserverError, Conflict, NotFound
 from chatserver.store import turns as turn_rows
+from chatserver.testing.postgres import PostgresServer
 from chatserver.testing.upstream import FakeUpstream
 from tests.chat.conftest import Person, Place, close_house, open_house, until
+from tests.engines import schema_template
 
 LONG = "fake-n200-gap10"
 
@@ -215,6 +217,37 @@ async def test_two_nodes_writing_to_one_tree_break_no_rule(place: Place, fake_up
         await asyncio.gather(*(live_on(person) for person in both for _ in range(4)))
         await until(lambda: not any(len(person.house.live) for person in both), 20)
         assert await examine(both[0].house.db) == []
+
+
+@pytest.fixture
+def own_server() -> Iterator[PostgresServer]:
+    """A server that may be stopped."""
+    server = PostgresServer().start()
+    yield server
+    server.remove()
+
+
+async def test_a_database_away_for_longer_than_a_lease_ends_no_turn(
+    own_server: PostgresServer, fake_upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("sending.LEASE_US", 2_000_000), ("flusher.LEASE_US", 2_000_000), ("flusher.RENEW_S", 0.5)):
+        monkeypatch.setattr(f"chatserver.chat.{name}", value)
+    monkeypatch.setattr("chatserver.chat.recovery.SWEEP_S", 0.2)
+    monkeypatch.setattr("chatserver_postgres.database.PATIENCE_S", 1.0)
+    url = own_server.url(own_server.create(await schema_template(own_server)))
+    async with two_nodes(url, fake_upstream) as (here, there):
+        chat = await here.start()
+        sent = await here.house.sending.send(here.actor, chat, None, "go", "fake-n2000-gap1")
+        live = here.house.live.get(sent.turn_id or "")
+        assert live is not None
+        await until(lambda: live.stored_seq > 5)
+        await asyncio.to_thread(own_server.stop, "immediate")
+        await asyncio.sleep(3.5)
+        await asyncio.to_thread(own_server.start)
+        turn = await there.ended(sent.turn_id)
+        assert turn.state == "done"
+        text, _, _ = await there.read(sent.turn_id)
+        assert len(text.split()) == 2000
 
 
 class Counting:
