@@ -551,10 +551,9 @@ async def test_a_database_that_is_away_for_a_moment_is_waited_for(
     assert (len(tries), await shelf.count("messages")) == (3, 4)
 
 
-async def test_importing_beside_a_house_that_is_busy(ann: Person, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+async def test_importing_beside_a_house_that_is_busy(ann: Person) -> None:
     """Two processes' worth of writers on one file; nobody is told that it is locked."""
-    if ann.house.db.engine != "sqlite":
-        pytest.skip("other engines take any number of writers")
     beside = Shelf(SqliteDatabase.open(ann.house.db.path, alone=False))  # type: ignore[attr-defined]
     trees = [tree(20, f"t{number}") for number in range(150)]
     importing = asyncio.ensure_future(beside.take_trees(*trees, tree(2_000, "large")))
