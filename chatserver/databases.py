@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from chatserver.domain.extend import Bus, BusKind, Engine
 from chatserver.errors import SetupError
 from chatserver.plugins import Plugins
-from chatserver.settings import Settings
+from chatserver.settings import DATABASE_NAME, Settings
 from chatserver.store.database import Database
 from chatserver.store.lock import hold_lock
 
@@ -24,15 +25,12 @@ async def open_database(settings: Settings, plugins: Plugins, *, alone: bool) ->
         from chatserver.store.sqlite import SqliteDatabase
 
         return SqliteDatabase.open(settings.database_file, alone=alone)
-    found = _find(plugins, "register_engines", settings.database_url)
-    if found is None:
+    opened = await _open_engine(settings.database_url, plugins)
+    if opened is None:
         raise SetupError(
             f"CHATSERVER_DATABASE_URL is set ({settings.source_of('database_url')}), and no installed plugin serves "
             "such a database; without it, SQLite in the data folder is used."
         )
-    plugin, engine = found
-    assert isinstance(engine, Engine)
-    opened: Database = await engine.open(settings.database_url, plugins.settings_of(plugin))
     return opened
 
 
@@ -49,6 +47,27 @@ async def open_bus(settings: Settings, plugins: Plugins) -> Bus | None:
     return None
 
 
+async def open_target(url: str, plugins: Plugins) -> Database:
+    """The database a URL names, `sqlite:///…` included. Raises SetupError like open_database."""
+    if path := sqlite_path(url):
+        from chatserver.store.sqlite import SqliteDatabase
+
+        return SqliteDatabase.open(path)
+    opened = await _open_engine(url, plugins)
+    if opened is None:
+        raise SetupError("No installed plugin serves such a database; write sqlite:///FILE or postgresql://….")
+    return opened
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file of `sqlite:///FILE`, or of `sqlite:///FOLDER` the one a server keeps there; None for another URL."""
+    parts = urlsplit(url)
+    if parts.scheme.lower() != "sqlite":
+        return None
+    path = Path(unquote(parts.netloc + "/" + parts.path.lstrip("/")) if parts.path else unquote(parts.netloc))
+    return (path if path.suffix else path / DATABASE_NAME).absolute()
+
+
 @contextmanager
 def holding(settings: Settings) -> Iterator[None]:
     """Keep a second server from one SQLite file; a database with a URL takes any number."""
@@ -63,6 +82,17 @@ def holding(settings: Settings) -> Iterator[None]:
 def has_database(settings: Settings) -> bool:
     """Whether there is one to look into; who has a URL is told when it is opened."""
     return bool(settings.database_url) or settings.database_file.exists()
+
+
+async def _open_engine(url: str, plugins: Plugins) -> Database | None:
+    """None where no plugin serves such a URL."""
+    found = _find(plugins, "register_engines", url)
+    if found is None:
+        return None
+    plugin, engine = found
+    assert isinstance(engine, Engine)
+    opened: Database = await engine.open(url, plugins.settings_of(plugin))
+    return opened
 
 
 def _find(plugins: Plugins, hook: str, url: str) -> tuple[str, Any] | None:

@@ -14,6 +14,8 @@ from chatserver.store.database import Tx
 
 Sets = list[tuple[str, list[Migration]]]
 TABLE = "migrations"
+COPY_SET = "copy"
+"""Recorded while a copy into this database is not finished; see copies.py."""
 CREATE = (
     "CREATE TABLE IF NOT EXISTS migrations (set_name TEXT NOT NULL, name TEXT NOT NULL, checksum TEXT NOT NULL,"
     " applied_at BIGINT NOT NULL, PRIMARY KEY (set_name, name))"
@@ -54,6 +56,10 @@ def plan(sets: Sets, done: list[Recorded], words: Mapping[str, str]) -> list[Ste
     """
     steps: list[Step] = []
     seen: set[str] = set()
+    if any(row.set_name == COPY_SET for row in done) and COPY_SET not in dict(sets):
+        raise SetupError(
+            "A copy into this database was begun and not finished. Go on with `chatserver copy --resume`, or empty it."
+        )
     for set_name, migrations in sets:
         if set_name in seen:
             raise SetupError(f"Two migration sets are called {set_name!r}. Remove the plugin that brings the second.")
@@ -91,6 +97,11 @@ def _plan_set(
                 f" database. Move the new migration to the end of its set."
             )
     return steps
+
+
+def sets_in(tx: Tx) -> list[str]:
+    """The sets a database has been through, known here or not."""
+    return tx.all(str, "SELECT DISTINCT set_name FROM migrations ORDER BY set_name")
 
 
 def fill(sql: str, words: Mapping[str, str]) -> str:

@@ -211,23 +211,24 @@ def fill_index(tx: Tx, after: int, limit: int) -> int | None:
     """
     rows = tx.all(
         _Unindexed,
-        "SELECT e.id, e.owner_id, e.message_id, c.title, m.parts FROM search_entries e"
+        "SELECT e.id, e.owner_id, c.title, m.parts FROM search_entries e"
         " LEFT JOIN conversations c ON c.id = e.conversation_id LEFT JOIN messages m ON m.id = e.message_id"
         " WHERE e.id > :after ORDER BY e.id LIMIT :limit",
         after=after,
         limit=limit,
     )
+    found: list[tuple[int, list[str]]] = []
     for row in rows:
         text = text_of(decode_parts(row.parts)) if row.parts is not None else row.title or ""
         owner = _owner(row.owner_id)
-        _BODIES[tx.engine].add(tx, row.id, [owner + word for word in words_of(text)])
+        found.append((row.id, [owner + word for word in words_of(text)]))
+    _BODIES[tx.engine].add_many(tx, found)
     return rows[-1].id if rows else None
 
 
 class _Unindexed(msgspec.Struct, frozen=True):
     id: int
     owner_id: str
-    message_id: str
     title: str | None
     parts: str | None
 

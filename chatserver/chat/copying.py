@@ -1,0 +1,174 @@
+"""Copy a whole house into another database, of whichever engine: in pages, resumable, compared at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from chatserver.domain.extend import Migration
+from chatserver.errors import SetupError
+from chatserver.store import copies, search, tables
+from chatserver.store.copies import Progress
+from chatserver.store.database import Database, Tx
+from chatserver.store.migrations import COPY_SET, sets_in
+from chatserver.store.tables import Named, Table, Tally
+
+Sets = list[tuple[str, list[Migration]]]
+PAGE = 512
+INDEX = "search_index"
+
+
+class Copied(msgspec.Struct, frozen=True):
+    """What was copied, and is equal on both sides. left: sets whose plugins are not here, so their tables stayed."""
+
+    rows: int
+    tables: dict[str, Tally]
+    left: tuple[str, ...]
+
+
+async def copy_house(
+    source: Database,
+    target: Database,
+    sets_of: Callable[[str], Sets],
+    *,
+    resumes: bool = False,
+    tell: Callable[[str], None] = lambda sentence: None,
+) -> Copied:
+    """Everything of the source into the target, which is empty; when `resumes` it may hold an unfinished copy.
+
+    Nobody may write to the source meanwhile. Killed anywhere, it goes on from its last page. sets_of: the migration
+    sets of an engine. Raises SetupError when a side is not fit for it, or the two are not equal at the end; the target
+    is served by nobody before they are.
+    """
+    names = tables.tables_of(sets_of(source.engine))
+    left = await _check_source(source, sets_of(source.engine))
+    await _open_target(target, sets_of(target.engine), names, resumes)
+    copied = [await _describe(source, target, named) for named in names]
+    for table in copied:
+        await _copy_rows(source, target, table)
+        if table.inward:
+            await _copy_links(source, target, table)
+        if table.numbered:
+            number = await source.read(lambda tx, one=table: tables.last_number(tx, one))  # type: ignore[misc]
+            await target.write(lambda tx, one=table, n=number: tables.set_last_number(tx, one, n))  # type: ignore[misc]
+        tell(f"{table.name}: copied")
+    await _fill_index(target)
+    tell("search: indexed")
+    tallies = await _compare(source, target, copied)
+    await target.write(copies.finish)
+    return Copied(sum(tally.rows for tally in tallies.values()), tallies, left)
+
+
+async def _check_source(source: Database, sets: Sets) -> tuple[str, ...]:
+    """The sets of plugins that are not here."""
+    waiting = await copies.waiting(source, sets)
+    if waiting:
+        raise SetupError(f"{len(waiting)} migrations are to run on the database first: run `chatserver migrate`.")
+    known = {name for name, _ in sets}
+    return tuple(name for name in await source.read(sets_in) if name not in known)
+
+
+async def _open_target(target: Database, sets: Sets, names: list[Named], resumes: bool) -> None:
+    """Bring the target to where the first, or the next, page can be written."""
+    started = await copies.waiting(target, [*sets, *copies.SETS])
+    is_begun = f"{COPY_SET}/{copies.SETS[0][1][0].name}" not in started
+    if is_begun and not resumes:
+        raise SetupError("The target holds a copy that was not finished. Go on with --resume, or empty it.")
+    if not is_begun:
+        is_fresh = len(started) == sum(len(migrations) for _, migrations in sets) + 1
+        if not is_fresh:
+            await target.migrate(sets)
+            full = await target.read(lambda tx: [one.name for one in names if tables.count_rows(tx, one.name)])
+            if full:
+                raise SetupError(f"The target is not empty ({full[0]} has rows), and nothing was copied. Name another.")
+    await target.migrate([*sets, *copies.SETS])
+
+
+async def _describe(source: Database, target: Database, named: Named) -> Table:
+    here = await source.read(lambda tx: tables.describe(tx, named))
+    there = await target.read(lambda tx: tables.describe(tx, named))
+    if here != there:
+        raise SetupError(
+            f"The table {named.name} is not the same on both engines ({here.columns} and {there.columns}), so it cannot"
+            " be copied."
+        )
+    return here
+
+
+async def _copy_rows(source: Database, target: Database, table: Table) -> None:
+    at = await target.read(lambda tx: copies.progress_of(tx, table.name))
+    while not at.is_done:
+        rows = await source.read(lambda tx, after=at.position: tables.page_of(tx, table, after, PAGE))  # type: ignore[misc]
+        position = tables.next_position(table, rows, at.position) if rows else at.position
+        after = Progress(position, len(rows) < PAGE)
+
+        def put(tx: Tx, rows: list[tables.Row] = rows, after: Progress = after) -> None:
+            tables.insert(tx, table, rows)
+            copies.note(tx, table.name, after.position, is_done=after.is_done)
+
+        await target.write(put)
+        at = after
+
+
+async def _copy_links(source: Database, target: Database, table: Table) -> None:
+    """The references that pointed ahead when their rows were copied."""
+    name = f"{table.name} links"
+    at = await target.read(lambda tx: copies.progress_of(tx, name))
+    while not at.is_done:
+        rows = await source.read(lambda tx, after=at.position: tables.late_links(tx, table, after, PAGE))  # type: ignore[misc]
+        position = rows[-1][: len(table.key)] if rows else at.position
+        after = Progress(position, len(rows) < PAGE)
+
+        def put(tx: Tx, rows: list[tables.Row] = rows, after: Progress = after) -> None:
+            tables.link(tx, table, rows)
+            copies.note(tx, name, after.position, is_done=after.is_done)
+
+        await target.write(put)
+        at = after
+
+
+async def _fill_index(target: Database) -> None:
+    """Each engine has its own form of it: worked out anew from the entries, the titles and the messages."""
+    at = await target.read(lambda tx: copies.progress_of(tx, INDEX))
+    while not at.is_done:
+
+        def fill(tx: Tx, after: int = at.position[0] if at.position else 0) -> Progress:
+            last = search.fill_index(tx, after, PAGE)
+            progress = Progress((after if last is None else last,), last is None)
+            copies.note(tx, INDEX, progress.position, is_done=progress.is_done)
+            return progress
+
+        at = await target.write(fill)
+
+
+async def _compare(source: Database, target: Database, copied: list[Table]) -> dict[str, Tally]:
+    """Every table on both sides, read again from the first row to the last. Raises SetupError where they differ."""
+    tallies = {}
+    for table in copied:
+        here, there = await _tally(source, table), await _tally(target, table)
+        if here != there:
+            what = f"{here.rows} rows here and {there.rows} there" if here.rows != there.rows else "their contents"
+            raise SetupError(
+                f"The copy is not equal: the table {table.name} differs ({what}). Was the source written to? Empty the"
+                " target and copy again, with no server on the source."
+            )
+        tallies[table.name] = here
+    entries, indexed = await target.read(
+        lambda tx: (tables.count_rows(tx, "search_entries"), tables.count_rows(tx, INDEX))
+    )
+    if entries != indexed:
+        raise SetupError(f"The search index of the copy is incomplete: {indexed} of {entries}. Empty it, copy again.")
+    return tallies
+
+
+async def _tally(db: Database, table: Table) -> Tally:
+    rows, total = 0, 0
+    position: tables.Position = ()
+    while page := await db.read(lambda tx, at=position: tables.page_of(tx, table, at, PAGE)):  # type: ignore[misc]
+        rows += len(page)
+        total = (total + tables.sum_of(page, len(table.columns))) % tables.MAX_SUM
+        position = tables.next_position(table, page, position)
+    if table.numbered:
+        total += await db.read(lambda tx: tables.last_number(tx, table))
+    return Tally(rows, f"{total:032x}")
