@@ -21,7 +21,6 @@ from chatserver.errors import SetupError
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8000
 SECRET_MIN_CHARACTERS = 32
-DATABASE_NAME = "chatserver.sqlite"
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,7 +68,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def database_file(self) -> Path:
-        return self.data_dir / DATABASE_NAME
+        return self.data_dir / "chatserver.sqlite"
 
     def source_of(self, name: str) -> str:
         return self.sources.get(name, "default")
@@ -151,7 +150,7 @@ def load(options: Mapping[str, Any], environ: Mapping[str, str] | None = None, *
         data_dir=data_dir.expanduser().absolute(),
         config_file=config_file,
         public_url=check_public_url(given.text("public_url", "CHATSERVER_PUBLIC_URL")),
-        secret_key=_secret_key(given, environ, config_file, makes_key=makes_key and not database_url),
+        secret_key=_secret_key(given, environ, config_file, makes_key=makes_key),
         database_url=database_url,
         redis_url=given.text("redis_url", "CHATSERVER_REDIS_URL"),
         blob_url=given.text("blob_url", "CHATSERVER_BLOB_URL"),

@@ -65,6 +65,7 @@ class Accounts:
         self._plugins = plugins
         self._csrf_key = hmac.digest(secret_key, b"chatserver csrf\x01", "sha256")
         self._browser_key = hmac.digest(secret_key, b"chatserver browser\x01", "sha256")
+        self._key_mark = hmac.digest(secret_key, b"chatserver mark\x01", "sha256").hex()
         self._known: dict[str, tuple[float, Actor | None]] = {}
         self._setup = asyncio.Lock()
 
@@ -242,6 +243,11 @@ class Accounts:
             await self._enroll(account.id, secret)
         await self._db.write(lambda tx: table.create_account(tx, account))
         return account
+
+    async def keep_key_mark(self) -> bool:
+        """Note which secret key is used on this database. False: it was another one until now, so forms and sessions
+        of nodes that still have that one are not understood here."""
+        return await self._db.write(lambda tx: table.keep_key_mark(tx, self._key_mark))
 
     async def mint_setup_token(self) -> str | None:
         """The one-time token of the link that makes the first admin; a former one stops working. None: there is one."""

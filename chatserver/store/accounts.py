@@ -14,6 +14,7 @@ from chatserver.store import outbox
 from chatserver.store.database import Tx
 
 SETUP_FACT = "setup_token"
+KEY_FACT = "secret_key_mark"
 
 _encode = msgspec.json.Encoder().encode
 _decode_names = msgspec.json.Decoder(tuple[str, ...]).decode
@@ -163,6 +164,18 @@ def is_setup_token(tx: Tx, token_hash: str) -> bool:
     """Whether this token can still make the first admin."""
     held = tx.one(str, "SELECT value FROM facts WHERE name = :name", name=SETUP_FACT)
     return bool(held) and held == token_hash and not has_admin(tx)
+
+
+def keep_key_mark(tx: Tx, mark: str) -> bool:
+    """Note by its mark which secret key is used on this database. False: it was another one until now."""
+    tx.lock(KEY_FACT)
+    held = tx.one(str, "SELECT value FROM facts WHERE name = :name", name=KEY_FACT)
+    tx.run(
+        "INSERT INTO facts (name, value) VALUES (:name, :mark) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        name=KEY_FACT,
+        mark=mark,
+    )
+    return held is None or held == mark
 
 
 def has_admin(tx: Tx) -> bool:

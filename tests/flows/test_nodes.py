@@ -175,6 +175,22 @@ async def test_workers_share_a_socket_and_a_dead_one_is_replaced(place: str, nod
 
 
 @pytest.mark.timeout(60)
+def test_the_url_is_all_one_sets_and_another_key_is_noticed(place: str, node: Node) -> None:
+    server = node("alone", place)
+    del server.environment["CHATSERVER_SECRET_KEY"]
+    server.start()
+    assert server.account("ann@example.org").startswith("cs_")
+    assert server.stop() == 0
+    server.start()
+    assert server.stop() == 0
+    assert "is not the one" not in server.log.read_text()
+    server.environment["CHATSERVER_SECRET_KEY"] = SECRET
+    server.start()
+    assert server.stop() == 0
+    assert "CHATSERVER_SECRET_KEY) is not the one" in server.log.read_text()
+
+
+@pytest.mark.timeout(60)
 def test_workers_that_cannot_start_say_so_once_and_end(tmp_path: Path, node: Node) -> None:
     server = node("nowhere", f"postgresql://nobody@/none?host={tmp_path}", "--workers", "2")
     with pytest.raises(AssertionError, match="does not let us in to none"):
