@@ -10,7 +10,7 @@ import shutil
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
@@ -367,6 +367,53 @@ def verify(file: Path | None, data: str | None, config: str | None) -> None:
         click.echo(f"{path} is not sound: {len(found.problems)} problems.", err=True)
         raise click.exceptions.Exit(1)
     click.echo(f"{path} is sound{_told(found.manifest)}.")
+
+
+@commands.command("copy")
+@click.option("--to", "url", required=True, metavar="URL", help="postgresql://… or sqlite:///FILE, empty.")
+@click.option("--resume", is_flag=True, help="Go on with a copy that was not finished.")
+@places
+def copy_database(url: str, resume: bool, data: str | None, config: str | None) -> None:
+    """Copy everything into another database, of either kind. No server may run on this one meanwhile.
+
+    Every table of the core and of the plugins that are on is copied and then compared, row by row. Killed or cut off,
+    it goes on where it was with --resume; before it is complete the target is served by nobody.
+    """
+    from chatserver.databases import has_database, holding, sqlite_path
+    from chatserver.store.lock import hold_lock
+
+    settings = _settings(data, config, makes_key=False)
+    if not has_database(settings):
+        raise SetupError(f"There is no database in {settings.data_dir} yet; serve makes it.")
+    file = sqlite_path(url)
+    if url == settings.database_url or (file == settings.database_file and not settings.database_url):
+        raise SetupError("The target is the database itself. Name another.")
+    if settings.database_url:
+        click.echo("Nothing here can tell whether a server still writes to this database: stop every node first.")
+    with holding(settings), hold_lock(file) if file else nullcontext():
+        left = asyncio.run(_copy(settings, url, resume))
+    for name in left:
+        click.echo(f"Not copied: the tables of {name}, which is not installed here or not on.")
+    click.echo("The secret key and the configuration are not in it: the new place needs the same ones.")
+
+
+async def _copy(settings: Settings, url: str, resume: bool) -> tuple[str, ...]:
+    """The sets that were left, because their plugins are not here."""
+    from chatserver.chat.copying import copy_house
+    from chatserver.databases import open_database, open_target
+    from chatserver.house import migration_sets
+
+    plugins = _load_plugins(settings)
+    async with AsyncExitStack() as stack:
+        source = await open_database(settings, plugins, alone=False)
+        stack.push_async_callback(source.close)
+        target = await open_target(url, plugins)
+        stack.push_async_callback(target.close)
+        done = await copy_house(
+            source, target, lambda engine: migration_sets(engine, plugins), resumes=resume, tell=click.echo
+        )
+    click.echo(f"{done.rows} rows of {len(done.tables)} tables, equal on both sides.")
+    return done.left
 
 
 @commands.command("export")

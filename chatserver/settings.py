@@ -21,6 +21,7 @@ from chatserver.errors import SetupError
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8000
 SECRET_MIN_CHARACTERS = 32
+DATABASE_NAME = "chatserver.sqlite"
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,7 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def database_file(self) -> Path:
-        return self.data_dir / "chatserver.sqlite"
+        return self.data_dir / DATABASE_NAME
 
     def source_of(self, name: str) -> str:
         return self.sources.get(name, "default")
