@@ -57,6 +57,7 @@ def test_branch_keeps_its_colour_as_it_grows(visit: Visit) -> None:
     page = visit()
     ask_and_wait(page, "Trunk")
     edit(page, 0, "Branch")
+    expect(replies(page).nth(1)).to_contain_text("You said: Branch")
     expect(replies(page).nth(1)).to_have_attribute("data-state", "done")
     ask_and_wait(page, "Grows on")
     for _ in range(2):
