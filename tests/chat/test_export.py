@@ -652,15 +652,10 @@ def many_lines(count: int) -> Iterator[bytes]:
     yield encode_line(EndLine(0, conversations, count))
 
 
-async def test_three_thousand_messages_a_second(shelf: Shelf, tmp_path: Path) -> None:
-    """The promise, asked of a machine that is busy with other tests: a third of it must hold even then."""
+async def test_thousands_of_messages_are_taken_and_given_whole(shelf: Shelf, tmp_path: Path) -> None:
+    """How quick it is stands in docs/performance.md; here, that nothing is lost on the way."""
     count = 6_000
     file = write_file(tmp_path / "many.jsonl", *many_lines(count))
-    began = monotonic_s()
-    report = await shelf.take(file)
-    seconds = monotonic_s() - began
-    assert report.messages == count
-    assert count / seconds > 1_000
-    began = monotonic_s()
-    assert len(await shelf.export()) > count
-    assert count / (monotonic_s() - began) > 1_000
+    assert (await shelf.take(file)).messages == count
+    given = [len(found.messages) for _, found in read_export(io.BytesIO(await shelf.export()))]
+    assert sum(given) == count
