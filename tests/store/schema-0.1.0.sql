@@ -1,0 +1,53 @@
+-- The schema of version 0.1.0, by migration; tests/store/schemas.py says how it was written.
+
+-- core 0001_first sha256 b5c9f9a404996422b412fb7a2f79e8d8b83a3c5f20f4e675c956e77874b97fe9
+CREATE TABLE accounts (id TEXT PRIMARY KEY, email TEXT NOT NULL UNIQUE, name TEXT NOT NULL, role TEXT NOT NULL, state TEXT NOT NULL, groups TEXT NOT NULL, settings TEXT NOT NULL, created_at BIGINT NOT NULL);
+CREATE TABLE sessions (id TEXT PRIMARY KEY, account_id TEXT NOT NULL REFERENCES accounts(id), created_at BIGINT NOT NULL, seen_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, user_agent TEXT NOT NULL);
+CREATE INDEX sessions_by_account ON sessions (account_id);
+CREATE TABLE api_keys (id TEXT PRIMARY KEY, account_id TEXT NOT NULL REFERENCES accounts(id), name TEXT NOT NULL, hash TEXT NOT NULL UNIQUE, last_four TEXT NOT NULL, scopes TEXT NOT NULL, created_at BIGINT NOT NULL, expires_at BIGINT, revoked_at BIGINT, used_at BIGINT);
+CREATE INDEX api_keys_by_account ON api_keys (account_id);
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE conversations (id TEXT PRIMARY KEY, owner_id TEXT NOT NULL REFERENCES accounts(id), title TEXT NOT NULL, title_source TEXT NOT NULL, tip_id TEXT, model TEXT NOT NULL, pinned INTEGER NOT NULL, archived INTEGER NOT NULL, branches INTEGER NOT NULL, created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL, deletion_id TEXT);
+CREATE INDEX conversations_by_owner ON conversations (owner_id, archived, updated_at);
+CREATE TABLE messages (id TEXT PRIMARY KEY, conversation_id TEXT NOT NULL REFERENCES conversations(id), parent_id TEXT REFERENCES messages(id), role TEXT NOT NULL, state TEXT NOT NULL, parts TEXT NOT NULL, model TEXT NOT NULL, continues INTEGER NOT NULL, created_at BIGINT NOT NULL, deletion_id TEXT);
+CREATE INDEX messages_by_conversation ON messages (conversation_id, id);
+CREATE INDEX messages_by_parent ON messages (parent_id);
+CREATE INDEX messages_roots ON messages (conversation_id) WHERE parent_id IS NULL;
+CREATE TABLE context_markers (message_id TEXT PRIMARY KEY REFERENCES messages(id), conversation_id TEXT NOT NULL REFERENCES conversations(id), created_at BIGINT NOT NULL);
+CREATE INDEX context_markers_by_conversation ON context_markers (conversation_id);
+CREATE TABLE views (conversation_id TEXT NOT NULL REFERENCES conversations(id), tip_id TEXT NOT NULL, seen_at BIGINT NOT NULL, PRIMARY KEY (conversation_id, tip_id));
+CREATE TABLE deletions (id TEXT PRIMARY KEY, conversation_id TEXT NOT NULL REFERENCES conversations(id), message_id TEXT, parent_id TEXT, count INTEGER NOT NULL, created_at BIGINT NOT NULL);
+CREATE INDEX deletions_by_conversation ON deletions (conversation_id);
+CREATE TABLE turns (id TEXT PRIMARY KEY, conversation_id TEXT NOT NULL REFERENCES conversations(id), account_id TEXT NOT NULL, question_id TEXT, reply_id TEXT NOT NULL UNIQUE, state TEXT NOT NULL, model TEXT NOT NULL, origin TEXT NOT NULL, created_at BIGINT NOT NULL, lease_owner TEXT NOT NULL, lease_epoch INTEGER NOT NULL, lease_until BIGINT NOT NULL, last_seq INTEGER NOT NULL, ended_at BIGINT, first_token_at BIGINT, error TEXT, usage TEXT NOT NULL, attempts TEXT NOT NULL, left_out INTEGER NOT NULL, labels TEXT NOT NULL, parameters TEXT NOT NULL, stop_requested INTEGER NOT NULL);
+CREATE INDEX turns_by_state ON turns (state, lease_until);
+CREATE INDEX turns_by_account ON turns (account_id, state);
+CREATE INDEX turns_by_conversation ON turns (conversation_id, state);
+CREATE TABLE turn_events (turn_id TEXT NOT NULL REFERENCES turns(id), first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, deltas TEXT NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (turn_id, first_seq));
+CREATE INDEX turn_events_by_age ON turn_events (created_at);
+CREATE TABLE calls (id TEXT PRIMARY KEY, turn_id TEXT, account_id TEXT NOT NULL, kind TEXT NOT NULL, origin TEXT NOT NULL, model TEXT NOT NULL, channel TEXT NOT NULL, state TEXT NOT NULL, started_at BIGINT NOT NULL, first_token_at BIGINT, ended_at BIGINT, usage TEXT NOT NULL, attempts TEXT NOT NULL, labels TEXT NOT NULL);
+CREATE INDEX calls_by_turn ON calls (turn_id);
+CREATE INDEX calls_by_account ON calls (account_id, started_at);
+CREATE TABLE idempotency_keys (account_id TEXT NOT NULL, key TEXT NOT NULL, request_hash TEXT NOT NULL, status INTEGER NOT NULL, response TEXT NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (account_id, key));
+CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
+CREATE TABLE outbox (seq {identity}, name TEXT NOT NULL, payload TEXT NOT NULL, created_at BIGINT NOT NULL, available_at BIGINT NOT NULL, attempts INTEGER NOT NULL, done_at BIGINT);
+CREATE INDEX outbox_pending ON outbox (done_at, available_at);
+CREATE TABLE outbox_deliveries (seq INTEGER NOT NULL, plugin TEXT NOT NULL, done_at BIGINT NOT NULL, PRIMARY KEY (seq, plugin));
+CREATE TABLE jobs (id TEXT PRIMARY KEY, kind TEXT NOT NULL, payload TEXT NOT NULL, state TEXT NOT NULL, run_at BIGINT NOT NULL, lease_owner TEXT NOT NULL, lease_until BIGINT NOT NULL, attempts INTEGER NOT NULL, error TEXT NOT NULL, created_at BIGINT NOT NULL);
+CREATE INDEX jobs_due ON jobs (state, run_at);
+CREATE TABLE model_factors (model TEXT PRIMARY KEY, factor_ppm INTEGER NOT NULL, samples INTEGER NOT NULL);
+
+-- search@sqlite 0001_first sha256 570b2e745595dda5f9c7d54f8f09763360cecac1044e59e7b7a3401d25d83cac
+CREATE TABLE search_entries (id {identity}, owner_id TEXT NOT NULL, conversation_id TEXT NOT NULL, message_id TEXT NOT NULL);
+CREATE UNIQUE INDEX search_entries_by_place ON search_entries (conversation_id, message_id);
+CREATE INDEX search_entries_by_message ON search_entries (message_id);
+CREATE VIRTUAL TABLE search_index USING fts5(words, tokenize='ascii', detail='none', columnsize=0);
+
+-- search@postgres 0001_first sha256 22821482763d53f39a7032c8a3622feb93a52fad64d009031786767b231bb387
+CREATE TABLE search_entries (id {identity}, owner_id TEXT NOT NULL, conversation_id TEXT NOT NULL, message_id TEXT NOT NULL);
+CREATE UNIQUE INDEX search_entries_by_place ON search_entries (conversation_id, message_id);
+CREATE INDEX search_entries_by_message ON search_entries (message_id);
+CREATE TABLE search_index (id BIGINT PRIMARY KEY, owner_id TEXT NOT NULL, conversation_id TEXT NOT NULL, message_id TEXT NOT NULL, words TSVECTOR NOT NULL);
+CREATE INDEX search_index_words ON search_index USING gin (words) WITH (fastupdate = off);
+
+-- password 0001_first sha256 e0574e7d2db102e6781afb6263dbfccb1537a5e08600b659e504443363c5ffae
+CREATE TABLE password_credentials (account_id TEXT PRIMARY KEY, hash TEXT NOT NULL, changed_at BIGINT NOT NULL);
