@@ -1,4 +1,4 @@
-"""python -m benchmarks [streams page sends lengths search start] [--quick] [--write] : measure, and print tables."""
+"""python -m benchmarks [streams page sends lengths search carry start] [--quick] [--write] : measure, print tables."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import keeping, machine, report
+from benchmarks import carrying, keeping, machine, report
 from benchmarks.load import QUICK, TALK, Floor, Result, Server, measure
 from benchmarks.servers import Bench, Running
 
-PARTS = ("start", "streams", "page", "sends", "lengths", "search")
+PARTS = ("start", "streams", "page", "sends", "lengths", "search", "carry")
 RELAY_LEVELS = (1, 50, 200, 500)
 PAGE_LEVELS = (1, 50, 300)
 
@@ -50,9 +50,11 @@ async def run(parts: set[str], quick: bool, folder: Path) -> str:
         pages.append(f"### {title}\n\n{text}")
 
     stored: dict[int, str] = {}
-    if parts & {"lengths", "search"}:
+    if parts & {"lengths", "search", "carry"}:
         say(f"Storing {keeping.STORED_MESSAGES:,} messages…")
         stored = await keeping.store(bench)
+    if "carry" in parts:
+        add("Export and import", report.carry_table(carrying.measure_carrying(bench, keeping.STORED_MESSAGES)))
     machine.pin(0, machine.LOAD_CPU)
     async with bench.upstream():
         if "start" in parts:

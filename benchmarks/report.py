@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.carrying import Carried
 from benchmarks.keeping import Opened, Searched, Sends, Started
 from benchmarks.load import Result
 
@@ -81,6 +82,11 @@ def sends_table(found: Sends, syncs: float) -> str:
     head = ["senders at once", "durable sends per s", "p50 ms", "p99 ms", "failed", "the disk's own syncs per s"]
     row = [str(found.senders), number(found.per_s, 0), number(found.p50), number(found.p99), str(found.failed)]
     return table(head, [[*row, number(syncs, 0)]])
+
+
+def carry_table(found: Carried) -> str:
+    row = [f"{found.messages:,}", number(found.export_per_s, 0), number(found.import_per_s, 0)]
+    return table(["messages", "exported per second", "imported per second"], [row])
 
 
 def start_table(found: list[Started]) -> str:

@@ -134,13 +134,13 @@ class Bench:
 
     def prepare(self) -> None:
         """An account and its key, as a person would make them."""
-        self._command("account", "create", "--email", EMAIL, "--role", "admin", "--password-stdin", text=PASSWORD)
-        self.key = self._command("key", "create", "--account", EMAIL).strip().splitlines()[-1]
+        self.command("account", "create", "--email", EMAIL, "--role", "admin", "--password-stdin", text=PASSWORD)
+        self.key = self.command("key", "create", "--account", EMAIL).strip().splitlines()[-1]
 
     def _places(self) -> list[str]:
         return ["--data", str(self.data), "--config", str(self.config)]
 
-    def _command(self, *words: str, text: str = "") -> str:
+    def command(self, *words: str, text: str = "") -> str:
         command = [sys.executable, "-m", "chatserver", *words, *self._places()]
         done = subprocess.run(command, input=text + "\n", capture_output=True, text=True, env=_environment())
         if done.returncode:
