@@ -15,11 +15,12 @@ from chatserver.testing.postgres import PostgresServer
 from chatserver.testing.redis import RedisServer
 from chatserver.testing.upstream import FakeUpstream
 from tests.engines import postgres_with_schema
-from tests.flows.test_nodes import LONG, MIDDLE, SECRET, SHORT, Witness, ask, get, start_all, text_of_reply
+from tests.flows.test_nodes import LONG, SECRET, SHORT, Follower, Witness, ask, get, start_all, text_of_reply
 from tests.running import RunningServer
 
 MOST_S = 2.0
 """How far a reader on another node may be behind, whatever happens to Redis."""
+SLOW = "fake-n100-gap100"
 Pair = tuple[RunningServer, RunningServer]
 
 
@@ -35,9 +36,7 @@ async def pair(
             "CHATSERVER_REDIS_URL": redis_server.url,
         }
         made = [
-            RunningServer(
-                tmp_path / name, fake_upstream.base_url, models=[LONG, MIDDLE, SHORT], environment=environment
-            )
+            RunningServer(tmp_path / name, fake_upstream.base_url, models=[LONG, SLOW, SHORT], environment=environment)
             for name in ("one", "other")
         ]
         yield made[0], made[1]
@@ -126,3 +125,56 @@ async def test_redis_killed_paused_or_flushed_costs_a_moment_and_nothing_else(
         text = await text_of_reply(session, there.url, near.sent)
         assert text == near.seen_before(time.monotonic()) == far.seen_before(time.monotonic())
     assert "all is well" in await asyncio.to_thread(there.run, "doctor")
+
+
+class SlowFollower(Follower):
+    """Asks for answers that take ten seconds, as people's do."""
+
+    async def _ask(self, session: aiohttp.ClientSession) -> dict[str, str]:
+        chat = (await self._post(session, "/api/conversations", {"title": self.name}, ""))["id"]
+        asked = {"parent_id": None, "text": "go", "model": SLOW}
+        sent = await self._post(session, f"/api/conversations/{chat}/messages", asked, f"{self.name} {len(self.sent)}")
+        self.sent.append({**sent, "chat": chat})
+        return self.sent[-1]
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(600)
+async def test_two_nodes_restart_one_after_the_other_under_200_streams(pair: Pair) -> None:
+    await start_all(*pair)
+    key = await asyncio.to_thread(pair[0].account, "ann@example.org")
+    async with aiohttp.ClientSession(
+        headers={"Authorization": f"Bearer {key}"},
+        timeout=aiohttp.ClientTimeout(90),
+        connector=aiohttp.TCPConnector(limit=0),
+    ) as session:
+        followers = [SlowFollower([server.url for server in pair], number) for number in range(200)]
+        living = [asyncio.create_task(follower.live_on(session)) for follower in followers]
+
+        async def go_on() -> None:
+            """Until everybody has one more answer."""
+            wanted = [len(follower.texts) + 1 for follower in followers]
+            async with asyncio.timeout(120):
+                while any(len(one.texts) < count for one, count in zip(followers, wanted, strict=True)):
+                    done, _ = await asyncio.wait(living, timeout=0.1)
+                    for task in done:
+                        task.result()
+
+        await go_on()
+        for server in pair:
+            assert await asyncio.to_thread(server.stop) == 0
+            await asyncio.to_thread(server.start)
+            await go_on()
+        for follower in followers:
+            follower.is_over = True
+        await asyncio.gather(*living)
+        gaps_s = sorted(gap for follower in followers for gap in follower.gaps_s)
+        print(f"{len(gaps_s)} streams went on elsewhere, the slowest after {gaps_s[-1]:.2f} s")
+        assert gaps_s[-1] < MOST_S
+        assert set().union(*(follower.statuses for follower in followers)) <= {201, 202, 503}
+        for follower in followers:
+            for sent in follower.sent:
+                turn = await get(session, f"{pair[0].url}/api/turns/{sent['turn_id']}")
+                assert turn["state"] == "done"
+                assert await text_of_reply(session, pair[1].url, sent) == follower.texts[sent["turn_id"]]
+    assert "all is well" in await asyncio.to_thread(pair[0].run, "doctor")
