@@ -22,7 +22,7 @@ from tests.running import RunningServer
 
 SECRET = "0123456789abcdef0123456789abcdef"
 LONG = "fake-n6000-gap10"
-MIDDLE = "fake-n150-gap10"
+MIDDLE = "fake-n60-gap25"
 SHORT = "fake-n5"
 Node = Callable[..., RunningServer]
 
@@ -378,7 +378,7 @@ async def test_two_nodes_restart_one_after_the_other_and_nobody_notices(place: s
     key = await asyncio.to_thread(one.account, "ann@example.org")
     headers = {"Authorization": f"Bearer {key}"}
     async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(40)) as session:
-        followers = [Follower([one.url, other.url], number) for number in range(20)]
+        followers = [Follower([one.url, other.url], number) for number in range(12)]
         living = [asyncio.create_task(follower.live_on(session)) for follower in followers]
 
         async def go_on() -> None:
