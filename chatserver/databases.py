@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ from chatserver.plugins import Plugins
 from chatserver.settings import DATABASE_NAME, Settings
 from chatserver.store.database import Database
 from chatserver.store.lock import hold_lock
+
+log = logging.getLogger(__name__)
 
 
 async def open_database(settings: Settings, plugins: Plugins, *, alone: bool) -> Database:
@@ -38,12 +41,17 @@ async def open_bus(settings: Settings, plugins: Plugins) -> Bus | None:
     """What wakes the other nodes; None on SQLite, which has none, and where no plugin brings one."""
     if not settings.database_url:
         return None
-    for url in (settings.redis_url, settings.database_url):
+    for name, url in (("redis_url", settings.redis_url), ("database_url", settings.database_url)):
         found = _find(plugins, "register_buses", url) if url else None
         if found is not None:
             plugin, kind = found
             assert isinstance(kind, BusKind)
             return await kind.open(url, plugins.settings_of(plugin))
+        if url and name == "redis_url":
+            log.warning(
+                "CHATSERVER_REDIS_URL is set (%s), and no installed plugin serves it; the database wakes the nodes.",
+                settings.source_of(name),
+            )
     return None
 
 
@@ -65,7 +73,7 @@ def sqlite_path(url: str) -> Path | None:
     if parts.scheme.lower() != "sqlite":
         return None
     path = Path(unquote(parts.netloc + "/" + parts.path.lstrip("/")) if parts.path else unquote(parts.netloc))
-    return (path if path.suffix else path / DATABASE_NAME).absolute()
+    return (path if path.suffix and not path.is_dir() else path / DATABASE_NAME).absolute()
 
 
 @contextmanager

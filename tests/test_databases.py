@@ -1,0 +1,73 @@
+"""What the settings mean for the database and the bus."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from chatserver import databases, settings
+from chatserver.domain.extend import Bus, BusKind
+from chatserver.errors import SetupError
+from chatserver.hookspecs import hookimpl
+from chatserver.plugins import Plugins
+
+
+class Silence:
+    """A bus for the URLs of one scheme, which remembers the one it was given."""
+
+    def __init__(self, scheme: str) -> None:
+        self.scheme = scheme
+        self.url = ""
+
+    @hookimpl
+    def register_buses(self) -> list[BusKind]:
+        return [BusKind(self.scheme, (self.scheme,), self.open)]
+
+    async def open(self, url: str, told: object) -> Bus:
+        self.url = url
+        return self  # type: ignore[return-value]
+
+
+def told(tmp_path: Path, **variables: str) -> settings.Settings:
+    names = {f"CHATSERVER_{name.upper()}": value for name, value in variables.items()}
+    environ = {"CHATSERVER_SECRET_KEY": "x" * 32, "CHATSERVER_CONFIG": str(tmp_path / "c.toml"), **names}
+    return settings.load({"data": str(tmp_path)}, environ)
+
+
+async def test_redis_is_asked_first_and_the_database_where_nobody_serves_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    far, near = Silence("redis"), Silence("postgresql")
+    both = Plugins.load(found=[], extra=[("far", far), ("near", near)])
+    one = Plugins.load(found=[], extra=[("near", near)])
+    here = told(tmp_path, database_url="postgresql://db", redis_url="redis://cache")
+    assert await databases.open_bus(here, both) is far  # type: ignore[comparison-overlap]
+    assert far.url == "redis://cache"
+    assert not caplog.messages
+    assert await databases.open_bus(here, one) is near  # type: ignore[comparison-overlap]
+    assert near.url == "postgresql://db"
+    assert "no installed plugin serves it" in caplog.messages[0]
+    assert await databases.open_bus(told(tmp_path, redis_url="redis://cache"), both) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///srv/chat", "/srv/chat/chatserver.sqlite"),
+        ("sqlite:///srv/a%20b.db", "/srv/a b.db"),
+        ("sqlite:////srv/chat.sqlite", "/srv/chat.sqlite"),
+        ("sqlite://here/chat.sqlite", "{cwd}/here/chat.sqlite"),
+        ("sqlite://here", "{cwd}/here/chatserver.sqlite"),
+    ],
+)
+def test_a_url_names_a_file_of_sqlites(url: str, path: str) -> None:
+    assert str(databases.sqlite_path(url)) == path.format(cwd=Path.cwd())
+
+
+async def test_a_target_nobody_serves_is_refused_with_a_sentence() -> None:
+    assert databases.sqlite_path("postgresql://db/chat") is None
+    with pytest.raises(SetupError, match="No installed plugin serves such a database"):
+        await databases.open_target("cabinet://x", Plugins.load(found=[], extra=[]))
