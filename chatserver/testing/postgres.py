@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -40,11 +41,14 @@ class PostgresServer:
         self._data = self.folder / "data"
         self._options = f"{PLAIN} {'' if durable else FAST} -k {self.folder}"
         self._made = 0
+        self._keeper: subprocess.Popen[bytes] | None = None
 
     def start(self) -> PostgresServer:
         if not self._data.exists():
             self._call("initdb", "-D", str(self._data), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C",
                        "--no-sync")  # fmt: skip
+        if self._keeper is None:
+            self._keeper = self._keep()
         self._call("pg_ctl", "-D", str(self._data), "-w", "-l", str(self.folder / "log"), "-o", self._options, "start")
         return self
 
@@ -55,6 +59,9 @@ class PostgresServer:
     def remove(self) -> None:
         with contextlib.suppress(subprocess.CalledProcessError):
             self.stop("immediate")
+        if self._keeper is not None and self._keeper.stdin is not None:
+            self._keeper.stdin.close()
+            self._keeper.wait(60)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def url(self, name: str = "postgres") -> str:
@@ -78,10 +85,27 @@ class PostgresServer:
             cursor = connection.execute(sql.encode())
             return cursor.fetchall() if cursor.description else []
 
-    def _call(self, program: str, *words: str) -> None:
+    def _keep(self) -> subprocess.Popen[bytes]:
+        """Who takes everything away when we end, in whatever way: our end of its pipe is closed then."""
+        stop = shlex.join(self._command("pg_ctl", "-D", str(self._data), "-m", "immediate", "stop"))
+        script = f"read line; {stop}; rm -rf {shlex.quote(str(self.folder))}"
+        return subprocess.Popen(
+            ["sh", "-c", script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+        )
+
+    def _command(self, program: str, *words: str) -> list[str]:
         command = [str(self._bin / program), *words]
         if self._user:
             command = ["setpriv", "--reuid", self._user, "--regid", NO_GROUP, "--clear-groups", *command]
+        return command
+
+    def _call(self, program: str, *words: str) -> None:
+        command = self._command(program, *words)
         # no pipes: the server that pg_ctl leaves behind would hold them open
         with (self.folder / "calls").open("ab") as said:
             subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd=self.folder,
