@@ -544,8 +544,8 @@ def seconds_text(duration_ms: int) -> str:
     return _("{minutes} min {seconds} s").format(minutes=int(seconds // 60), seconds=round(seconds % 60))
 
 
-def figures(message: MessageView) -> str:
-    """The small line below a reply: tokens, speed, time to the first of them."""
+def figures(message: MessageView) -> tuple[str, ...]:
+    """The small line below a reply: tokens, speed, time to the first of them. A narrow page shows the first two."""
     parts = []
     if message.tokens:
         count = f"{message.tokens:,}"
@@ -555,7 +555,7 @@ def figures(message: MessageView) -> str:
         parts.append(_("{count} tok/s").format(count=message.tokens_per_s))
     if message.first_token_ms is not None:
         parts.append(_("first token {time}").format(time=seconds_text(message.first_token_ms)))
-    return " · ".join(parts)
+    return tuple(parts)
 
 
 def thought_text(message: MessageView) -> str:

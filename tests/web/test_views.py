@@ -82,9 +82,9 @@ def test_failure_says_what_happened_and_what_to_do() -> None:
 def test_figures_tell_tokens_speed_and_first_token() -> None:
     done = turn(first_token_at=NOW + 800_000, ended_at=NOW + 10_800_000, usage=Usage(input=9, output=400, reasoning=12))
     view = views.message_view(PathItem(message("r1"), ("r1",), done), render=str)
-    assert views.figures(view) == "412 tokens · 41 tok/s · first token 0.8 s"
+    assert views.figures(view) == ("412 tokens", "41 tok/s", "first token 0.8 s")
     guessed = turn(usage=Usage(output=1, estimated=True))
-    assert views.figures(views.message_view(PathItem(message("r1"), ("r1",), guessed), render=str)) == "≈ 1 token"
+    assert views.figures(views.message_view(PathItem(message("r1"), ("r1",), guessed), render=str)) == ("≈ 1 token",)
 
 
 def test_thoughts_are_folded_and_timed() -> None:
