@@ -103,9 +103,10 @@ async def _copy_rows(source: Database, target: Database, table: Table) -> None:
         position = tables.next_position(table, rows, at.position) if rows else at.position
         after = Progress(position, len(rows) < PAGE)
 
-        def put(tx: Tx, rows: list[tables.Row] = rows, after: Progress = after) -> None:
+        def put(tx: Tx, rows: list[tables.Row] = rows, before: Progress = at, after: Progress = after) -> None:
+            copies.enter(tx, table.name, before)
             tables.insert(tx, table, rows)
-            copies.note(tx, table.name, after.position, is_done=after.is_done)
+            copies.note(tx, table.name, after)
 
         await target.write(put)
         at = after
@@ -120,9 +121,10 @@ async def _copy_links(source: Database, target: Database, table: Table) -> None:
         position = rows[-1][: len(table.key)] if rows else at.position
         after = Progress(position, len(rows) < PAGE)
 
-        def put(tx: Tx, rows: list[tables.Row] = rows, after: Progress = after) -> None:
+        def put(tx: Tx, rows: list[tables.Row] = rows, before: Progress = at, after: Progress = after) -> None:
+            copies.enter(tx, name, before)
             tables.link(tx, table, rows)
-            copies.note(tx, name, after.position, is_done=after.is_done)
+            copies.note(tx, name, after)
 
         await target.write(put)
         at = after
@@ -133,11 +135,12 @@ async def _fill_index(target: Database) -> None:
     at = await target.read(lambda tx: copies.progress_of(tx, INDEX))
     while not at.is_done:
 
-        def fill(tx: Tx, after: int = at.position[0] if at.position else 0) -> Progress:
-            last = search.fill_index(tx, after, PAGE)
-            progress = Progress((after if last is None else last,), last is None)
-            copies.note(tx, INDEX, progress.position, is_done=progress.is_done)
-            return progress
+        def fill(tx: Tx, before: Progress = at) -> Progress:
+            copies.enter(tx, INDEX, before)
+            last = search.fill_index(tx, before.position[0] if before.position else 0, PAGE)
+            after = Progress(before.position, True) if last is None else Progress((last,))
+            copies.note(tx, INDEX, after)
+            return after
 
         at = await target.write(fill)
 

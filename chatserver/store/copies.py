@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from chatserver.domain.extend import Migration
+from chatserver.errors import SetupError
 from chatserver.store.database import Database, Tx
 from chatserver.store.migrations import COPY_SET, Sets
 from chatserver.store.tables import Position
@@ -50,18 +51,27 @@ def progress_of(tx: Tx, name: str) -> Progress:
     return Progress(msgspec.msgpack.decode(bytes.fromhex(row.position), type=tuple), row.is_done)
 
 
-def note(tx: Tx, name: str, position: Position, *, is_done: bool) -> None:
+def enter(tx: Tx, name: str, at: Progress) -> None:
+    """The first step of every transaction of a copy. Raises SetupError when it stands elsewhere than the caller
+    believes: then somebody else copies, too."""
+    tx.lock(COPY_SET)
+    if progress_of(tx, name) != at:
+        raise SetupError("Another copy into this target is under way. Wait for it, or go on with --resume after it.")
+
+
+def note(tx: Tx, name: str, at: Progress) -> None:
     """In the transaction that writes what it tells of."""
     tx.run(
         "INSERT INTO copy_progress (name, position, is_done) VALUES (:name, :position, :is_done)"
         " ON CONFLICT (name) DO UPDATE SET position = excluded.position, is_done = excluded.is_done",
         name=name,
-        position=msgspec.msgpack.encode(position).hex(),
-        is_done=int(is_done),
+        position=msgspec.msgpack.encode(at.position).hex(),
+        is_done=int(at.is_done),
     )
 
 
 def finish(tx: Tx) -> None:
     """From now on the database may be served."""
-    tx.run("DROP TABLE copy_progress")
-    tx.run("DELETE FROM migrations WHERE set_name = :name", name=COPY_SET)
+    tx.lock(COPY_SET)
+    if tx.run("DELETE FROM migrations WHERE set_name = :name", name=COPY_SET):
+        tx.run("DROP TABLE copy_progress")

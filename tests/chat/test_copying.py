@@ -240,6 +240,18 @@ async def test_what_is_not_fit_is_refused(filled: SqliteDatabase, places: Any) -
     await part.close()
 
 
+async def test_two_copies_at_once_do_not_mix(filled: SqliteDatabase, places: Any) -> None:
+    target = await places("postgres")
+    both = [copy_house(filled, target, sets_of, resumes=True) for _ in range(2)]
+    outcomes = await asyncio.gather(*both, return_exceptions=True)
+    refused = [one for one in outcomes if isinstance(one, SetupError)]
+    assert len(refused) == len([one for one in outcomes if isinstance(one, BaseException)]) <= 2
+    if len(refused) == 2:  # each was in the other's way
+        await copy_house(filled, target, sets_of, resumes=True)
+    assert await everything(target) == await everything(filled)
+    await target.close()
+
+
 async def test_a_source_that_was_written_to_meanwhile_is_noticed(filled: SqliteDatabase, places: Any) -> None:
     target = await places("sqlite", "target")
 
