@@ -93,16 +93,14 @@ def describe(tx: Tx, named: Named) -> Table:
 def page_of(tx: Tx, table: Table, after: Position, limit: int) -> list[Row]:
     """The next rows in the order of the key, each followed by a flag per inward column: whether it names a row that
     comes later. after: () for the first page."""
-    ends = ", ".join(_comes_later(table, column) for column in table.inward)
-    chosen = _quoted(table.columns) + (f", {ends}" if ends else "")
-    return _rows(tx, len(table.columns) + len(table.inward), chosen, table, after, limit)
+    flags = [_comes_later(table, column) for column in table.inward]
+    return _rows(tx, [*(f'"{column}"' for column in table.columns), *flags], table, after, limit)
 
 
 def late_links(tx: Tx, table: Table, after: Position, limit: int) -> list[Row]:
     """Of the rows that name one which comes later, the next ones: key, then inward columns."""
     where = " OR ".join(f"{_comes_later(table, column)} = 1" for column in table.inward)
-    wanted = (*table.key, *table.inward)
-    return _rows(tx, len(wanted), _quoted(wanted), table, after, limit, where)
+    return _rows(tx, [f'"{column}"' for column in (*table.key, *table.inward)], table, after, limit, where)
 
 
 def next_position(table: Table, rows: Sequence[Row], after: Position) -> Position:
@@ -201,10 +199,10 @@ def _row_type(width: int) -> type[msgspec.Struct]:
     return msgspec.defstruct("AnyRow", [(f"c{number}", Any) for number in range(width)])
 
 
-def _rows(tx: Tx, width: int, chosen: str, table: Table, after: Position, limit: int, where: str = "") -> list[Row]:
+def _rows(tx: Tx, chosen: Sequence[str], table: Table, after: Position, limit: int, where: str = "") -> list[Row]:
     conditions = [f"({where})"] if where else []
     parameters: dict[str, Value] = {"limit": limit}
-    order, skip = _quoted(table.key or table.columns), ""
+    skip = ""
     if after and table.key:
         marks = ", ".join(f":a{number}" for number in range(len(table.key)))
         conditions.append(f"({_quoted(table.key)}) > ({marks})")
@@ -212,14 +210,12 @@ def _rows(tx: Tx, width: int, chosen: str, table: Table, after: Position, limit:
     elif after:
         skip = " OFFSET :skip"
         parameters["skip"] = after[0]
+    # Named by their place, so that no column's own name is in the way of a decoder's, nor of the order.
+    cells = ", ".join(f"{cell} AS c{number}" for number, cell in enumerate(chosen))
     filtered = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    # Named by their place: no column's own name can be in the way.
-    names = ", ".join(f"c{number}" for number in range(width))
-    sql = (
-        f'WITH page ({names}) AS (SELECT {chosen} FROM "{table.name}"{filtered} ORDER BY {order} LIMIT :limit{skip})'
-        f" SELECT {names} FROM page"
-    )
-    return [msgspec.structs.astuple(row) for row in tx.all(_row_type(width), sql, **parameters)]
+    order = ", ".join(f't."{column}"' for column in table.key or table.columns)
+    sql = f'SELECT {cells} FROM "{table.name}" t{filtered} ORDER BY {order} LIMIT :limit{skip}'
+    return [msgspec.structs.astuple(row) for row in tx.all(_row_type(len(chosen)), sql, **parameters)]
 
 
 def _comes_later(table: Table, column: str) -> str:

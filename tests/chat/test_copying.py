@@ -48,6 +48,7 @@ class Zoo:
                     "CREATE TABLE zoo_feedings (day BIGINT NOT NULL, beast_id TEXT NOT NULL REFERENCES zoo_beasts(id),"
                     ' "order" INTEGER, PRIMARY KEY (beast_id, day))',
                     "CREATE TABLE zoo_gone (id TEXT PRIMARY KEY)",
+                    "CREATE TABLE zoo_odd (c1 BIGINT PRIMARY KEY, c0 TEXT, t TEXT)",
                 ),
             ),
             Migration(
@@ -82,6 +83,7 @@ def fill_zoo(tx: Tx) -> None:
         tx.run("INSERT INTO zoo_visits (note, at) VALUES (:note, :at)", note=f"naïve 象 {number}", at=number << 40)
         sql = 'INSERT INTO zoo_feedings (beast_id, day, "order") VALUES (:beast, :day, 1)'
         tx.run(sql, beast=f"b{number:02}", day=number % 7)
+        tx.run("INSERT INTO zoo_odd (c1, c0, t) VALUES (:n, :m, 't')", n=number, m=f"{9 - number % 10}")
         tx.run("INSERT INTO zoo_boards (text) VALUES (:text)", text=f"sign {number % 4}")
     tx.run("DELETE FROM zoo_visits WHERE seq > 20")
 
