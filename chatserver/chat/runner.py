@@ -22,7 +22,7 @@ from chatserver.domain.extend import Candidates, ChatRequest, Egress, ModelUse
 from chatserver.domain.messages import Message
 from chatserver.domain.models import Model
 from chatserver.domain.turns import EndDelta, Turn, TurnError, TurnState, assemble_parts
-from chatserver.errors import ChatserverError, UpstreamError
+from chatserver.errors import ChatserverError, Unavailable, UpstreamError
 from chatserver.gateway.catalog import Catalog
 from chatserver.gateway.relay import Relay
 from chatserver.plugins import Plugins
@@ -104,6 +104,9 @@ class Runner:
         prepared: PreparedPrompt | None = None
         relay: Relay | None = None
         try:
+            # reading a long path would take the processor from who waits for the commit
+            if job.parent_id is not None and not await asyncio.shield(committed):
+                raise Unavailable("Nothing was kept, so there is nothing to answer.")
             prepared = await self._prompts.prepare(job.turn, job.question, job.parent_id, job.model, job.account)
             relay = await self._open_relay(job, prepared)
             async with aclosing(relay.deltas()) as deltas:
