@@ -30,9 +30,9 @@ def register_settings() -> list[Setting]:
         ),
         Setting(
             name="warm_up",
-            help="Load the model soon after the start, so that the first answer comes quickly.",
+            help="Load the model soon after the start instead of with the first question, which takes about a second.",
             kind="boolean",
-            default="true",
+            default="false",
         ),
         Setting(
             name="idle_minutes",
