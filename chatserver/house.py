@@ -102,6 +102,7 @@ class House:
             plugins,
             self.catalog,
             self.runner,
+            self.prompts,
             node_id=self.node_id,
             limits=self.limits,
             running=lambda: len(self.live),

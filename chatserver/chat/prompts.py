@@ -110,6 +110,19 @@ class Prompts:
         estimated = sum(count_tokens(message) for message in fitted.messages)
         return PreparedPrompt(prompt, estimated, fitted.left_out, unread_tip)
 
+    async def estimate_input(
+        self, conversation_id: str, tip: Message | None, parent_id: str | None, model: Model
+    ) -> int:
+        """Tokens of the prompt that would be sent, before plugins add to it: what admission is told."""
+        factor = self._estimates.factor(model.id)
+        budget = window_budget(model)
+        path: list[Message] = []
+        if parent_id is not None:
+            path, _ = await self._db.read(lambda tx: load_path(tx, conversation_id, parent_id, budget, factor))
+        if tip is not None:
+            path = [*path, tip]
+        return sum(count_tokens(message, factor) for message in fit(below_marker(path), budget, factor).messages)
+
     async def count_left_out(self, conversation_id: str, prepared: PreparedPrompt) -> int:
         """How many messages of the branch the model did not get. Asked at the end: a long branch takes a while."""
         tip = prepared.unread_tip

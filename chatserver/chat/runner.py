@@ -34,7 +34,8 @@ FINAL_WRITE_RETRY_S = 0.5
 
 
 class TurnJob(msgspec.Struct, frozen=True):
-    """A turn to run. question: made with it and perhaps not committed yet; parent_id: what the path hangs on."""
+    """A turn to run. question: made with it and perhaps not committed yet; parent_id: what the path hangs on.
+    max_output: what admission left of the answer, 0 for no bound."""
 
     turn: Turn
     call: Call
@@ -43,6 +44,7 @@ class TurnJob(msgspec.Struct, frozen=True):
     question: Message | None
     parent_id: str | None
     wants_title: bool = False
+    max_output: int = 0
 
 
 class Runner:
@@ -148,7 +150,7 @@ class Runner:
             model=job.turn.model,
             messages=prompt.messages,
             tools=prompt.tools,
-            max_output=int(prompt.parameters.get("max_output", 0)),
+            max_output=min((n for n in (int(prompt.parameters.get("max_output", 0)), job.max_output) if n), default=0),
             parameters=prompt.parameters,
         )
         return Relay(request, candidates, self._catalog.providers, self._http)

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from chatserver.chat.flusher import LEASE_US
+from chatserver.chat.prompts import Prompts
 from chatserver.chat.runner import Runner, TurnJob
 from chatserver.clock import new_id, now_us
 from chatserver.domain.access import Actor
-from chatserver.domain.calls import Call, estimate_tokens
+from chatserver.domain.calls import Call
 from chatserver.domain.conversations import Conversation, Sent, title_from
 from chatserver.domain.events import CallEnded
 from chatserver.domain.extend import Admission, Refusal
@@ -80,6 +81,7 @@ class Sending:
         plugins: Plugins,
         catalog: Catalog,
         runner: Runner,
+        prompts: Prompts,
         *,
         node_id: str,
         limits: Mapping[str, int],
@@ -90,6 +92,7 @@ class Sending:
         self._plugins = plugins
         self._catalog = catalog
         self._runner = runner
+        self._prompts = prompts
         self._node_id = node_id
         self._limits = limits
         self._running = running
@@ -295,8 +298,10 @@ class Sending:
             parameters=dict(fields),
         )
         call = Call(new_id(), actor.account_id, "chat", actor.origin, draft.model.id, "running", now, turn.id)
+        parent = draft.parent_id if draft.question is not None else draft.reply.parent_id
+        max_output = 0
         if self._plugins.has("admit_call"):
-            tokens = estimate_tokens(text_of(draft.question.parts)) if draft.question else 0
+            tokens = await self._prompts.estimate_input(draft.conversation_id, draft.question, parent, draft.model)
             admission = Admission(call.id, actor.account, actor.origin, "chat", draft.model.id, tokens, 0, turn.id)
             answer = await self._plugins.chain("admit_call", admission)
             if isinstance(answer, Refusal):
@@ -311,8 +316,8 @@ class Sending:
                 )
             call = msgspec.structs.replace(call, labels=answer.labels)
             turn = msgspec.structs.replace(turn, labels=answer.labels)
-        parent = draft.parent_id if draft.question is not None else draft.reply.parent_id
-        return TurnJob(turn, call, actor.account, draft.model, draft.question, parent, draft.wants_title)
+            max_output = answer.max_output
+        return TurnJob(turn, call, actor.account, draft.model, draft.question, parent, draft.wants_title, max_output)
 
     async def _release(self, job: TurnJob, actor: Actor) -> None:
         """Tell whoever placed a hold that this call will never be made."""

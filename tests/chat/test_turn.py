@@ -188,12 +188,14 @@ class Watching:
 
     def __init__(self) -> None:
         self.events: list[Delivery] = []
+        self.asked: list[Admission] = []
 
     @hookimpl()
     async def admit_call(self, admission: Admission) -> Admission | Refusal | None:
         if admission.model == "fake-n5-b":
             return Refusal("no_such_luck", "This model is not for you.", "Pick another one.", status=402)
-        return msgspec.structs.replace(admission, labels={"payer": "platform"})
+        self.asked.append(admission)
+        return msgspec.structs.replace(admission, labels={"payer": "platform"}, max_output=77)
 
     @hookimpl()
     async def handle_event(self, delivery: Delivery) -> None:
@@ -210,12 +212,15 @@ async def test_admission_refuses_labels_and_hears_of_each_call_once(place: Place
             await person.ask(chat, "go", model="fake-n5-b")
         assert (refused.value.code, refused.value.status) == ("no_such_luck", 402)
         assert await person.path(chat) == []
-        await person.ask(chat, "go")
+        first = await person.ask(chat, "go on about oaks " * 20)
+        assert fake_upstream.chats()[-1].json["max_tokens"] == 77
         ended = lambda: [d.event for d in watching.events if isinstance(d.event, CallEnded)]  # noqa: E731
         await until(lambda: len(ended()) == 2)
         assert [event.state for event in ended()] == ["failed", "done"]
         assert ended()[1].labels == {"payer": "platform"}
         assert len({delivery.seq for delivery in watching.events}) == len(watching.events)
+        await person.ask(chat, "more", parent=first.reply_id)
+        assert watching.asked[1].input_tokens > watching.asked[0].input_tokens > 60
     finally:
         await close_house(house)
 
