@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import msgspec
 
 from chatserver.chat.estimates import Estimates
@@ -42,9 +44,10 @@ def window_budget(model: Model, max_output: int = 0) -> int:
 
 
 def load_path(
-    tx: Tx, conversation_id: str, tip_id: str, budget_tokens: int, factor: float
+    tx: Tx, conversation_id: str, tip_id: str, budget_tokens: int, factor: float, *, is_short: bool = False
 ) -> tuple[list[Message], str | None]:
-    """The path down to a tip, read upward as far as the budget needs; and the message above it, if it was not read."""
+    """The path down to a tip, read upward as far as the budget needs; and the message above it, if it was not read.
+    is_short: read one page only."""
     path: list[Message] = []
     spent = 0
     size = _PAGE
@@ -59,7 +62,7 @@ def load_path(
         current = page[0].parent_id
         if any(message.cleared_after for message in page):
             return path, None
-        if spent > budget_tokens:
+        if spent > budget_tokens or is_short:
             break
     return path, current
 
@@ -73,9 +76,16 @@ class Prompts:
         self._estimates = estimates
 
     async def prepare(
-        self, turn: Turn, tip: Message | None, parent_id: str | None, model: Model, account: Account
+        self,
+        turn: Turn,
+        tip: Message | None,
+        parent_id: str | None,
+        model: Model,
+        account: Account,
+        committed: Callable[[], Awaitable[None]],
     ) -> PreparedPrompt:
-        """tip: a message just made and perhaps not committed yet, below `parent_id`."""
+        """tip: a message just made and perhaps not committed yet, below `parent_id`. committed: waited for before a
+        long branch is read, which would take the processor from who waits for the commit."""
         factor = self._estimates.factor(model.id)
         budget = window_budget(model)
         path: list[Message] = []
@@ -83,10 +93,16 @@ class Prompts:
         if parent_id is not None:
             top = parent_id
 
-            def read(tx: Tx) -> tuple[list[Message], str | None]:
+            def read_end(tx: Tx) -> tuple[list[Message], str | None]:
+                return load_path(tx, turn.conversation_id, top, budget, factor, is_short=True)
+
+            def read_all(tx: Tx) -> tuple[list[Message], str | None]:
                 return load_path(tx, turn.conversation_id, top, budget, factor)
 
-            path, unread_tip = await self._db.read(read)
+            path, unread_tip = await self._db.read(read_end)
+            if unread_tip is not None:
+                await committed()
+                path, unread_tip = await self._db.read(read_all)
         if tip is not None:
             path.append(tip)
         visible = below_marker(path)

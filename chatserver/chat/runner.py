@@ -106,10 +106,9 @@ class Runner:
         prepared: PreparedPrompt | None = None
         relay: Relay | None = None
         try:
-            # reading a long path would take the processor from who waits for the commit
-            if job.parent_id is not None and not await asyncio.shield(committed):
-                raise Unavailable("Nothing was kept, so there is nothing to answer.")
-            prepared = await self._prompts.prepare(job.turn, job.question, job.parent_id, job.model, job.account)
+            prepared = await self._prompts.prepare(
+                job.turn, job.question, job.parent_id, job.model, job.account, lambda: self._committed(committed)
+            )
             relay = await self._open_relay(job, prepared)
             async with aclosing(relay.deltas()) as deltas:
                 async for delta in deltas:
@@ -129,6 +128,10 @@ class Runner:
             log.exception("turn_failed", turn=job.turn.id)
             state, error = "failed", TurnError("internal_error", "Something went wrong here. Try again.")
         await self._finish(asyncio.ensure_future(self._end(job, live, committed, prepared, relay, state, error)))
+
+    async def _committed(self, committed: asyncio.Future[bool]) -> None:
+        if not await asyncio.shield(committed):
+            raise Unavailable("Nothing was kept, so there is nothing to answer.")
 
     async def _finish(self, ending: asyncio.Future[None]) -> None:
         """Wait for the ending; a second Stop or a shutdown meanwhile does not tear it."""
