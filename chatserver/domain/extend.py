@@ -257,13 +257,18 @@ class SlotContext(msgspec.Struct, frozen=True):
 
 
 class ThemeSpec(msgspec.Struct, frozen=True):
-    """A look. stylesheets and preload: file names below `static_dir`; `name` is what an account picks."""
+    """A look. stylesheets and preload: file names below `static_dir`; `name` is what an account picks.
+
+    sheets: further style sheets by the part of the house they dress, linked only there: `pages` (beside the chat, and
+    the door), `panel`.
+    """
 
     name: str
     title: str
     static_dir: str
     stylesheets: tuple[str, ...]
     preload: tuple[str, ...] = ()
+    sheets: dict[str, tuple[str, ...]] = {}
 
 
 class ImportedMessage(msgspec.Struct, frozen=True):

@@ -76,12 +76,13 @@ def url(root: str, name: str) -> str:
     return f"/static/{root}/{_roots[root].digest}/{name}"
 
 
-def stylesheets(look: str) -> list[str]:
-    """The style sheets of a theme, or the core's plain one where the theme is not there."""
+def stylesheets(look: str, part: str = "") -> list[str]:
+    """The style sheets of a theme for every page, or those for one part of the house; where the theme is not there,
+    the core's plain one."""
     theme = _themes.get(look) or next(iter(_themes.values()), None)
     if theme is None:
-        return [url("core", "plain.css")]
-    return [url(theme.name, name) for name in theme.stylesheets]
+        return [] if part else [url("core", "plain.css")]
+    return [url(theme.name, name) for name in (theme.sheets.get(part, ()) if part else theme.stylesheets)]
 
 
 def preloads(look: str) -> list[str]:

@@ -23,6 +23,12 @@ def icon(name: str, classes: str = "") -> Markup:
     return Markup('<svg class="i {}" aria-hidden="true"><use href="{}"/></svg>').format(classes, href)
 
 
+def sheet_links(look: str, part: str = "") -> Markup:
+    """The links to a theme's style sheets: those of every page, or those of one part of the house."""
+    link = Markup('<link rel="stylesheet" href="{}">')
+    return Markup("\n").join(link.format(href) for href in assets.stylesheets(look, part))
+
+
 def make_environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -37,7 +43,7 @@ def make_environment() -> jinja2.Environment:
         icon=icon,
         slot=slots.NOTHING,
         static_url=assets.url,
-        stylesheets=assets.stylesheets,
+        sheet_links=sheet_links,
         preloads=assets.preloads,
         figures=views.figures,
         thought_text=views.thought_text,

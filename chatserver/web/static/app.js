@@ -1,5 +1,6 @@
 // The page's script: streams what is being written, keeps drafts, and makes forms feel like an app. All of it works
-// without this file, more slowly. Sections: words, stream, view, composer, models, messages, side, keys, look, htmx.
+// without this file, more slowly. Sections: words, stream, view, composer, models, messages, side, keys, look, htmx,
+// rooms.
 
 const root = document.documentElement
 const $ = (selector, from = document) => from.querySelector(selector)
@@ -647,6 +648,7 @@ document.addEventListener("htmx:before:settle", (event) => {
 
 document.addEventListener("htmx:after:swap", (event) => {
   const { target } = of(event)
+  beginRooms()
   const main = $("#main")
   if ($("#where")) main.dataset.conversation = conversation()
   if (target?.id === "dialog") return $("#dialog").showModal()
@@ -686,6 +688,29 @@ function switched() {
   fetch(`/api/conversations/${id}`, { method: "PATCH", headers, body: JSON.stringify({ tip }) }).catch(() => {})
 }
 
+// --- rooms: scripts a page asks for only when they are needed ---------------------------------------------------------
+// `data-room="map"` on a button: its first press fetches ./map.js, and every press calls its `press(element, event)`.
+// `data-begin="map"` on anything: `begin(element)` is called once, as soon as it is in the page.
+
+const room = (name) => import(`./${name}.js`)
+
+document.addEventListener("click", (event) => {
+  const element = event.target.closest("[data-room]")
+  if (!element || event.defaultPrevented) return
+  event.preventDefault()
+  room(element.dataset.room).then((entered) => entered.press(element, event), () => notice(words.unreachable))
+})
+
+function beginRooms() {
+  for (const element of $$("[data-begin]")) {
+    const name = element.dataset.begin
+    delete element.dataset.begin
+    room(name).then((entered) => entered.begin(element), () => {})
+  }
+}
+
+export { $, $$, conversation, csrf, follow, grow, isTouch, narrow, notice, post, refreshChats, running, say, store, words }
+
 // --- begin ----------------------------------------------------------------------------------------------------------
 
 if ($("#view")) {
@@ -694,3 +719,4 @@ if ($("#view")) {
   if (location.hash.startsWith("#m-")) reach(location.hash.slice(1))
   if (!isTouch.matches) $("#text").focus()
 }
+beginRooms()

@@ -9,7 +9,7 @@ import chatserver_grove
 
 (GROVE,) = chatserver_grove.register_themes()
 FOLDER = Path(GROVE.static_dir)
-SHEETS = [(FOLDER / name).read_text() for name in GROVE.stylesheets]
+SHEETS = [(FOLDER / name).read_text() for name in (*GROVE.stylesheets, *sum(GROVE.sheets.values(), ()))]
 
 
 def test_every_named_file_is_there() -> None:

@@ -1,0 +1,15 @@
+"""The JSON API: what the page can do, for scripts and other people's programs."""
+
+from litestar import Router
+
+from chatserver.web.api import account, conversations, messages, turns
+
+api = Router(
+    "/api",
+    route_handlers=[
+        *conversations.route_handlers,
+        *messages.route_handlers,
+        *turns.route_handlers,
+        *account.route_handlers,
+    ],
+)

@@ -1,0 +1,148 @@
+"""Conversations over the API: make, list, change, delete."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import delete, get, patch, post
+from litestar.params import FromPath, FromQuery, JSONBody
+
+from chatserver.domain.conversations import Conversation, ConversationLine, Deletion
+from chatserver.web.api.request import ApiRequest, actor_of, house_of
+
+LIST_LIMIT = 50
+
+
+class NewConversation(msgspec.Struct):
+    title: str | None = None
+
+
+class ConversationChange(msgspec.Struct, forbid_unknown_fields=True):
+    """Only what is given changes."""
+
+    title: str | msgspec.UnsetType = msgspec.UNSET
+    tip: str | msgspec.UnsetType = msgspec.UNSET
+    pinned: bool | msgspec.UnsetType = msgspec.UNSET
+    archived: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class ConversationOut(msgspec.Struct):
+    id: str
+    title: str
+    tip: str | None
+    model: str
+    pinned: bool
+    archived: bool
+    branches: int
+    created_at: int
+    updated_at: int
+
+
+class ConversationLineOut(msgspec.Struct):
+    id: str
+    title: str
+    tip: str | None
+    pinned: bool
+    archived: bool
+    running: bool
+    branches: int
+    updated_at: int
+
+
+class ConversationList(msgspec.Struct):
+    conversations: list[ConversationLineOut]
+    next: str | None
+
+
+class DeletionOut(msgspec.Struct):
+    """deleted: how many messages went out of sight. deletion_id takes them back for 30 days."""
+
+    deletion_id: str
+    deleted: int
+    tip: str | None
+
+
+def _conversation(found: Conversation) -> ConversationOut:
+    return ConversationOut(
+        found.id,
+        found.title,
+        found.tip_id,
+        found.model,
+        found.pinned,
+        found.archived,
+        found.branches,
+        found.created_at,
+        found.updated_at,
+    )
+
+
+def _line(line: ConversationLine) -> ConversationLineOut:
+    return ConversationLineOut(
+        line.id, line.title, line.tip_id, line.pinned, line.archived, line.is_running, line.branches, line.updated_at
+    )
+
+
+def deletion_out(deletion: Deletion) -> DeletionOut:
+    return DeletionOut(deletion.id, deletion.count, deletion.tip_id)
+
+
+def _given(value: Any) -> Any:
+    return None if value is msgspec.UNSET else value
+
+
+@post("/conversations", status_code=201)
+async def create_conversation(request: ApiRequest, data: JSONBody[NewConversation | None] = None) -> ConversationOut:
+    """Start an empty conversation. A title given here is never replaced."""
+    return _conversation(await house_of(request).conversations.create(actor_of(request), data.title if data else None))
+
+
+@get("/conversations")
+async def list_conversations(
+    request: ApiRequest,
+    after: FromQuery[str | None] = None,
+    archived: FromQuery[bool] = False,
+    pinned: FromQuery[bool | None] = None,
+) -> ConversationList:
+    """One's conversations, the last changed first. after: `next` of the page before."""
+    lines, following = await house_of(request).conversations.list(
+        actor_of(request), after, LIST_LIMIT, archived=archived, pinned=pinned
+    )
+    return ConversationList([_line(line) for line in lines], following)
+
+
+@get("/conversations/{conversation_id:str}")
+async def get_conversation(request: ApiRequest, conversation_id: FromPath[str]) -> ConversationOut:
+    return _conversation(await house_of(request).conversations.get(actor_of(request), conversation_id))
+
+
+@patch("/conversations/{conversation_id:str}")
+async def change_conversation(
+    request: ApiRequest, conversation_id: FromPath[str], data: JSONBody[ConversationChange]
+) -> ConversationOut:
+    """Rename, switch the tip, pin or archive."""
+    return _conversation(
+        await house_of(request).conversations.update(
+            actor_of(request),
+            conversation_id,
+            title=_given(data.title),
+            tip=_given(data.tip),
+            pinned=_given(data.pinned),
+            archived=_given(data.archived),
+        )
+    )
+
+
+@delete("/conversations/{conversation_id:str}", status_code=200)
+async def delete_conversation(request: ApiRequest, conversation_id: FromPath[str]) -> DeletionOut:
+    """Hide a conversation; POST /api/deletions/{deletion_id}/undo takes it back for 30 days."""
+    return deletion_out(await house_of(request).conversations.delete(actor_of(request), conversation_id))
+
+
+route_handlers = (
+    create_conversation,
+    list_conversations,
+    get_conversation,
+    change_conversation,
+    delete_conversation,
+)

@@ -1,0 +1,13 @@
+"""The chat page and its neighbours: HTML routes that answer htmx with fragments and everybody else with whole pages."""
+
+from chatserver.web.pages import asking, context, conversations, looking, messages, searching, settings
+
+route_handlers = (
+    *looking.route_handlers,
+    *searching.route_handlers,
+    *asking.route_handlers,
+    *messages.route_handlers,
+    *context.route_handlers,
+    *conversations.route_handlers,
+    *settings.route_handlers,
+)

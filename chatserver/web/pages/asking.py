@@ -1,0 +1,103 @@
+"""Everything that makes a reply: send, edit, regenerate, continue; and stop."""
+
+from __future__ import annotations
+
+import msgspec
+from litestar import get, post
+from litestar.params import FromPath
+
+from chatserver.chat.sending import IdempotencyKey
+from chatserver.domain.conversations import Sent
+from chatserver.domain.messages import text_of
+from chatserver.web import templating, views
+from chatserver.web.auth import form_of
+from chatserver.web.pages.visit import Page, PageRequest, Visit, clean_text, go, html, nothing
+
+SEND_FIELDS = frozenset({"csrf", "conversation_id", "parent_id", "text", "model"})
+
+
+@post("/send", status_code=200)
+async def send(request: PageRequest) -> Page:
+    """A question: below `parent_id`, else below the stored tip's branch that was shown."""
+    visit = await Visit.of(request)
+    form = await form_of(request)
+    conversation_id = form.get("conversation_id") or None
+    given_key = request.headers.get("idempotency-key", "")[:200]
+    asked = "\n".join(form.get(name, "") for name in ("conversation_id", "parent_id", "model", "text"))
+    sent = await visit.house.sending.send(
+        visit.actor,
+        conversation_id,
+        form.get("parent_id") or None,
+        clean_text(form.get("text", "")),
+        form.get("model", ""),
+        idempotency=IdempotencyKey(given_key, asked.encode()) if given_key else None,
+        fields={
+            name: msgspec.Raw(msgspec.json.encode(value)) for name, value in form.items() if name not in SEND_FIELDS
+        },
+    )
+    where = f"/c/{sent.conversation_id}/{sent.reply_id}"
+    if not visit.is_htmx:
+        return go(where)
+    path = await visit.house.conversations.view(visit.actor, sent.conversation_id, sent.reply_id, limit=2)
+    chat = await visit.chat(path)
+    new = tuple(message for message in chat.messages if message.id in (sent.question_id, sent.reply_id))
+    sidebar = await visit.sidebar(sent.conversation_id) if conversation_id is None else None
+    slot = await visit.slots(chat)
+    return html(
+        templating.render("sent.html", frame=visit.frame, chat=chat, new=new, sidebar=sidebar, slot=slot),
+        {"hx-push-url": where},
+    )
+
+
+@get("/m/{message_id:str}/edit")
+async def show_edit(request: PageRequest, message_id: FromPath[str]) -> Page:
+    visit = await Visit.of(request)
+    message = await visit.house.conversations.message(visit.actor, message_id)
+    view = views.MessageView(
+        message.id, message.conversation_id, message.role, message.state, "", text=text_of(message.parts)
+    )
+    template = "edit.html" if visit.is_htmx else "edit_page.html"
+    return html(templating.render(template, frame=visit.frame, message=view))
+
+
+@post("/m/{message_id:str}/edit", status_code=200)
+async def edit(request: PageRequest, message_id: FromPath[str]) -> Page:
+    visit = await Visit.of(request)
+    form = await form_of(request)
+    text = clean_text(form.get("text", ""))
+    return await _after(visit, await visit.house.sending.edit(visit.actor, message_id, text, form.get("model", "")))
+
+
+@post("/m/{message_id:str}/regenerate", status_code=200)
+async def regenerate(request: PageRequest, message_id: FromPath[str]) -> Page:
+    """Another version of a reply, by the model picked, or by the one that wrote it."""
+    visit = await Visit.of(request)
+    form = await form_of(request)
+    return await _after(visit, await visit.house.sending.regenerate(visit.actor, message_id, form.get("model", "")))
+
+
+@post("/m/{message_id:str}/continue", status_code=200)
+async def continue_reply(request: PageRequest, message_id: FromPath[str]) -> Page:
+    visit = await Visit.of(request)
+    return await _after(visit, await visit.house.sending.continue_reply(visit.actor, message_id))
+
+
+@post("/t/{turn_id:str}/stop", status_code=200)
+async def stop(request: PageRequest, turn_id: FromPath[str]) -> Page:
+    visit = await Visit.of(request)
+    turn = await visit.house.conversations.stop(visit.actor, turn_id)
+    return nothing() if visit.is_htmx else go(f"/c/{turn.conversation_id}/{turn.reply_id}")
+
+
+async def _after(visit: Visit, sent: Sent) -> Page:
+    return await visit.show_branch(sent.conversation_id, sent.reply_id)
+
+
+route_handlers = (
+    send,
+    show_edit,
+    edit,
+    regenerate,
+    continue_reply,
+    stop,
+)

@@ -1,0 +1,71 @@
+"""What the templates are handed: frozen values, worked out from the domain's, with nothing left to decide in HTML."""
+
+from chatserver.web.views.chat import (
+    ChatView,
+    ModelView,
+    chat_view,
+    greeting,
+    model_views,
+    new_chat_view,
+    pick_model,
+    title_of,
+)
+from chatserver.web.views.frame import Frame, Me, Problem, me_of, no_model, problem_title
+from chatserver.web.views.messages import (
+    LANES,
+    MessageView,
+    Render,
+    Versions,
+    figures,
+    message_view,
+    message_views,
+    plain_html,
+    thought_text,
+)
+from chatserver.web.views.settings import KeyView, SessionView, device_name, key_views, session_views
+from chatserver.web.views.sidebar import HitView, LineGroup, LineView, Sidebar, hit_views, sidebar
+from chatserver.web.views.times import clock_text, day_title, hour_of, iso, seconds_text, when_text, zone_of
+
+__all__ = [
+    "LANES",
+    "ChatView",
+    "Frame",
+    "HitView",
+    "KeyView",
+    "LineGroup",
+    "LineView",
+    "Me",
+    "MessageView",
+    "ModelView",
+    "Problem",
+    "Render",
+    "SessionView",
+    "Sidebar",
+    "Versions",
+    "chat_view",
+    "clock_text",
+    "day_title",
+    "device_name",
+    "figures",
+    "greeting",
+    "hit_views",
+    "hour_of",
+    "iso",
+    "key_views",
+    "me_of",
+    "message_view",
+    "message_views",
+    "model_views",
+    "new_chat_view",
+    "no_model",
+    "pick_model",
+    "plain_html",
+    "problem_title",
+    "seconds_text",
+    "session_views",
+    "sidebar",
+    "thought_text",
+    "title_of",
+    "when_text",
+    "zone_of",
+]

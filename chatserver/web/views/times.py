@@ -1,0 +1,82 @@
+"""Moments as people read them: clock, day, month, duration, in the reader's zone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from chatserver.web.words import gettext as _
+
+_MONTHS: tuple[Callable[[], str], ...] = (
+    lambda: _("January"),
+    lambda: _("February"),
+    lambda: _("March"),
+    lambda: _("April"),
+    lambda: _("May"),
+    lambda: _("June"),
+    lambda: _("July"),
+    lambda: _("August"),
+    lambda: _("September"),
+    lambda: _("October"),
+    lambda: _("November"),
+    lambda: _("December"),
+)
+
+
+def zone_of(name: str) -> tzinfo | None:
+    """The time zone an account told us, or None for the server's own."""
+    try:
+        return ZoneInfo(name) if name else None
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return None
+
+
+def hour_of(now_us: int, zone: tzinfo | None) -> int:
+    return moment_of(now_us, zone).hour
+
+
+def clock_text(at_us: int, zone: tzinfo | None = None) -> str:
+    return moment_of(at_us, zone).strftime("%H:%M")
+
+
+def when_text(at_us: int, today: datetime, zone: tzinfo | None) -> str:
+    """`09:18` today, else the day."""
+    moment = moment_of(at_us, zone)
+    if moment.date() == today.date():
+        return moment.strftime("%H:%M")
+    return f"{moment.day} {_MONTHS[moment.month - 1]()}" + ("" if moment.year == today.year else f" {moment.year}")
+
+
+def day_title(at_us: int, today: datetime, zone: tzinfo | None) -> str:
+    day = moment_of(at_us, zone).date()
+    age = (today.date() - day).days
+    if age <= 0:
+        return _("Today")
+    if age == 1:
+        return _("Yesterday")
+    if age < 8:
+        return _("Previous 7 days")
+    month = _MONTHS[day.month - 1]()
+    return month if day.year == today.year else f"{month} {day.year}"
+
+
+def iso(at_us: int) -> str:
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at_us)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def seconds_text(duration_ms: int) -> str:
+    """`40 ms`, `0.8 s`, `6 s`, `2 min 5 s`."""
+    seconds = duration_ms / 1000
+    if seconds < 0.1:
+        return _("{count} ms").format(count=duration_ms)
+    if seconds < 10:
+        return _("{seconds} s").format(seconds=f"{seconds:.1f}".removesuffix(".0"))
+    if seconds < 60:
+        return _("{seconds} s").format(seconds=round(seconds))
+    return _("{minutes} min {seconds} s").format(minutes=int(seconds // 60), seconds=round(seconds % 60))
+
+
+def moment_of(at_us: int, zone: tzinfo | None) -> datetime:
+    utc = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at_us)
+    return utc.astimezone(zone)
