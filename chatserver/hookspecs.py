@@ -22,6 +22,7 @@ from chatserver.domain.extend import (
     AuthBackend,
     BusKind,
     Candidates,
+    ChannelOffer,
     Engine,
     Importer,
     JobSpec,
@@ -111,6 +112,12 @@ def register_migrations() -> list[Migration]:
 @hookspec("gather", at_start=True, fatal=True)
 def register_providers() -> list[Provider]:
     """The vendors' formats the plugin speaks. A provider is never set aside, only reported."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec("gather", at_start=True, fatal=True)
+def register_channel_offers() -> list[ChannelOffer]:
+    """Services an admin may connect by pasting a key. Each names a provider; one nobody brings is not shown."""
     raise AssertionError("a specification is never called")
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 import structlog
 
 from chatserver.chat.accounts import Accounts
+from chatserver.chat.asides import Asides
+from chatserver.chat.channels import Channels
 from chatserver.chat.conversations import Conversations
 from chatserver.chat.estimates import Estimates
 from chatserver.chat.flusher import Flusher
@@ -82,7 +84,8 @@ class House:
         self.wakes = Wakes(bus, lambda: self.flusher.look_soon())
         self.readers = Readers(db, self.live, self.recovery, self.wakes)
         self.prompts = Prompts(db, plugins, self.estimates)
-        self.titles = Titles(db, plugins, self.catalog, http)
+        self.asides = Asides(db, plugins, self.catalog, http)
+        self.titles = Titles(db, self.asides)
         self.jobs = Jobs(db, self.node_id, plugins)
         self.pump = Pump(db, plugins)
         self.runner = Runner(
@@ -111,6 +114,7 @@ class House:
         self.flusher = Flusher(db, self.live, self.runner, self.node_id, self.wakes)
         self.accounts = Accounts(db, plugins, secret_key)
         self.permissions = Permissions(plugins)
+        self.channels = Channels(db, plugins, self.catalog, self.asides, self.permissions, secret_key)
 
     @property
     def is_draining(self) -> bool:
@@ -129,6 +133,7 @@ class House:
             db=self.db, http=self.http, jobs=self.jobs, accounts=self.accounts, conversations=self.conversations
         )
         await self.catalog.start()
+        await self.channels.start()
         self.flusher.start()
         self.jobs.add(
             [("", self.titles.job()), ("", Housekeeping(self.db, lambda: self.plugins.has("handle_event")).job())]
@@ -149,6 +154,7 @@ class House:
         await self.flusher.stop()
         await self.jobs.stop()
         await self.pump.stop()
+        await self.channels.stop()
         await self.catalog.stop()
         await self.recovery.stop()
         await self.plugins.stop()

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 from typing import Any
 
 import structlog
 
-from chatserver.clock import new_id, now_us
-from chatserver.domain.calls import Call, CallState, Usage, estimate_tokens
-from chatserver.domain.events import CallEnded
-from chatserver.domain.extend import Admission, ChatRequest, Egress, JobSpec, ModelUse, PromptMessage, Refusal
+from chatserver.chat.asides import Aside, Asides
+from chatserver.domain.extend import JobSpec, PromptMessage
 from chatserver.domain.messages import TextPart, text_of
-from chatserver.domain.turns import TextDelta
-from chatserver.errors import UpstreamError
-from chatserver.gateway.catalog import Catalog
-from chatserver.gateway.relay import Relay
-from chatserver.plugins import Plugins
 from chatserver.store import accounts as account_rows
-from chatserver.store import calls as call_rows
 from chatserver.store import conversations as conversation_rows
 from chatserver.store import messages as message_rows
-from chatserver.store import outbox, search
+from chatserver.store import search
 from chatserver.store.database import Database, Tx
 
 log = structlog.get_logger("chatserver.titles")
@@ -40,11 +31,9 @@ INSTRUCTION = (
 class Titles:
     """Runs title jobs, and lets a page that still listens wait for the new title."""
 
-    def __init__(self, db: Database, plugins: Plugins, catalog: Catalog, http: Egress) -> None:
+    def __init__(self, db: Database, asides: Asides) -> None:
         self._db = db
-        self._plugins = plugins
-        self._catalog = catalog
-        self._http = http
+        self._asides = asides
         self._waiting: dict[str, asyncio.Future[str]] = {}
 
     def expect(self, conversation_id: str) -> None:
@@ -86,58 +75,25 @@ class Titles:
         excerpt = await self._db.read(look)
         if account is None or not excerpt:
             return ""
-        call = Call(new_id(), account_id, "title", "job", model, "running", now_us())
-        if self._plugins.has("admit_call"):
-            asked = Admission(call.id, account, "job", "title", model, estimate_tokens(excerpt), MAX_OUTPUT)
-            if isinstance(await self._plugins.chain("admit_call", asked), Refusal):
-                return ""
-        candidates = self._catalog.candidates(model, account.groups)
-        if self._plugins.has("rank_channels"):
-            use = ModelUse(account, model, "job", "title", call.id)
-            candidates = await self._plugins.chain("rank_channels", candidates, use=use)
-        await self._db.write(lambda tx: call_rows.insert_call(tx, call))
         messages = (
             PromptMessage("system", (TextPart(INSTRUCTION),)),
             PromptMessage("user", (TextPart(excerpt),)),
         )
-        relay = Relay(
-            ChatRequest(model, messages, max_output=MAX_OUTPUT), candidates, self._catalog.providers, self._http
-        )
-        pieces: list[str] = []
-        state: CallState = "done"
-        try:
-            async with aclosing(relay.deltas()) as deltas:
-                async for delta in deltas:
-                    if isinstance(delta, TextDelta):
-                        pieces.append(delta.text)
-        except UpstreamError as error:
-            log.warning("title_not_made", code=error.code)
-            state = "failed"
-        written = "".join(pieces)
-        usage = relay.usage or Usage(
-            input=estimate_tokens(excerpt), output=estimate_tokens(written), calls=1, estimated=True
-        )
-        title = clean_title(written) if state == "done" else ""
+        title = ""
 
-        def store(tx: Tx) -> bool:
-            if call_rows.end_call(
-                tx,
-                call.id,
-                state=state,
-                channel=relay.channel,
-                usage=usage,
-                attempts=relay.attempts,
-                first_token_at=None,
-                now=now_us(),
-            ):
-                outbox.append(tx, CallEnded(call.id, account_id, "title", "job", model, relay.channel, state, usage))
+        def keep(tx: Tx, written: str) -> None:
+            nonlocal title
             conversation_rows.lock_conversation(tx, conversation_id)
-            if not title or not conversation_rows.suggest_title(tx, conversation_id, account_id, title):
-                return False
-            search.index_title(tx, owner_id=account_id, conversation_id=conversation_id, title=title)
-            return True
+            wanted = clean_title(written)
+            title = ""
+            if wanted and conversation_rows.suggest_title(tx, conversation_id, account_id, wanted):
+                search.index_title(tx, owner_id=account_id, conversation_id=conversation_id, title=wanted)
+                title = wanted
 
-        return title if await self._db.write(store, essential=True) else ""
+        answer = await self._asides.ask(account, "title", model, messages, max_output=MAX_OUTPUT, also=keep)
+        if isinstance(answer, Aside) and answer.error is not None:
+            log.warning("title_not_made", code=answer.error.code)
+        return title
 
 
 def clean_title(text: str) -> str:

@@ -143,6 +143,18 @@ class Provider(Protocol):
     def chat(self, request: ChatRequest, channel: Channel, http: Egress) -> AsyncIterator[ProviderDelta]: ...
 
 
+class ChannelOffer(msgspec.Struct, frozen=True):
+    """A service a person may connect by pasting a key: what the first page and the console list.
+
+    base_url '': the person must give the address. needs_key: an empty key is refused before anything is asked.
+    """
+
+    provider: str
+    title: str
+    base_url: str = ""
+    needs_key: bool = True
+
+
 class Setting(msgspec.Struct, frozen=True):
     """A setting of a plugin: `[plugins.<plugin>] name = …` in the file, or the environment variable `env`.
 

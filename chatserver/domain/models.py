@@ -53,6 +53,21 @@ class Channel(msgspec.Struct, frozen=True):
         return f"Channel({self.name!r}, {self.provider!r}, {self.base_url!r})"
 
 
+class ChannelLine(msgspec.Struct, frozen=True):
+    """A channel as an admin sees it. kept_id: its id when it was connected here and can be removed here, else ''.
+
+    title: what people call the service. models: how many it serves. problem: the last one in a sentence, '' when well.
+    """
+
+    name: str
+    title: str
+    source: str
+    models: int
+    problem: str = ""
+    kept_id: str = ""
+    first_model: str = ""
+
+
 class Candidate(msgspec.Struct, frozen=True):
     """A channel that could serve the wanted model, with the name the upstream expects."""
 

@@ -11,13 +11,17 @@ import structlog
 
 from chatserver.domain.extend import Egress, Provider
 from chatserver.domain.models import Candidate, Channel, Model
-from chatserver.errors import SetupError, UpstreamError
+from chatserver.errors import BadInput, SetupError, UpstreamError
 
 log = structlog.get_logger("chatserver.catalog")
 
 REFRESH_S = 300.0
 RETRY_S = 15.0
 """How soon an upstream that did not tell its models is asked again: a model server just started is seen soon."""
+
+
+LOOK_S = 15.0
+"""How long a person who just typed a key waits for the upstream's list."""
 
 
 class ChannelReport(msgspec.Struct, frozen=True):
@@ -34,6 +38,9 @@ class Catalog:
     def __init__(self, providers: Mapping[str, Provider], channels: Iterable[Channel], http: Egress) -> None:
         self._providers = dict(providers)
         self._http = http
+        self._written: dict[str, Channel] = {}
+        self._kept: dict[str, Channel] = {}
+        self._last_resort: dict[str, Channel] = {}
         self._channels: dict[str, Channel] = {}
         self._listed: dict[str, tuple[Model, ...]] = {}
         self._served: dict[str, dict[str, Candidate]] = {}
@@ -54,15 +61,39 @@ class Catalog:
                 f"Channel {channel.name!r} names the provider {channel.provider!r}, which no plugin brings"
                 f" (known: {known}). Install that plugin or correct the name."
             )
-        self._channels.setdefault(channel.name, channel)
+        self._written.setdefault(channel.name, channel)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Those of the file and those found win over a kept one of their name; the last resort is for a box that has
+        nothing else."""
+        self._channels = {**self._kept, **self._written} or self._last_resort
+
+    async def keep(self, channels: Iterable[Channel]) -> None:
+        """Serve these, from the database, beside what is written down; those kept before and not among them go. Asks
+        new and changed ones for their models before it returns. One whose provider is not installed serves nothing."""
+        before, self._kept = self._kept, {}
+        for channel in channels:
+            if channel.provider in self._providers:
+                self._kept[channel.name] = channel
+        self._settle()
+        changed = [channel for channel in self._kept.values() if before.get(channel.name) != channel]
+        for name in {*before, *self._kept} - set(self._written):
+            if before.get(name) != self._kept.get(name):
+                self._listed.pop(name, None)
+                self._served.pop(name, None)
+                self._problems.pop(name, None)
+        await asyncio.gather(*(self._ask(channel) for channel in changed if channel.name not in self._written))
 
     async def start(self) -> None:
         """Find channels nobody had to write down, then ask upstreams for their models, beside the requests."""
         found = [channel for provider in self._providers.values() for channel in await provider.discover(self._http)]
         for channel in sorted(found, key=lambda channel: -channel.priority):
-            # what offers itself below everything else is for a box that has nothing else
-            if channel.priority >= 0 or not self._channels:
+            if channel.priority >= 0:
                 self._add(channel)
+            else:
+                self._last_resort.setdefault(channel.name, channel)
+        self._settle()
         self._task = asyncio.create_task(self._keep_fresh(), name="catalog")
 
     async def stop(self) -> None:
@@ -86,6 +117,22 @@ class Catalog:
             self._first.set()
             await asyncio.sleep(RETRY_S if self._problems else REFRESH_S)
 
+    async def look(self, channel: Channel) -> tuple[Model, ...]:
+        """The models of a channel that is not served yet. Raises UpstreamError, BadInput for an unknown provider."""
+        provider = self._providers.get(channel.provider)
+        if provider is None:
+            raise BadInput("There is no such kind of service here. Pick one from the list.", code="unknown_provider")
+        try:
+            async with asyncio.timeout(LOOK_S):
+                return tuple(await provider.list_models(channel, self._http))
+        except TimeoutError:
+            raise UpstreamError("It did not answer in time.", kind="timeout", retryable=True) from None
+        except UpstreamError:
+            raise
+        except Exception as error:  # a provider is a plugin: its fault is told, and harms nothing else
+            log.exception("provider_failed", channel=channel.name, provider=channel.provider)
+            raise UpstreamError("The provider plugin failed.", kind="server", retryable=False) from error
+
     async def _ask(self, channel: Channel) -> None:
         provider = self._providers[channel.provider]
         try:
@@ -107,6 +154,11 @@ class Catalog:
             ChannelReport(channel, len(self._served_by(channel)), self._problems.get(channel.name, ""))
             for channel in self._channels.values()
         ]
+
+    def models_of(self, channel_name: str) -> list[Model]:
+        """What one channel serves, under the public names; none for a channel that is not there."""
+        channel = self._channels.get(channel_name)
+        return [candidate.model for candidate in self._served_by(channel).values()] if channel else []
 
     def _served_by(self, channel: Channel) -> dict[str, Candidate]:
         """Every public model name of a channel, with the name and sizes its upstream knows."""

@@ -76,4 +76,13 @@ CORE = [
             " samples INTEGER NOT NULL)",
         ),
     ),
+    Migration(
+        "0007_channels",
+        (
+            "CREATE TABLE channels (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, provider TEXT NOT NULL,"
+            " base_url TEXT NOT NULL, sealed_key TEXT NOT NULL, models TEXT NOT NULL, priority INTEGER NOT NULL,"
+            " weight INTEGER NOT NULL, groups TEXT NOT NULL, is_on INTEGER NOT NULL, note TEXT NOT NULL,"
+            " created_at BIGINT NOT NULL, changed_at BIGINT NOT NULL)",
+        ),
+    ),
 ]

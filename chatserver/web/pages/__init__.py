@@ -1,6 +1,6 @@
 """The chat page and its neighbours: HTML routes that answer htmx with fragments and everybody else with whole pages."""
 
-from chatserver.web.pages import asking, context, conversations, looking, messages, searching, settings
+from chatserver.web.pages import asking, connecting, context, conversations, looking, messages, searching, settings
 
 route_handlers = (
     *looking.route_handlers,
@@ -10,4 +10,5 @@ route_handlers = (
     *context.route_handlers,
     *conversations.route_handlers,
     *settings.route_handlers,
+    *connecting.route_handlers,
 )

@@ -20,6 +20,7 @@ from chatserver.web import slots, templating, views
 from chatserver.web.markdown import render
 from chatserver.web.painter import Painters
 from chatserver.web.views import ChatView, Frame, Problem, Sidebar
+from chatserver.web.words import gettext as _
 
 PageRequest = Request[Any, Any, State]
 Page = Response[bytes]
@@ -92,8 +93,9 @@ class Visit:
         )
         view = self.as_far_as_written(view, path)
         if not view.messages:
+            new = self.new_chat()
             return msgspec.structs.replace(
-                view, greeting=self.new_chat().greeting, suggestions=self.new_chat().suggestions
+                view, greeting=new.greeting, suggestions=new.suggestions, wants_model=new.wants_model
             )
         return view
 
@@ -123,12 +125,20 @@ class Visit:
         models = self.models()
         account = self.actor.account
         first_name = (account.name or "").split(" ")[0]
-        return views.new_chat_view(
+        view = views.new_chat_view(
             models,
             name="" if "@" in first_name or first_name == account.email.split("@")[0] else first_name,
             hour=views.hour_of(now_us(), self.zone),
+            model=str(self.settings.get("default_model", "")),
             problem=self.model_problem(models),
         )
+        return msgspec.structs.replace(view, wants_model=self.wants_model(models))
+
+    def wants_model(self, models: Sequence[Model]) -> bool:
+        """Whether to offer connecting one: to an admin, while no real model answers, until it was declined."""
+        if not self.actor.is_admin or any(not model.is_demo for model in models):
+            return False
+        return not models or self.settings.get("welcome") != "skipped"
 
     def model_problem(self, models: Sequence[Model]) -> Problem | None:
         """Why there is no model, as far as the person may know: the reason is for who runs the server."""
@@ -136,6 +146,8 @@ class Visit:
             return None
         reason = self.house.model_problem() if self.actor.is_admin else ""
         problem = views.no_model()
+        if self.actor.is_admin:
+            problem = msgspec.structs.replace(problem, href="/welcome", action=_("Connect a model"))
         return msgspec.structs.replace(problem, text=f"{reason} {problem.text}".strip())
 
     async def view(self, conversation_id: str, tip_id: str | None = None) -> PathView:

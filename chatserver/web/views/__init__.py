@@ -10,6 +10,7 @@ from chatserver.web.views.chat import (
     pick_model,
     title_of,
 )
+from chatserver.web.views.connecting import ConnectView, FoundView, OfferView, connect_view, trial_text
 from chatserver.web.views.frame import Frame, Me, Problem, me_of, no_model, problem_title
 from chatserver.web.views.messages import (
     LANES,
@@ -29,6 +30,8 @@ from chatserver.web.views.times import clock_text, day_title, hour_of, iso, seco
 __all__ = [
     "LANES",
     "ChatView",
+    "ConnectView",
+    "FoundView",
     "Frame",
     "HitView",
     "KeyView",
@@ -37,6 +40,7 @@ __all__ = [
     "Me",
     "MessageView",
     "ModelView",
+    "OfferView",
     "Problem",
     "Render",
     "SessionView",
@@ -44,6 +48,7 @@ __all__ = [
     "Versions",
     "chat_view",
     "clock_text",
+    "connect_view",
     "day_title",
     "device_name",
     "figures",
@@ -66,6 +71,7 @@ __all__ = [
     "sidebar",
     "thought_text",
     "title_of",
+    "trial_text",
     "when_text",
     "zone_of",
 ]

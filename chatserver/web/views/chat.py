@@ -22,7 +22,10 @@ class ModelView(msgspec.Struct, frozen=True):
 
 
 class ChatView(msgspec.Struct, frozen=True):
-    """The middle of the chat page: one branch, its composer, and what stands in the way of writing."""
+    """The middle of the chat page: one branch, its composer, and what stands in the way of writing.
+
+    wants_model: whoever looks could connect a real model, and there is none.
+    """
 
     conversation_id: str = ""
     title: str = ""
@@ -37,6 +40,7 @@ class ChatView(msgspec.Struct, frozen=True):
     greeting: str = ""
     suggestions: tuple[str, ...] = ()
     is_pinned: bool = False
+    wants_model: bool = False
 
     @property
     def is_empty(self) -> bool:

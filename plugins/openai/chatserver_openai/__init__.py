@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from chatserver import Context, Provider, Setting, hookimpl
-from chatserver_openai.provider import OpenAIProvider
+from chatserver import ChannelOffer, Context, Provider, Setting, hookimpl
+from chatserver_openai.provider import VENDOR_URL, OpenAIProvider
 
 _provider = OpenAIProvider()
 
@@ -28,6 +28,21 @@ def register_settings() -> list[Setting]:
 @hookimpl()
 def register_providers() -> list[Provider]:
     return [_provider]
+
+
+@hookimpl()
+def register_channel_offers() -> list[ChannelOffer]:
+    """Those people have keys for, the vendor first; the address of any other is typed in."""
+    return [
+        ChannelOffer("openai", "OpenAI", VENDOR_URL),
+        ChannelOffer("openai", "OpenRouter", "https://openrouter.ai/api/v1"),
+        ChannelOffer("openai", "DeepSeek", "https://api.deepseek.com/v1"),
+        ChannelOffer("openai", "Mistral", "https://api.mistral.ai/v1"),
+        ChannelOffer("openai", "Groq", "https://api.groq.com/openai/v1"),
+        ChannelOffer("openai", "Ollama", "http://127.0.0.1:11434/v1", needs_key=False),
+        ChannelOffer("openai", "LM Studio", "http://127.0.0.1:1234/v1", needs_key=False),
+        ChannelOffer("openai", "vLLM, llama.cpp, LiteLLM, new-api …", "", needs_key=False),
+    ]
 
 
 @hookimpl()

@@ -1,0 +1,254 @@
+"""Connecting a service: look at it, keep it sealed, serve it on every node within seconds, take it away again."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import urlsplit
+
+import msgspec
+import structlog
+
+from chatserver.chat.asides import Asides
+from chatserver.chat.permissions import Permissions
+from chatserver.chat.sealing import Seal
+from chatserver.clock import new_id, now_us
+from chatserver.domain.access import Actor
+from chatserver.domain.extend import ChannelOffer, PromptMessage, Refusal
+from chatserver.domain.messages import TextPart
+from chatserver.domain.models import Channel, ChannelLine, Model, first_token_patience_s, parse_alias
+from chatserver.errors import BadInput, ChatserverError, Conflict, NotFound, Refused, SetupError
+from chatserver.gateway.catalog import Catalog
+from chatserver.plugins import Plugins
+from chatserver.store import channels as channel_rows
+from chatserver.store.channels import ChannelRow
+from chatserver.store.database import Database
+
+log = structlog.get_logger("chatserver.audit")
+
+LOOK_EVERY_S = 2.0
+"""How often a node looks whether another changed the channels; a change holds everywhere within five seconds."""
+TRIAL_TOKENS = 64
+"""Room for a model that thinks before it says hello."""
+NAME_LIMIT, URL_LIMIT, KEY_LIMIT = 60, 500, 4_000
+PERMISSION = "admin.console"
+CONSOLE = "console"
+"""The source of a channel that was connected here, as opposed to the file's and to those found."""
+
+_decode_names = msgspec.json.Decoder(tuple[str, ...]).decode
+
+
+class Connection(msgspec.Struct, frozen=True):
+    """A service as somebody typed it in."""
+
+    provider: str
+    base_url: str = ""
+    api_key: str = ""
+    name: str = ""
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """One real request. first_token_ms: from asking to the first word. text: how the answer began."""
+
+    model: str
+    first_token_ms: int
+    text: str
+
+
+class Channels:
+    """The channels kept in the database, on this node. Only admins change or see them."""
+
+    def __init__(
+        self,
+        db: Database,
+        plugins: Plugins,
+        catalog: Catalog,
+        asides: Asides,
+        permissions: Permissions,
+        secret_key: bytes,
+    ) -> None:
+        self._db = db
+        self._plugins = plugins
+        self._catalog = catalog
+        self._asides = asides
+        self._permissions = permissions
+        self._seal = Seal(secret_key, "channels")
+        self._version = ""
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Serve what is kept. Raises SetupError when a kept key does not open with this secret key."""
+        await self._serve(await self._db.read(channel_rows.channels_version))
+        self._task = asyncio.create_task(self._watch(), name="channels")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def offers(self) -> list[ChannelOffer]:
+        """Services that can be connected: those whose provider is here."""
+        offered = [offer for _, offer in self._plugins.registered("register_channel_offers")]
+        return [offer for offer in offered if offer.provider in self._catalog.providers]
+
+    async def lines(self, actor: Actor) -> list[ChannelLine]:
+        """Every channel of this node, wherever it comes from, but the demo's."""
+        await self._permissions.require(actor, PERMISSION)
+        kept = {row.name: row.id for row in await self._db.read(channel_rows.channels)}
+        titles = {(offer.provider, offer.base_url): offer.title for offer in self.offers()}
+        lines = []
+        for report in self._catalog.reports():
+            channel = report.channel
+            models = self._catalog.models_of(channel.name)
+            if channel.priority < 0 or (models and all(model.is_demo for model in models)):
+                continue
+            title = titles.get((channel.provider, channel.base_url), "") or channel.name
+            kept_id = kept.get(channel.name, "") if channel.source == CONSOLE else ""
+            first = models[0].id if models else ""
+            lines.append(
+                ChannelLine(channel.name, title, channel.source, report.models, report.problem, kept_id, first)
+            )
+        return lines
+
+    async def connect(self, actor: Actor, wanted: Connection) -> tuple[str, tuple[Model, ...]]:
+        """Ask the service for its models and, when it answers with some, keep it: its name and its models.
+
+        Raises BadInput, Conflict `name_taken`, or UpstreamError with what the service said; then nothing is kept.
+        """
+        await self._permissions.require(actor, PERMISSION)
+        name = wanted.name.strip()[:NAME_LIMIT] or self._name_for(wanted)
+        row = ChannelRow(
+            id=new_id(),
+            name=name,
+            provider=wanted.provider,
+            base_url=check_address(wanted.base_url),
+            sealed_key="",
+            models="[]",
+            priority=0,
+            weight=1,
+            groups='["default"]',
+            is_on=True,
+            note="",
+            created_at=now_us(),
+            changed_at=now_us(),
+        )
+        if (key := check_key(wanted.api_key)) != "":
+            row = msgspec.structs.replace(row, sealed_key=self._seal.seal(key, _place(row)))
+        if name in {report.channel.name for report in self._catalog.reports()}:
+            raise Conflict(f"There is a channel named {name!r} already. Take another name.", code="name_taken")
+        models = await self._catalog.look(self._channel(row))
+        if not models:
+            raise BadInput("It answers, but names no model. Look whether one is loaded there.", code="no_models")
+        if not await self._db.write(lambda tx: channel_rows.insert_channel(tx, row)):
+            raise Conflict(f"There is a channel named {name!r} already. Take another name.", code="name_taken")
+        log.info("channel_connected", channel=name, provider=row.provider, account=actor.account_id)
+        await self.look()
+        return name, models
+
+    async def disconnect(self, actor: Actor, channel_id: str) -> None:
+        """Raises NotFound."""
+        await self._permissions.require(actor, PERMISSION)
+        if not await self._db.write(lambda tx: channel_rows.remove_channel(tx, channel_id, now_us())):
+            raise NotFound
+        log.info("channel_removed", channel=channel_id, account=actor.account_id)
+        await self.look()
+
+    async def test(self, actor: Actor, model_id: str) -> Trial:
+        """One real, very short request to a model. Raises UpstreamError with what the service said, BadInput."""
+        await self._permissions.require(actor, PERMISSION)
+        if not self._catalog.candidates(model_id, actor.account.groups):
+            raise BadInput("There is no such model here. Pick one from the list.", code="unknown_model", status=422)
+        messages = (PromptMessage("user", (TextPart("Say hello in one word."),)),)
+        answer = await self._asides.ask(actor.account, "probe", model_id, messages, max_output=TRIAL_TOKENS)
+        if isinstance(answer, Refusal):
+            raise Refused(f"{answer.message} {answer.next_step}".strip(), code=answer.code, status=answer.status)
+        if answer.error is not None:
+            raise answer.error
+        return Trial(model_id, answer.first_token_ms, answer.text.strip()[:80])
+
+    async def look(self) -> None:
+        """Serve what is kept by now, when it is not what was kept before."""
+        version = await self._db.read(channel_rows.channels_version)
+        if version != self._version:
+            await self._serve(version)
+
+    async def _serve(self, version: str) -> None:
+        rows = await self._db.read(channel_rows.channels)
+        self._version = version
+        await self._catalog.keep([self._channel(row) for row in rows if row.is_on])
+
+    async def _watch(self) -> None:
+        problem = ""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            try:
+                await self.look()
+                problem = ""
+            except ChatserverError as error:  # the database is away, or another node has another secret key
+                if error.message != problem:
+                    log.warning("channels_not_read", problem=error.message)
+                problem = error.message
+
+    def _channel(self, row: ChannelRow) -> Channel:
+        try:
+            key = self._seal.open(row.sealed_key, _place(row)) if row.sealed_key else ""
+        except SetupError as error:
+            raise SetupError(f"Channel {row.name!r}: {error.message}") from error
+        return Channel(
+            name=row.name,
+            provider=row.provider,
+            base_url=row.base_url,
+            api_key=key,
+            models=tuple(parse_alias(alias) for alias in _decode_names(row.models)),
+            priority=row.priority,
+            weight=row.weight,
+            groups=_decode_names(row.groups),
+            source=CONSOLE,
+            first_token_s=first_token_patience_s(row.base_url),
+        )
+
+    def _name_for(self, wanted: Connection) -> str:
+        """A name nobody has: the host's, or the provider's, with a number when it must be."""
+        taken = {report.channel.name for report in self._catalog.reports()}
+        try:
+            host = urlsplit(wanted.base_url).netloc
+        except ValueError:
+            host = ""
+        base = (host or wanted.provider)[: NAME_LIMIT - 4]
+        return next(
+            name for number in range(1, 1000) if (name := f"{base} {number}" if number > 1 else base) not in taken
+        )
+
+
+def _place(row: ChannelRow) -> str:
+    """A key opens only beside the address it was given for."""
+    return f"{row.id} {row.provider} {row.base_url}"
+
+
+def check_address(text: str) -> str:
+    """The address without the slash at its end; '' means the provider's own. Raises BadInput."""
+    address = text.strip().rstrip("/")
+    if not address:
+        return ""
+    try:
+        parts = urlsplit(address)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.username
+        is_good = is_good and (parts.port or 1) > 0 and len(address) <= URL_LIMIT and address.isprintable()
+    except ValueError:
+        is_good = False
+    if not is_good:
+        raise BadInput(
+            "The address must look like https://api.example.org/v1. Correct it and try again.",
+            code="bad_address",
+            status=422,
+        )
+    return address
+
+
+def check_key(text: str) -> str:
+    """Raises BadInput: a key is one line of printable ASCII, as it goes into a header."""
+    key = text.strip()
+    if len(key) > KEY_LIMIT or not key.isascii() or not all(character.isprintable() for character in key):
+        raise BadInput(
+            "That is no key: it must be one line of plain letters. Copy it again.", code="bad_key", status=422
+        )
+    return key
