@@ -272,7 +272,9 @@ class ThemeSpec(msgspec.Struct, frozen=True):
     """A look. stylesheets and preload: file names below `static_dir`; `name` is what an account picks.
 
     sheets: further style sheets by the part of the house they dress, linked only there: `pages` (beside the chat, and
-    the door), `panel`.
+    the door), `panel`. base: a theme whose style sheets come before this one's. templates_dir: a folder whose `blocks/`
+    hold this theme's own of the named blocks, and the files of `replaces`: a whole template by its name, with the
+    version of the core it is a copy of; another version refuses it at start.
     """
 
     name: str
@@ -281,6 +283,9 @@ class ThemeSpec(msgspec.Struct, frozen=True):
     stylesheets: tuple[str, ...]
     preload: tuple[str, ...] = ()
     sheets: dict[str, tuple[str, ...]] = {}
+    base: str = ""
+    templates_dir: str = ""
+    replaces: dict[str, str] = {}
 
 
 class ImportedMessage(msgspec.Struct, frozen=True):

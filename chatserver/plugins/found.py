@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 GROUP = "chatserver.plugins"
 BUNDLED = {
     "grove": "chatserver-grove",
+    "paper": "chatserver-paper",
     "password": "chatserver-password",
     "openai": "chatserver-openai",
     "echo": "chatserver-echo",

@@ -13,7 +13,7 @@ from litestar.datastructures import State
 import chatserver
 from chatserver.errors import ChatserverError, NotFound
 from chatserver.house import House
-from chatserver.web import api, assets, auth, errors, extensions, health, openapi, pages
+from chatserver.web import api, assets, auth, errors, extensions, health, openapi, pages, templating
 from chatserver.web.door import Door
 from chatserver.web.painter import Painters
 from chatserver.web.streams import Streams
@@ -32,7 +32,7 @@ def create_app(house: House) -> Litestar:
     `app.state` holds house, door, streams, sign_in and description. Every route wants somebody signed in but those
     with `opt={"public": True}`.
     """
-    assets.install_themes([theme for _, theme in house.plugins.registered("register_themes")])
+    templating.install_themes([theme for _, theme in house.plugins.registered("register_themes")])
     streams = Streams(house.accounts.still_valid, per_account=house.limits["streams_per_account"])
     turn_events = TurnEvents(house, streams)
     painters = Painters(house.readers)

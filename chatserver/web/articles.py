@@ -34,7 +34,7 @@ async def paint_article(house: House, actor: Actor, turn: Turn) -> str:
     slot = await slots.fill(
         house.plugins, actor.account, conversation_id=turn.conversation_id, message_ids=(turn.reply_id,), page=False
     )
-    return fragment(turn, turn.last_seq, "end", render_message(view, slot)) + title
+    return fragment(turn, turn.last_seq, "end", render_message(view, slot, str(settings.get("look", "")))) + title
 
 
 def paint_title(turn: Turn, title: str) -> str:

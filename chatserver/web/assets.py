@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from chatserver.domain.extend import ThemeSpec
+
+log = structlog.get_logger("chatserver.web")
 
 STATIC = Path(__file__).parent / "static"
 MEDIA_TYPES = {
@@ -21,6 +24,7 @@ MEDIA_TYPES = {
     ".png": "image/png",
     ".webmanifest": "application/manifest+json",
 }
+DEFAULT_LOOK = "grove"
 IMMUTABLE = "public, max-age=31536000, immutable"
 
 
@@ -61,14 +65,25 @@ _themes: dict[str, ThemeSpec] = {}
 
 
 def install_themes(themes: Sequence[ThemeSpec]) -> None:
-    """Take up the themes that plugins brought. Called once, before the first page."""
-    for theme in themes:
+    """Take up the themes that plugins brought, the default one first. Called once, before the first page. One that
+    builds on a theme that is not here is left out, and the log says so."""
+    named = {theme.name: theme for theme in sorted(themes, key=lambda theme: theme.name != DEFAULT_LOOK)}
+    _themes.clear()
+    for theme in named.values():
+        if theme.base and (theme.base not in named or named[theme.base].base):
+            log.warning("theme_left_out", theme=theme.name, builds_on=theme.base)
+            continue
         _themes[theme.name] = theme
         _roots[theme.name] = read_root(theme.name, Path(theme.static_dir))
 
 
 def themes() -> tuple[ThemeSpec, ...]:
     return tuple(_themes.values())
+
+
+def theme_of(look: str) -> ThemeSpec | None:
+    """The theme of this name, else the default one, else whichever there is."""
+    return _themes.get(look) or next(iter(_themes.values()), None)
 
 
 def url(root: str, name: str) -> str:
@@ -79,15 +94,23 @@ def url(root: str, name: str) -> str:
 def stylesheets(look: str, part: str = "") -> list[str]:
     """The style sheets of a theme for every page, or those for one part of the house; where the theme is not there,
     the core's plain one."""
-    theme = _themes.get(look) or next(iter(_themes.values()), None)
+    theme = theme_of(look)
     if theme is None:
         return [] if part else [url("core", "plain.css")]
-    return [url(theme.name, name) for name in (theme.sheets.get(part, ()) if part else theme.stylesheets)]
+    base = [_themes[theme.base]] if theme.base else []
+    return [
+        url(one.name, name)
+        for one in (*base, theme)
+        for name in (one.sheets.get(part, ()) if part else one.stylesheets)
+    ]
 
 
 def preloads(look: str) -> list[str]:
-    theme = _themes.get(look) or next(iter(_themes.values()), None)
-    return [url(theme.name, name) for name in theme.preload] if theme else []
+    theme = theme_of(look)
+    if theme is None:
+        return []
+    base = [_themes[theme.base]] if theme.base and not theme.preload else []
+    return [url(one.name, name) for one in (*base, theme) for name in one.preload]
 
 
 def find(root: str, digest: str, name: str) -> StaticFile | None:

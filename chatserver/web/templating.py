@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
+from chatserver import __version__
+from chatserver.domain.extend import ThemeSpec
+from chatserver.errors import SetupError
 from chatserver.web import assets, slots, views
 from chatserver.web.views import Frame, MessageView
 from chatserver.web.words import translations
@@ -29,9 +33,16 @@ def sheet_links(look: str, part: str = "") -> Markup:
     return Markup("\n").join(link.format(href) for href in assets.stylesheets(look, part))
 
 
-def make_environment() -> jinja2.Environment:
+BLOCKS = frozenset(f"blocks/{path.name}" for path in (TEMPLATES / "blocks").glob("*.html"))
+"""The named blocks: what a theme may fill anew."""
+
+
+def make_environment(theme: ThemeSpec | None = None) -> jinja2.Environment:
+    """The templates as a theme shows them. Raises SetupError when it replaces what it may not."""
+    core = jinja2.FileSystemLoader(TEMPLATES)
+    own = theme_templates(theme) if theme is not None else {}
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
+        loader=jinja2.ChoiceLoader([jinja2.DictLoader(own), core]) if own else core,
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -52,17 +63,55 @@ def make_environment() -> jinja2.Environment:
     return environment
 
 
-environment = make_environment()
+def theme_templates(theme: ThemeSpec) -> dict[str, str]:
+    """What a theme says itself, by template name: its blocks, and whole files that are copies of this very version."""
+    if not theme.templates_dir:
+        return {}
+    folder = Path(theme.templates_dir)
+    found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.html"))}
+    for name in [*found, *theme.replaces]:
+        if name in BLOCKS and name in found:
+            continue
+        if name not in theme.replaces or name not in found or not (TEMPLATES / name).is_file():
+            raise SetupError(
+                f"The theme {theme.name!r} brings the template {name!r}, which is no named block and is not among what"
+                f" it says it replaces. The blocks are: {', '.join(sorted(BLOCKS))}."
+            )
+        if theme.replaces[name] != __version__:
+            raise SetupError(
+                f"The theme {theme.name!r} replaces {name} by a copy of version {theme.replaces[name]}, and this is"
+                f" {__version__}. Update the theme, or switch it off."
+            )
+    return {name: path.read_text(encoding="utf-8") for name, path in found.items()}
+
+
+_plain = make_environment()
+_looks: dict[str, jinja2.Environment] = {}
+
+
+def install_themes(themes: Sequence[ThemeSpec]) -> None:
+    """Take up the themes that plugins brought, with what they say themselves. Raises SetupError."""
+    assets.install_themes(themes)
+    _looks.clear()
+    _looks.update({theme.name: make_environment(theme) for theme in themes if theme.templates_dir})
+
+
+def environment_of(look: str) -> jinja2.Environment:
+    """The templates of a look; a look that says nothing itself has the core's."""
+    theme = assets.theme_of(look)
+    return _looks.get(theme.name, _plain) if theme is not None else _plain
 
 
 def render(template: str, **values: Any) -> str:
-    """A whole page or a fragment. The names each template wants stand at its head."""
-    return environment.get_template(template).render(**values)
+    """A whole page or a fragment, in the look of its `frame`. The names each template wants stand at its head."""
+    frame = values.get("frame")
+    look = frame.look if isinstance(frame, Frame) else ""
+    return environment_of(look).get_template(template).render(**values)
 
 
-def render_message(message: MessageView, slot: slots.Slots = slots.NOTHING) -> str:
+def render_message(message: MessageView, slot: slots.Slots = slots.NOTHING, look: str = "") -> str:
     """The article of one message: what `end` replaces and what a page is made of."""
-    return environment.get_template("message.html").render(message=message, slot=slot)
+    return environment_of(look).get_template("message.html").render(message=message, slot=slot)
 
 
 def render_problem(problem: views.Problem) -> str:

@@ -155,7 +155,7 @@ def test_templates_hold_no_inline_script_style_or_handler() -> None:
 def test_every_template_parses_and_every_icon_it_names_exists() -> None:
     sprite = (assets.STATIC / "icons.svg").read_text()
     known = set(re.findall(r'<symbol id="([a-z0-9-]+)"', sprite))
-    for path in (Path(templating.__file__).parent / "templates").glob("*.html"):
-        templating.environment.get_template(path.name)
+    for path in (Path(templating.__file__).parent / "templates").rglob("*.html"):
+        templating.environment_of("").get_template(path.relative_to(templating.TEMPLATES).as_posix())
         named = set(re.findall(r'icon\("([a-z0-9-]+)"', path.read_text()))
         assert named <= known, (path.name, named - known)
