@@ -29,31 +29,35 @@ class Website:
         return f"http://{self.host}:{self.port}"
 
     async def start(self, port: int = 0) -> None:
-        self._server = await asyncio.start_server(self._serve, self.host, port or self.port)
+        """Raises OSError when the port is taken."""
+        self._server = await asyncio.start_server(self._accept, self.host, port or self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        assert self._server is not None
+        """Also of one that never started."""
+        if self._server is None:
+            return
         self._server.close()
         for visit in self._visits:
             visit.cancel()
         await asyncio.gather(*self._visits, return_exceptions=True)
         await self._server.wait_closed()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        visit = asyncio.current_task()
-        assert visit is not None
+        visit = asyncio.create_task(self._serve(reader, writer))
         self._visits.add(visit)
-        try:
-            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-                while await self._answer(reader, writer):
-                    pass
-        except asyncio.CancelledError:
-            return
-        finally:
+
+        def leave(visit: asyncio.Task[None]) -> None:
             self._visits.discard(visit)
-            writer.close()
+            writer.close()  # also when the visit was called off before it began
+
+        visit.add_done_callback(leave)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while await self._answer(reader, writer):
+                pass
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; True when the connection may be used for another."""

@@ -187,8 +187,13 @@ async def test_it_is_warm_before_it_is_asked(monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_a_slow_first_word_is_a_timeout_and_a_full_queue_says_so(provider: LocalProvider) -> None:
-    hurried = Channel("local", "local", first_token_s=0.05)
-    _, error = await answer(provider, "Tell me about trees.", hurried, max_output=50)
+    await answer(provider, "Say hello.", max_output=1)
+    assert provider.pid is not None
+    os.kill(provider.pid, signal.SIGSTOP)  # a model that is stopped cannot be quicker than it should
+    try:
+        _, error = await answer(provider, "Tell me about trees.", Channel("local", "local", first_token_s=0.05))
+    finally:
+        os.kill(provider.pid, signal.SIGCONT)
     assert error is not None
     assert (error.kind, error.retryable) == ("timeout", True)
     process = provider._process
