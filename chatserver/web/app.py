@@ -13,7 +13,7 @@ from litestar.datastructures import State
 import chatserver
 from chatserver.errors import ChatserverError, NotFound
 from chatserver.house import House
-from chatserver.web import api, assets, auth, errors, extensions, health, openapi, pages, templating
+from chatserver.web import api, assets, auth, errors, extensions, health, installing, openapi, pages, templating
 from chatserver.web.door import Door
 from chatserver.web.painter import Painters
 from chatserver.web.streams import Streams
@@ -64,6 +64,7 @@ def create_app(house: House) -> Litestar:
             Router("/", route_handlers=list(pages.route_handlers), include_in_schema=False),
             auth.router,
             health.router,
+            installing.router,
             openapi.show_description,
             serve_static,
             serve_extensions,

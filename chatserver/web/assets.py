@@ -77,6 +77,11 @@ def install_themes(themes: Sequence[ThemeSpec]) -> None:
         _roots[theme.name] = read_root(theme.name, Path(theme.static_dir))
 
 
+def digests() -> list[str]:
+    """One of each folder of files; the list of them names a version of everything static."""
+    return [root.digest for root in _roots.values()]
+
+
 def themes() -> tuple[ThemeSpec, ...]:
     return tuple(_themes.values())
 

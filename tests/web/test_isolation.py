@@ -48,6 +48,8 @@ PLAIN = {
     "GET /readyz",
     "GET /metrics",
     "GET /static",
+    "GET /sw.js",
+    "GET /offline",
     "GET /chats",
     "GET /search",
     "GET /settings",

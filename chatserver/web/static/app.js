@@ -720,3 +720,4 @@ if ($("#view")) {
   if (!isTouch.matches) $("#text").focus()
 }
 beginRooms()
+if (csrf()) setTimeout(() => navigator.serviceWorker?.register("/sw.js").catch(() => {}), 5000) // after what is looked at
