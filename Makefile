@@ -3,7 +3,7 @@ PYTHON ?= python3
 PLUGINS ?= box
 PYTEST = .venv/bin/python -m pytest
 
-.PHONY: run test bench torture lint
+.PHONY: run test bench torture lint screenshots
 
 run: # serve on this machine; PLUGINS=all adds every plugin
 	@$(PYTHON) scripts/install.py $(PLUGINS)
@@ -28,3 +28,7 @@ lint: # what is quick enough to run before every commit
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@$(PYTEST) -q tests/test_floors.py tests/test_words.py tests/test_hooks_lock.py
+
+screenshots: # pictures of every page into docs/screenshots, to be looked at
+	@$(PYTHON) scripts/install.py test
+	@.venv/bin/python -m tests.browser.screenshots docs/screenshots

@@ -1,0 +1,120 @@
+"""Every page of the house with something on it, for the tests that draw them all and for `make screenshots`.
+
+A page that the app serves and that is not here fails `test_looks.py`: add it, with the address that shows it best.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from chatserver.domain.access import Account, Actor
+from chatserver.domain.conversations import Sent
+from tests.browser.gallery import ANSWER
+from tests.browser.stage import Site
+
+PLAN = "How should a tree of messages be stored?"
+DEEPER = "And for 10,000 messages in one chat?"
+
+
+class World(msgspec.Struct, frozen=True):
+    """Whose pages they are, and the ids they are about."""
+
+    site: Site
+    account: Account
+    actor: Actor
+    conversation: str
+    question: str
+    reply: str
+    tip: str
+    ids: dict[str, str] = {}
+
+
+def furnish(site: Site, email: str = "ada@example.org", name: str = "Ada Grove") -> World:
+    """An account that has lived here for a while: several chats, one of them a tree."""
+    account = site.account(email, name)
+    cookie = site.cookie(account)["value"]
+    actor: Actor = site.call(lambda: site.house.accounts.actor_of_cookie(cookie))
+    site.actor.answers.update({PLAN: ANSWER, DEEPER: "Linear in the depth: the page loads the last 40 and no more."})
+
+    async def ask(conversation: str | None, parent: str | None, text: str) -> Sent:
+        sent = await site.house.sending.send(actor, conversation, parent, text, "thinker")
+        await ended(sent)
+        return sent
+
+    async def ended(sent: Sent) -> None:
+        while (await site.house.readers.turn(actor, sent.turn_id or "")).state == "running":
+            await asyncio.sleep(0.005)
+
+    async def live() -> tuple[Sent, Sent]:
+        first = await ask(None, None, PLAN)
+        await ended(await site.house.sending.regenerate(actor, first.reply_id))
+        await ask(first.conversation_id, first.reply_id, "And in an append-only log?")
+        tip = await ask(first.conversation_id, first.reply_id, DEEPER)
+        for title in (
+            "预设市场的分佣规则是什么？",
+            "Prix : à l’unité ou par abonnement ?",
+            "Retry and fallback policy",
+        ):
+            await ask(None, None, title)
+        await site.house.conversations.update(actor, first.conversation_id, title="Storage for the tree", pinned=True)
+        return first, tip
+
+    first, tip = site.call(live, 60)
+    return World(site, account, actor, first.conversation_id, first.question_id or "", first.reply_id, tip.reply_id)
+
+
+Address = Callable[[World], str]
+
+PAGES: dict[str, Address] = {
+    "new": lambda w: "/",
+    "chat": lambda w: f"/c/{w.conversation}/{w.tip}",
+    "edit": lambda w: f"/m/{w.question}/edit",
+    "delete": lambda w: f"/m/{w.question}/delete",
+    "rename": lambda w: f"/c/{w.conversation}/about/rename",
+    "delete-chat": lambda w: f"/c/{w.conversation}/about/delete",
+    "chats": lambda w: "/chats",
+    "search": lambda w: "/search?q=tree",
+    "settings": lambda w: "/settings",
+    "welcome": lambda w: "/welcome",
+    "unknown": lambda w: "/c/unknown",
+}
+"""Pages of somebody signed in."""
+OUTSIDE: dict[str, Address] = {
+    "sign-in": lambda w: "/sign-in",
+    "offline": lambda w: "/offline",
+}
+"""Pages of nobody in particular."""
+NO_PAGES = {
+    "/c/{conversation_id}",  # the stored tip: the same page as a branch
+    "/c/{conversation_id}/{message_id}/latest",  # redirects
+    "/m/{message_id}/text",  # plain text
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/sw.js",
+    "/setup/{token}",  # test_around.py
+}
+"""What answers GET and is no page of its own."""
+ROUTES: dict[str, str] = {
+    "/": "new",
+    "/c/{conversation_id}/{message_id}": "chat",
+    "/m/{message_id}/edit": "edit",
+    "/m/{message_id}/delete": "delete",
+    "/c/{conversation_id}/about/{what}": "rename",
+    "/chats": "chats",
+    "/search": "search",
+    "/settings": "settings",
+    "/welcome": "welcome",
+    "/sign-in": "sign-in",
+    "/offline": "offline",
+}
+"""Which page shows which route."""
+
+
+def address(world: World, page: str) -> str:
+    made: Any = {**PAGES, **OUTSIDE}[page](world)
+    return world.site.url + str(made)
