@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -24,6 +25,7 @@ NOBODY, NO_GROUP = "nobody", "65534"
 
 class PostgresServer:
     """A server of one's own over a Unix socket. start() and stop() are pg_ctl's; the data stays until remove().
+    pause() freezes it, go_on() wakes it.
 
     url(name): of a database. durable: commits reach the disk, as they must where a server is killed.
     """
@@ -41,6 +43,7 @@ class PostgresServer:
         self._data = self.folder / "data"
         self._options = f"{PLAIN} {'' if durable else FAST} -k {self.folder}"
         self._made = 0
+        self._paused: list[int] = []
         self._keeper: subprocess.Popen[bytes] | None = None
 
     def start(self) -> PostgresServer:
@@ -56,7 +59,24 @@ class PostgresServer:
         """mode: smart, fast or immediate."""
         self._call("pg_ctl", "-D", str(self._data), "-w", "-m", mode, "stop")
 
+    def pause(self) -> None:
+        """Freeze every process of it, as a machine that swaps itself to death would; blocking for ever whoever asks."""
+        first = int((self._data / "postmaster.pid").read_text().split("\n", 1)[0])
+        self._paused = [first]
+        os.kill(first, signal.SIGSTOP)  # it starts no more
+        for child in Path(f"/proc/{first}/task/{first}/children").read_text().split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGSTOP)
+                self._paused.append(int(child))
+
+    def go_on(self) -> None:
+        paused, self._paused = self._paused, []
+        for pid in reversed(paused):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
     def remove(self) -> None:
+        self.go_on()
         with contextlib.suppress(subprocess.CalledProcessError):
             self.stop("immediate")
         if self._keeper is not None and self._keeper.stdin is not None:

@@ -233,7 +233,7 @@ async def test_a_database_away_for_longer_than_a_lease_ends_no_turn(
     for name, value in (("sending.LEASE_US", 2_000_000), ("flusher.LEASE_US", 2_000_000), ("flusher.RENEW_S", 0.5)):
         monkeypatch.setattr(f"chatserver.chat.{name}", value)
     monkeypatch.setattr("chatserver.chat.recovery.SWEEP_S", 0.2)
-    monkeypatch.setattr("chatserver_postgres.database.PATIENCE_S", 1.0)
+    monkeypatch.setattr("chatserver_postgres.crew.PATIENCE_S", 1.0)
     url = own_server.url(own_server.create(await schema_template(own_server)))
     async with two_nodes(url, fake_upstream) as (here, there):
         chat = await here.start()

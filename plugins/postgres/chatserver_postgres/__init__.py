@@ -16,7 +16,7 @@ def register_settings() -> list[Setting]:
     return [
         Setting(
             "connections",
-            "The most connections a process opens for reading and writing; two more carry wake-ups.",
+            "The most connections a process opens for reading and writing; three more carry wake-ups and watch.",
             kind="number",
             default=str(CONNECTIONS),
         )

@@ -15,13 +15,14 @@ from typing import Any
 import psycopg
 
 from chatserver import Wake, clock
-from chatserver_postgres.lane import conninfo_of
+from chatserver_postgres.lane import conninfo_of, hang_up
 
 Connection = psycopg.Connection[Any]
 CHANNEL = "chatserver"
 MAX_PAYLOAD_BYTES = 7_900
 """PostgreSQL takes payloads below 8,000 bytes."""
 PAUSE_S = 0.5
+GOODBYE_S = 1.0
 MAX_WAITING = 10_000
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class NotifyBus:
         self._waiting: dict[str, int] = {}
         self._lock = threading.Lock()
         self._news = threading.Event()
+        self._connections: list[Connection] = []
         self._is_closed = False
         self._woken, self._waker = socket.socketpair()
         self._threads = [
@@ -85,10 +87,19 @@ class NotifyBus:
         self._is_closed = True
         self._news.set()
         self._waker.send(b"x")
-        for thread in self._threads:
-            await asyncio.to_thread(thread.join)
+        await asyncio.to_thread(self._join)
         self._woken.close()
         self._waker.close()
+
+    def _join(self) -> None:
+        until_s = clock.monotonic_s() + GOODBYE_S
+        for thread in self._threads:
+            thread.join(max(0.0, until_s - clock.monotonic_s()))
+        with self._lock:
+            for connection in self._connections:  # a server that is frozen is not waited for
+                hang_up(connection.pgconn)
+        for thread in self._threads:
+            thread.join()
 
     def _keep(self, work: Callable[[Connection], None]) -> None:
         """A thread's life: connect, work until the connection breaks, again."""
@@ -97,7 +108,12 @@ class NotifyBus:
                 contextlib.suppress(psycopg.Error),
                 psycopg.connect(self._conninfo, autocommit=True) as connection,
             ):
-                work(connection)
+                self._connections.append(connection)
+                try:
+                    work(connection)
+                finally:
+                    with self._lock:
+                        self._connections.remove(connection)
             if not self._is_closed:
                 time.sleep(PAUSE_S)
 

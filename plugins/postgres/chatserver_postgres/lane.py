@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -116,7 +119,7 @@ class PostgresTx:
 
 
 class Lane:
-    """A connection, opened when it is needed, and what belongs to it; used by one thread at a time."""
+    """A connection, opened when it is needed, and what belongs to it; used by one thread, and cut by any."""
 
     def __init__(self, conninfo: str, *, reads_only: bool) -> None:
         self.reads_only = reads_only
@@ -124,6 +127,7 @@ class Lane:
         self._conninfo = conninfo
         self._connection: psycopg.Connection[Any] | None = None
         self._pg: Any = None
+        self._closing = threading.Lock()
         self._transformer: Any = None
         self._prepared: dict[tuple[str, tuple[int, ...]], bytes] = {}
         self._seen: dict[str, int] = {}
@@ -149,10 +153,17 @@ class Lane:
         self.decoders.clear()
 
     def close(self) -> None:
-        if self._connection is not None:
-            with contextlib.suppress(psycopg.Error):
-                self._connection.close()
-        self._connection = self._pg = self._transformer = None
+        with self._closing:
+            if self._connection is not None:
+                with contextlib.suppress(psycopg.Error):
+                    self._connection.close()
+            self._connection = self._pg = self._transformer = None
+
+    def cut(self) -> None:
+        """From any thread: whoever waits on this connection hears at once that it is gone."""
+        with self._closing:
+            if self._pg is not None:
+                hang_up(self._pg)
 
     def run(self, function: Callable[[PostgresTx], R]) -> R:
         """Run a function in a transaction of its own. Raises Lost, Unsure, Collision, what `explain` makes of other
@@ -255,6 +266,12 @@ class Lane:
         if state[:2] == "53" or state in ("55P03", "57014"):
             return Unavailable("The database is too busy for this. Try again in a few seconds.", retry_after_s=2)
         return error
+
+
+def hang_up(pg: pq.abc.PGconn) -> None:
+    """End a connection under the thread that waits on it; libpq then finds it closed by the other side."""
+    with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(pg.socket)) as end:
+        end.shutdown(socket.SHUT_RDWR)
 
 
 _LEAVING = ("57P01", "57P02", "57P03", "57P05", "25P03")

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
-from chatserver_postgres.database import PATIENCE_S, PostgresDatabase
+from chatserver_postgres.crew import PATIENCE_S
+from chatserver_postgres.database import PostgresDatabase
 
 from chatserver import Migration, SetupError, Tx, Unavailable, clock
 from chatserver.testing.postgres import PostgresServer
@@ -214,3 +215,47 @@ async def test_a_server_that_restarts_is_waited_for_and_no_connection_is_poisone
         assert await db.read(coins) == len(stored)
     finally:
         await db.close()
+
+
+async def test_a_server_that_is_frozen_is_told_from_a_busy_one(
+    own_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatserver_postgres.crew.PATIENCE_S", 1.5)
+    monkeypatch.setattr("chatserver_postgres.watch.SILENT_S", 0.5)
+    monkeypatch.setattr("chatserver_postgres.watch.ANSWER_S", 3.0)
+    db = await PostgresDatabase.open(own_server.url(own_server.create()))
+    try:
+        await db.migrate(SETS)
+        slow = asyncio.create_task(db.read(lambda tx: tx.one(str, "SELECT CAST(pg_sleep(3) AS TEXT)")))
+        assert await slow == "", "longer than anybody waits for a server that is away"
+        await asyncio.gather(*(db.read(coins) for _ in range(8)), *(db.write(coins) for _ in range(20)))
+        own_server.pause()
+        began = clock.monotonic_s()
+        insert = "INSERT INTO till (id, coins) VALUES (:id, 1)"
+        asked = [asyncio.create_task(db.read(coins)) for _ in range(30)]
+        asked += [asyncio.create_task(db.write(lambda tx, n=n: tx.run(insert, id=str(n)))) for n in range(30)]  # type: ignore[misc]
+        done, waiting = await asyncio.wait(asked, timeout=30)
+        took_s = clock.monotonic_s() - began
+        assert not waiting
+        assert {type(task.exception()) for task in done} == {Unavailable}
+        print(f"all were told after {took_s:.1f} s")
+        with pytest.raises(Unavailable):
+            await db.read(coins)
+        own_server.go_on()
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    stored = await db.read(lambda tx: tx.all(int, "SELECT CAST(id AS INTEGER) FROM till"))
+                    break
+                except Unavailable:
+                    continue
+        # A commit that was under way may have happened; what was still queued must not begin any more.
+        assert len(stored) <= 8
+        assert await db.write(lambda tx: tx.run(insert, id="after")) == 1
+        own_server.pause()
+        asked = [asyncio.create_task(db.read(coins)) for _ in range(30)]
+        await asyncio.sleep(0)
+    finally:
+        await db.close()  # a frozen server keeps nobody from leaving
+        own_server.go_on()
+    assert {type(error) for error in await asyncio.gather(*asked, return_exceptions=True)} == {Unavailable}
