@@ -10,6 +10,7 @@ from chatserver.chat.accounts import Accounts
 from chatserver.chat.asides import Asides
 from chatserver.chat.channels import Channels
 from chatserver.chat.conversations import Conversations
+from chatserver.chat.drafts import Drafts
 from chatserver.chat.estimates import Estimates
 from chatserver.chat.flusher import Flusher
 from chatserver.chat.housekeeping import Housekeeping
@@ -100,16 +101,16 @@ class House:
             self._wake,
             self.wakes,
         )
-        self.sending = Sending(
+        self.drafts = Drafts(
             db,
             plugins,
-            self.catalog,
             self.runner,
             self.prompts,
             node_id=self.node_id,
             limits=self.limits,
             running=lambda: len(self.live),
         )
+        self.sending = Sending(db, plugins, self.catalog, self.drafts)
         self.conversations = Conversations(db, self.readers, self.runner, self.recovery, self.wakes)
         self.flusher = Flusher(db, self.live, self.runner, self.node_id, self.wakes)
         self.accounts = Accounts(db, plugins, secret_key)
@@ -118,7 +119,7 @@ class House:
 
     @property
     def is_draining(self) -> bool:
-        return self.sending.is_draining
+        return self.drafts.is_draining
 
     def _wake(self, has_job: bool) -> None:
         self.pump.wake()
@@ -145,7 +146,7 @@ class House:
 
     def drain(self) -> None:
         """From now on no new turn starts here; those that run go on."""
-        self.sending.is_draining = True
+        self.drafts.is_draining = True
 
     async def stop(self) -> None:
         """End what still runs as interrupted, with its text; then stop the parts. The database is the caller's."""

@@ -1,51 +1,29 @@
-"""Asking for a reply: send, edit, regenerate, continue. Each is one transaction that makes the nodes, turn and call."""
+"""Asking for replies: send, edit, regenerate, continue, ask several. Each makes one draft, kept whole or not at all."""
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from chatserver.chat.flusher import LEASE_US
-from chatserver.chat.prompts import Prompts
-from chatserver.chat.runner import Runner, TurnJob
+from chatserver.chat.drafts import Draft, Drafts, IdempotencyKey, check_parent, reply_running
 from chatserver.clock import new_id, now_us
 from chatserver.domain.access import Actor
-from chatserver.domain.calls import Call
-from chatserver.domain.conversations import Conversation, Sent, title_from
-from chatserver.domain.events import CallEnded
-from chatserver.domain.extend import Admission, Refusal
-from chatserver.domain.messages import FilePart, ImagePart, Message, Parts, TextPart, text_of
+from chatserver.domain.conversations import Conversation, Sent
+from chatserver.domain.messages import FilePart, ImagePart, Message, Parts, TextPart
 from chatserver.domain.models import Model
-from chatserver.domain.turns import Turn
-from chatserver.errors import BadInput, ChatserverError, Conflict, LimitReached, NotFound, Refused, Unavailable
+from chatserver.errors import BadInput, NotFound, Unavailable
 from chatserver.gateway.catalog import Catalog
 from chatserver.plugins import Plugins
-from chatserver.store import calls as call_rows
 from chatserver.store import conversations as conversation_rows
-from chatserver.store import idempotency, outbox, search
 from chatserver.store import messages as message_rows
-from chatserver.store import turns as turn_rows
 from chatserver.store.database import Database, Tx
-from chatserver.store.idempotency import KeptAnswer
+
+__all__ = ["AT_TIP", "MODELS_AT_ONCE", "IdempotencyKey", "ParentTip", "Sending"]
 
 MAX_TEXT_BYTES = 200_000
-
-_decode_sent = msgspec.json.Decoder(Sent).decode
-_encode = msgspec.json.Encoder().encode
-
-
-class IdempotencyKey(msgspec.Struct, frozen=True):
-    """The caller's key and what they asked for, so that the same key with another request is told apart."""
-
-    key: str
-    request: bytes
-
-    @property
-    def request_hash(self) -> str:
-        return hashlib.sha256(self.request).hexdigest()
+MODELS_AT_ONCE = 4
+"""How many models one question may be put to: what fits side by side on a wide screen."""
 
 
 class ParentTip(msgspec.Struct, frozen=True):
@@ -55,48 +33,14 @@ class ParentTip(msgspec.Struct, frozen=True):
 AT_TIP = ParentTip()
 
 
-class Draft(msgspec.Struct, frozen=True):
-    """What a request will write: the nodes, and for a reply its turn. New nodes hang below `parent_id`."""
-
-    conversation_id: str
-    parent_id: str | None
-    reply: Message
-    question: Message | None = None
-    is_new: bool = False
-    model: Model | None = None
-    question_id: str | None = None
-    wants_title: bool = False
-
-
-def reply_running() -> Conflict:
-    return Conflict("The reply above is still being written. Wait for it, or stop it first.", code="reply_running")
-
-
 class Sending:
-    """Prepares a request, has it admitted, commits it and starts its turn."""
+    """Works out what a request means: the nodes it makes and the models it asks."""
 
-    def __init__(
-        self,
-        db: Database,
-        plugins: Plugins,
-        catalog: Catalog,
-        runner: Runner,
-        prompts: Prompts,
-        *,
-        node_id: str,
-        limits: Mapping[str, int],
-        running: Callable[[], int],
-    ) -> None:
-        """running: how many turns run on this node now."""
+    def __init__(self, db: Database, plugins: Plugins, catalog: Catalog, drafts: Drafts) -> None:
         self._db = db
         self._plugins = plugins
         self._catalog = catalog
-        self._runner = runner
-        self._prompts = prompts
-        self._node_id = node_id
-        self._limits = limits
-        self._running = running
-        self.is_draining = False
+        self._drafts = drafts
 
     async def send(
         self,
@@ -106,10 +50,12 @@ class Sending:
         text: str,
         model: str = "",
         *,
+        models: Sequence[str] = (),
         idempotency: IdempotencyKey | None = None,
         fields: Mapping[str, msgspec.Raw] | None = None,
     ) -> Sent:
         """A question below `parent_id` (None: a new root) and a running reply. conversation_id None: a new one.
+        models: several to ask at once, instead of `model`; each writes a reply of its own.
 
         Raises NotFound, Conflict `reply_running`, BadInput, LimitReached, Refused, Unavailable; nothing is kept then.
         """
@@ -123,20 +69,27 @@ class Sending:
             if found is None:
                 raise NotFound("There is no such conversation.")
             parent = found.tip_id if isinstance(parent_id, ParentTip) else parent_id
-            self._check_parent(tx, found.id, parent)
+            check_parent(tx, found.id, parent)
             return found, parent
 
         conversation, parent = await self._db.read(look)
-        picked = self._pick_model(actor, model, conversation)
+        picked = self._pick_several(actor, models) if models else (self._pick_model(actor, model, conversation),)
         now = now_us()
         where = conversation.id if conversation else new_id()
         question = Message(new_id(), where, parent, "user", "done", (TextPart(text),), "", now)
-        reply = Message(new_id(), where, question.id, "assistant", "running", (), picked.id, now)
         untitled = conversation is None or conversation.title_source == "none"
         draft = Draft(
-            where, parent, reply, question, conversation is None, picked, question.id, untitled and not picked.is_demo
+            where,
+            parent,
+            tuple(new_reply(where, question.id, one, now) for one in picked),
+            picked,
+            question,
+            question.id,
+            is_new=conversation is None,
+            wants_title=untitled and not picked[0].is_demo,
+            fields=fields or {},
         )
-        return await self._commit(actor, draft, idempotency, fields or {})
+        return await self._drafts.commit(actor, draft, idempotency)
 
     async def edit(
         self, actor: Actor, message_id: str, text: str, model: str = "", *, idempotency: IdempotencyKey | None = None
@@ -152,12 +105,12 @@ class Sending:
             edited = msgspec.structs.replace(
                 message, id=new_id(), state="done", parts=parts, created_at=now, cleared_after=False
             )
-            return await self._commit(actor, Draft(conversation.id, message.parent_id, edited), idempotency, {})
+            return await self._drafts.commit(actor, Draft(conversation.id, message.parent_id, (edited,)), idempotency)
         picked = self._pick_model(actor, model, conversation)
         question = Message(new_id(), conversation.id, message.parent_id, "user", "done", parts, "", now)
-        reply = Message(new_id(), conversation.id, question.id, "assistant", "running", (), picked.id, now)
-        draft = Draft(conversation.id, message.parent_id, reply, question, False, picked, question.id)
-        return await self._commit(actor, draft, idempotency, {})
+        reply = new_reply(conversation.id, question.id, picked, now)
+        draft = Draft(conversation.id, message.parent_id, (reply,), (picked,), question, question.id)
+        return await self._drafts.commit(actor, draft, idempotency)
 
     async def regenerate(
         self, actor: Actor, message_id: str, model: str = "", *, idempotency: IdempotencyKey | None = None
@@ -167,11 +120,24 @@ class Sending:
         asked = message.id if message.role == "user" else message.parent_id
         wanted = model or (message.model if message.role == "assistant" else "")
         picked = self._pick_model(actor, wanted, conversation, fall_back=not model)
-        reply = Message(
-            new_id(), conversation.id, asked, "assistant", "running", (), picked.id, now_us(), message.continues
+        reply = new_reply(conversation.id, asked, picked, now_us(), continues=message.continues)
+        answers = None if message.continues else asked
+        return await self._drafts.commit(
+            actor, Draft(conversation.id, asked, (reply,), (picked,), question_id=answers), idempotency
         )
-        draft = Draft(conversation.id, asked, reply, None, False, picked, None if message.continues else asked)
-        return await self._commit(actor, draft, idempotency, {})
+
+    async def ask_several(
+        self, actor: Actor, question_id: str, models: Sequence[str], *, idempotency: IdempotencyKey | None = None
+    ) -> Sent:
+        """Further replies to a question that is there, one by each model, beside those it has."""
+        question, conversation = await self._message(actor, question_id)
+        if question.role != "user":
+            raise BadInput("Only a question can be put to several models.", code="not_a_question", status=422)
+        picked = self._pick_several(actor, models)
+        now = now_us()
+        replies = tuple(new_reply(conversation.id, question.id, one, now) for one in picked)
+        draft = Draft(conversation.id, question.id, replies, picked, question_id=question.id)
+        return await self._drafts.commit(actor, draft, idempotency)
 
     async def continue_reply(self, actor: Actor, message_id: str, *, idempotency: IdempotencyKey | None = None) -> Sent:
         """A child of a reply that goes on where it ended; shown joined to it, merged with it in prompts."""
@@ -181,9 +147,10 @@ class Sending:
         if message.state == "running":
             raise reply_running()
         picked = self._pick_model(actor, message.model, conversation, fall_back=True)
-        reply = Message(new_id(), conversation.id, message.id, "assistant", "running", (), picked.id, now_us(), True)
-        draft = Draft(conversation.id, message.id, reply, None, False, picked, message.parent_id)
-        return await self._commit(actor, draft, idempotency, {})
+        reply = new_reply(conversation.id, message.id, picked, now_us(), continues=True)
+        return await self._drafts.commit(
+            actor, Draft(conversation.id, message.id, (reply,), (picked,), question_id=message.parent_id), idempotency
+        )
 
     async def _message(self, actor: Actor, message_id: str) -> tuple[Message, Conversation]:
         def look(tx: Tx) -> tuple[Message, Conversation]:
@@ -194,15 +161,6 @@ class Sending:
             return message, found
 
         return await self._db.read(look)
-
-    def _check_parent(self, tx: Tx, conversation_id: str, parent_id: str | None) -> None:
-        if parent_id is None:
-            return
-        parent = message_rows.message_in(tx, conversation_id, parent_id)
-        if parent is None:
-            raise NotFound("There is no such message to write below.")
-        if parent.state == "running":
-            raise reply_running()
 
     def _check_fields(self, fields: Mapping[str, msgspec.Raw] | None) -> None:
         for name in fields or ():
@@ -231,192 +189,17 @@ class Sending:
             )
         return served[0]
 
-    async def _commit(
-        self, actor: Actor, draft: Draft, key: IdempotencyKey | None, fields: Mapping[str, msgspec.Raw]
-    ) -> Sent:
-        if key is not None:
-            kept = await self._db.read(lambda tx: idempotency.kept_answer(tx, actor, key.key))
-            if kept is not None:
-                return self._again(kept, key)
-        if draft.model is None:
-            return await self._write(actor, draft, None, key)
-        if self.is_draining:
-            raise Unavailable(
-                "The server is about to restart. Try again in a few seconds.", code="draining", retry_after_s=5
-            )
-        node_limit = self._limits.get("turns_per_node", 0)
-        if node_limit and self._running() >= node_limit:
-            raise LimitReached(
-                "This server is answering as much as it may. Try again soon.", code="turns_per_node", retry_after_s=2
-            )
-        account_limit = self._limits.get("turns_per_account", 0)
-        if account_limit:
-            running = await self._db.read(lambda tx: turn_rows.running_of_account(tx, actor.account_id))
-            self._check_turns(running)
-        job = await self._admitted(actor, draft, fields)
-        # whoever asked may leave while this is written: the turn goes on
-        return await asyncio.shield(asyncio.ensure_future(self._write_and_start(actor, draft, job, key)))
+    def _pick_several(self, actor: Actor, wanted: Sequence[str]) -> tuple[Model, ...]:
+        if not 0 < len(wanted) <= MODELS_AT_ONCE or "" in wanted:
+            raise BadInput(f"Name one to {MODELS_AT_ONCE} models to ask at once.", code="models_at_once", status=422)
+        return tuple(self._pick_model(actor, model, None) for model in wanted)
 
-    async def _write_and_start(self, actor: Actor, draft: Draft, job: TurnJob, key: IdempotencyKey | None) -> Sent:
-        """Commit, and run the turn. Without a key the upstream may start meanwhile; its first word waits."""
-        committed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        if key is None:
-            self._runner.start(job, committed)
-        try:
-            sent = await self._write(actor, draft, job, key)
-        except ChatserverError:
-            await self._release(job, actor)
-            raise
-        else:
-            if sent.turn_id != job.turn.id:
-                await self._release(job, actor)
-                return sent
-            committed.set_result(True)
-            if key is not None:
-                self._runner.start(job, committed)
-            return sent
-        finally:
-            if not committed.done():
-                committed.set_result(False)
 
-    async def _admitted(self, actor: Actor, draft: Draft, fields: Mapping[str, msgspec.Raw]) -> TurnJob:
-        assert draft.model is not None
-        now = now_us()
-        turn = Turn(
-            id=new_id(),
-            conversation_id=draft.conversation_id,
-            account_id=actor.account_id,
-            question_id=draft.question_id,
-            reply_id=draft.reply.id,
-            state="running",
-            model=draft.model.id,
-            origin=actor.origin,
-            created_at=now,
-            lease_owner=self._node_id,
-            lease_epoch=1,
-            lease_until=now + LEASE_US,
-            parameters=dict(fields),
-        )
-        call = Call(new_id(), actor.account_id, "chat", actor.origin, draft.model.id, "running", now, turn.id)
-        parent = draft.parent_id if draft.question is not None else draft.reply.parent_id
-        max_output = 0
-        if self._plugins.has("admit_call"):
-            tokens = await self._prompts.estimate_input(draft.conversation_id, draft.question, parent, draft.model)
-            admission = Admission(call.id, actor.account, actor.origin, "chat", draft.model.id, tokens, 0, turn.id)
-            answer = await self._plugins.chain("admit_call", admission)
-            if isinstance(answer, Refusal):
-                await self._release(
-                    TurnJob(turn, call, actor.account, draft.model, draft.question, draft.parent_id), actor
-                )
-                raise Refused(
-                    f"{answer.message} {answer.next_step}".strip(),
-                    code=answer.code,
-                    status=answer.status,
-                    retry_after_s=answer.retry_after_s,
-                )
-            call = msgspec.structs.replace(call, labels=answer.labels)
-            turn = msgspec.structs.replace(turn, labels=answer.labels)
-            max_output = answer.max_output
-        return TurnJob(turn, call, actor.account, draft.model, draft.question, parent, draft.wants_title, max_output)
-
-    async def _release(self, job: TurnJob, actor: Actor) -> None:
-        """Tell whoever placed a hold that this call will never be made."""
-        if not self._plugins.has("admit_call"):
-            return
-        call = job.call
-        event = CallEnded(
-            call.id, actor.account_id, "chat", actor.origin, call.model, "", "failed", call.usage, None, call.labels
-        )
-        await self._db.write(lambda tx: outbox.append(tx, event))
-
-    def _check_turns(self, running: int) -> None:
-        limit = self._limits.get("turns_per_account", 0)
-        if limit and running >= limit:
-            raise LimitReached(
-                f"{running} of your replies are being written, which is the limit. Wait for one, or stop one.",
-                code="turns_per_account",
-                retry_after_s=2,
-            )
-
-    async def _write(self, actor: Actor, draft: Draft, job: TurnJob | None, key: IdempotencyKey | None) -> Sent:
-        """The one transaction of a request: question, reply, turn and call, or nothing of them."""
-        sent = Sent(draft.conversation_id, job.turn.id if job else None, draft.question_id, draft.reply.id)
-        now = now_us()
-
-        def store(tx: Tx) -> Sent:
-            if key is not None:
-                tx.lock(f"key {actor.account_id} {key.key}")
-                kept = idempotency.kept_answer(tx, actor, key.key)
-                if kept is not None:
-                    return self._again(kept, key)
-                answer = KeptAnswer(key.request_hash, 202, _encode(sent).decode())
-                idempotency.keep_answer(tx, actor, key.key, answer, now)
-            if job is not None and self._limits.get("turns_per_account", 0):
-                tx.lock(f"turns {actor.account_id}")
-                self._check_turns(turn_rows.running_of_account(tx, actor.account_id))
-            if draft.is_new:
-                text = text_of(draft.question.parts) if draft.question else ""
-                conversation_rows.insert_conversation(
-                    tx,
-                    actor,
-                    conversation_id=draft.conversation_id,
-                    title=title_from(text),
-                    title_source="none",
-                    model=draft.reply.model,
-                    now=now,
-                )
-            else:
-                conversation_rows.lock_conversation(tx, draft.conversation_id)
-                found = conversation_rows.conversation_of(tx, actor, draft.conversation_id)
-                if found is None:
-                    raise NotFound("There is no such conversation.")
-                self._check_parent(tx, draft.conversation_id, draft.parent_id)
-                if not found.title and draft.question is not None:
-                    conversation_rows.first_title(tx, found.id, title_from(text_of(draft.question.parts)))
-            forks = (
-                draft.is_new
-                or draft.parent_id is None
-                or message_rows.has_children(tx, draft.conversation_id, draft.parent_id)
-            )
-            for message in (draft.question, draft.reply):
-                if message is not None:
-                    message_rows.insert_message(tx, message)
-                    text = text_of(message.parts)
-                    if text:
-                        search.index_message(
-                            tx,
-                            owner_id=actor.account_id,
-                            conversation_id=draft.conversation_id,
-                            message_id=message.id,
-                            text=text,
-                        )
-            if job is not None:
-                turn_rows.insert_turn(tx, job.turn)
-                call_rows.insert_call(tx, job.call)
-            conversation_rows.touch_conversation(
-                tx,
-                draft.conversation_id,
-                actor.account_id,
-                now=now,
-                model=draft.reply.model,
-                more_branches=1 if forks else 0,
-            )
-            if draft.parent_id is not None:
-                conversation_rows.forget_view(tx, draft.conversation_id, draft.parent_id)
-            conversation_rows.move_tip(tx, actor, draft.conversation_id, draft.reply.id, now)
-            return sent
-
-        return await self._db.write(store)
-
-    @staticmethod
-    def _again(kept: KeptAnswer, key: IdempotencyKey) -> Sent:
-        if kept.request_hash != key.request_hash:
-            raise BadInput(
-                "This Idempotency-Key was used for another request. Take a fresh key.",
-                code="idempotency_mismatch",
-                status=422,
-            )
-        return _decode_sent(kept.response)
+def new_reply(
+    conversation_id: str, parent_id: str | None, model: Model, now: int, *, continues: bool = False
+) -> Message:
+    """A reply that is about to be written."""
+    return Message(new_id(), conversation_id, parent_id, "assistant", "running", (), model.id, now, continues)
 
 
 def check_text(text: str) -> None:

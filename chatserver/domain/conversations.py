@@ -68,13 +68,22 @@ class PathView(msgspec.Struct, frozen=True):
     has_older: bool
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """One model that was asked: the reply it writes, and the turn it writes it in."""
+
+    reply_id: str
+    turn_id: str
+    model: str
+
+
 class Sent(msgspec.Struct, frozen=True):
-    """The ids a request for a reply made. turn_id None: nothing runs (an edited reply)."""
+    """The ids a request for replies made, the first reply's by name. turn_id None: nothing runs (an edited reply)."""
 
     conversation_id: str
     turn_id: str | None
     question_id: str | None
     reply_id: str
+    replies: tuple[Asked, ...] = ()
 
 
 class Hit(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ class NewMessage(msgspec.Struct):
     text: str
     parent_id: str | msgspec.UnsetType | None = msgspec.UNSET
     model: str | None = None
+    models: list[str] = []
     attachments: list[str] = []
 
 
@@ -55,11 +56,23 @@ class MessageList(msgspec.Struct):
     messages: list[MessageOut]
 
 
+class AskedOut(msgspec.Struct):
+    """One of several models that were asked: where its answer comes."""
+
+    reply_id: str
+    turn_id: str
+    model: str
+
+
 class SentOut(msgspec.Struct):
+    """replies: one for each of the `models` that were named, in their order; the first one's ids are `turn_id` and
+    `reply_id`."""
+
     conversation_id: str
     turn_id: str | None
     question_id: str | None
     reply_id: str
+    replies: list[AskedOut] | msgspec.UnsetType = msgspec.UNSET
 
 
 def _message(message: Message) -> MessageOut:
@@ -76,8 +89,9 @@ def _message(message: Message) -> MessageOut:
     )
 
 
-def _sent(sent: Sent) -> SentOut:
-    return SentOut(sent.conversation_id, sent.turn_id, sent.question_id, sent.reply_id)
+def _sent(sent: Sent, *, several: bool = False) -> SentOut:
+    replies = [AskedOut(one.reply_id, one.turn_id, one.model) for one in sent.replies] if several else msgspec.UNSET
+    return SentOut(sent.conversation_id, sent.turn_id, sent.question_id, sent.reply_id, replies)
 
 
 @get("/conversations/{conversation_id:str}/messages")
@@ -97,13 +111,16 @@ async def list_messages(
 
 @post("/conversations/{conversation_id:str}/messages", status_code=202)
 async def send_message(request: ApiRequest, conversation_id: FromPath[str], data: JSONBody[NewMessage]) -> SentOut:
-    """Ask. parent_id: what to answer below; null starts another root; absent means the stored tip. A further field
-    named after a plugin is handed to that plugin."""
+    """Ask. parent_id: what to answer below; null starts another root; absent means the stored tip. models: up to four
+    to ask at once instead of `model`; their replies are siblings. A further field named after a plugin is handed to
+    that plugin."""
     actor = actor_of(request)
     given = msgspec.json.decode(await request.body(), type=dict[str, msgspec.Raw])
     fields = {name: raw for name, raw in given.items() if name not in KNOWN_FIELDS}
     if data.attachments:
         raise BadInput("Attachments are not taken here yet. Send the text alone.", code="no_attachments", status=422)
+    if data.model and data.models:
+        raise BadInput("Name either `model` or `models`.", code="model_and_models", status=422)
     parent: str | ParentTip | None = AT_TIP if data.parent_id is msgspec.UNSET else data.parent_id
     return _sent(
         await house_of(request).sending.send(
@@ -112,9 +129,11 @@ async def send_message(request: ApiRequest, conversation_id: FromPath[str], data
             parent,
             data.text,
             data.model or "",
+            models=data.models,
             idempotency=await idempotency_of(request),
             fields=fields,
-        )
+        ),
+        several=bool(data.models),
     )
 
 
