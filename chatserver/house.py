@@ -21,6 +21,7 @@ from chatserver.chat.readers import Readers
 from chatserver.chat.recovery import Recovery
 from chatserver.chat.runner import Runner
 from chatserver.chat.sending import Sending
+from chatserver.chat.shares import Shares
 from chatserver.chat.titles import Titles
 from chatserver.chat.wakes import Wakes
 from chatserver.clock import new_id
@@ -114,6 +115,7 @@ class House:
         self.conversations = Conversations(db, self.readers, self.runner, self.recovery, self.wakes)
         self.flusher = Flusher(db, self.live, self.runner, self.node_id, self.wakes)
         self.accounts = Accounts(db, plugins, secret_key)
+        self.shares = Shares(db, self.accounts)
         self.permissions = Permissions(plugins)
         self.channels = Channels(db, plugins, self.catalog, self.asides, self.permissions, secret_key)
 

@@ -33,6 +33,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     connections_per_address: int = 256
     sends_per_minute: int = 20
     api_requests_per_minute: int = 60
+    shared_pages_per_minute: int = 120
     sign_ins_per_quarter_hour: int = 10
     sign_ups_per_hour: int = 5
     upload_mb: int = 25

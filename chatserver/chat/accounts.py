@@ -1,40 +1,31 @@
-"""Accounts as use cases: make one, sign it in and out, hand out keys; and who is behind a cookie or a key."""
+"""Accounts as use cases: make one, sign it in and out, hand out keys."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
-import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from chatserver.clock import monotonic_s, new_id, now_us
+from chatserver.chat.credentials import IDLE_US, SECRET, Credentials, sha256
+from chatserver.clock import new_id, now_us
 from chatserver.domain.access import Account, AccountRole, AccountState, Actor, ApiKey, Session
 from chatserver.domain.extend import AuthBackend, Refusal, SignInAttempt
-from chatserver.errors import BadInput, ChatserverError, NotFound, Refused, StorageFull, Unavailable
+from chatserver.errors import BadInput, ChatserverError, NotFound, Refused, Unavailable
 from chatserver.store import accounts as table
 from chatserver.store.database import Database
 
-IDLE_US = 14 * 86_400 * 1_000_000
 ABSOLUTE_US = 90 * 86_400 * 1_000_000
-TOUCH_US = 300 * 1_000_000
-"""`seen_at` of a session and `used_at` of a key are written at most this often."""
-KNOWN_S = 0.75
-"""How long a looked-up credential is believed: what another process revoked is refused within a second."""
-KNOWN_MAX = 20_000
 SETTINGS_MAX_BYTES = 16_384
 BACKEND_S = 30.0
 """How long a way to sign in may take; a queue of passwords to compare is part of that."""
 R = TypeVar("R")
 _EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,189}")
-_KEY = re.compile(r"cs_[0-9a-z]{6}_[A-Za-z0-9_-]{43}")
-_SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 _ID_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -52,8 +43,8 @@ class NewKey(msgspec.Struct, frozen=True):
     secret: str
 
 
-class Accounts:
-    """Every way in ends here: `actor_of_cookie` and `actor_of_key` are the only makers of an Actor from a credential.
+class Accounts(Credentials):
+    """Every way in ends here; who is behind a credential stands in chat/credentials.py.
 
     secret_key: at least 32 bytes; the CSRF tokens and the marks in cookies are derived from it by label.
     """
@@ -61,94 +52,12 @@ class Accounts:
     def __init__(self, db: Database, plugins: Backends, secret_key: bytes) -> None:
         if len(secret_key) < 32:
             raise ValueError("secret_key must have at least 32 bytes")
-        self._db = db
+        super().__init__(db)
         self._plugins = plugins
         self._csrf_key = hmac.digest(secret_key, b"chatserver csrf\x01", "sha256")
         self._browser_key = hmac.digest(secret_key, b"chatserver browser\x01", "sha256")
         self._key_mark = hmac.digest(secret_key, b"chatserver mark\x01", "sha256").hex()
-        self._known: dict[str, tuple[float, Actor | None]] = {}
         self._setup = asyncio.Lock()
-
-    # --- who asks ---------------------------------------------------------------------------------------------------
-
-    async def actor_of_cookie(self, cookie: str) -> Actor | None:
-        """The Actor behind a session cookie; None when it is unknown, ended, expired, or its account is not active."""
-        if not _SECRET.fullmatch(cookie):
-            return None
-        session_id = _sha256(cookie)
-        known = self._known.get(session_id)
-        if known is not None and monotonic_s() - known[0] < KNOWN_S:
-            return known[1]
-        actor = await self._actor_of_session(session_id)
-        self._remember(session_id, actor)
-        return actor
-
-    async def actor_of_key(self, key: str) -> Actor | None:
-        """The Actor behind an API key; None when it is unknown, revoked, expired, or its account is not active."""
-        if not _KEY.fullmatch(key):
-            return None
-        key_hash = _sha256(key)
-        known = self._known.get(key_hash)
-        if known is not None and monotonic_s() - known[0] < KNOWN_S:
-            return known[1]
-        actor = await self._actor_of_key_hash(key_hash)
-        self._remember(key_hash, actor)
-        return actor
-
-    async def still_valid(self, actors: Sequence[Actor]) -> list[bool]:
-        """For long streams: whether each actor's credential still opens the door, asked past the cache, in one read.
-
-        An ended session, a revoked key and an account that is not active any more all answer False; also when another
-        process did it. A stream that asks every few seconds closes in time.
-        """
-        now = now_us()
-
-        def is_valid(tx: Any, actor: Actor) -> bool:
-            if actor.session_id:
-                held = table.get_session(tx, actor.session_id)
-                return held is not None and _session_is_open(*held, now)
-            account = table.account_by_id(tx, actor.account_id)
-            if account is None or account.state != "active":
-                return False
-            if not actor.key_id:
-                return True
-            keys = [key for key in table.list_keys(tx, actor.account_id) if key.id == actor.key_id]
-            return bool(keys) and _key_is_open(keys[0], account, now)
-
-        return await self._db.read(lambda tx: [is_valid(tx, actor) for actor in actors])
-
-    async def _actor_of_session(self, session_id: str) -> Actor | None:
-        held = await self._db.read(lambda tx: table.get_session(tx, session_id))
-        now = now_us()
-        if held is None or not _session_is_open(*held, now):
-            return None
-        session, account = held
-        if abs(now - session.seen_at) > TOUCH_US:
-            await self._touch(lambda tx: table.touch_session(tx, session_id, now))
-        return Actor(account=account, origin="web", session_id=session_id)
-
-    async def _actor_of_key_hash(self, key_hash: str) -> Actor | None:
-        held = await self._db.read(lambda tx: table.find_key_by_hash(tx, key_hash))
-        now = now_us()
-        if held is None or not _key_is_open(*held, now):
-            return None
-        key, account = held
-        if key.used_at is None or abs(now - key.used_at) > TOUCH_US:
-            await self._touch(lambda tx: table.touch_key(tx, key.id, now))
-        return Actor(account=account, origin="api", key_id=key.id, scopes=key.scopes)
-
-    async def _touch(self, write: Callable[[Any], None]) -> None:
-        with contextlib.suppress(StorageFull):  # a full disk must not keep anybody from reading
-            await self._db.write(write, essential=True)
-
-    def _remember(self, credential: str, actor: Actor | None) -> None:
-        if len(self._known) >= KNOWN_MAX:
-            self._known.clear()
-        self._known[credential] = (monotonic_s(), actor)
-
-    def forget_credentials(self) -> None:
-        """Believe nothing that was looked up before: called by whatever here ends a session, key or account."""
-        self._known.clear()
 
     def csrf_token(self, actor: Actor) -> str:
         """What a form of this session must send back as `csrf` or `X-CSRF`; empty for who has no session."""
@@ -176,8 +85,8 @@ class Accounts:
         """A new session for the account; returns the cookie's value. replaces: the cookie the browser came with."""
         cookie = self._mint_cookie(account.id)
         now = now_us()
-        session = Session(_sha256(cookie), account.id, now, now, now + ABSOLUTE_US, _one_line(user_agent, 200))
-        await self._db.write(lambda tx: table.create_session(tx, session, _sha256(replaces)), essential=True)
+        session = Session(sha256(cookie), account.id, now, now, now + ABSOLUTE_US, _one_line(user_agent, 200))
+        await self._db.write(lambda tx: table.create_session(tx, session, sha256(replaces)), essential=True)
         self.forget_credentials()
         return cookie
 
@@ -217,7 +126,7 @@ class Accounts:
 
     async def has_signed_in_before(self, email: str, cookie: str) -> bool:
         """Whether the browser with this cookie, ended or not, has been signed in to the account of this address."""
-        if not _SECRET.fullmatch(cookie):
+        if not SECRET.fullmatch(cookie):
             return False
         account = await self.by_email(email)
         if account is None:
@@ -252,13 +161,11 @@ class Accounts:
     async def mint_setup_token(self) -> str | None:
         """The one-time token of the link that makes the first admin; a former one stops working. None: there is one."""
         token = secrets.token_urlsafe(32)
-        kept = await self._db.write(lambda tx: table.put_setup_token(tx, _sha256(token)))
+        kept = await self._db.write(lambda tx: table.put_setup_token(tx, sha256(token)))
         return token if kept else None
 
     async def is_setup_token(self, token: str) -> bool:
-        return bool(_SECRET.fullmatch(token)) and await self._db.read(
-            lambda tx: table.is_setup_token(tx, _sha256(token))
-        )
+        return bool(SECRET.fullmatch(token)) and await self._db.read(lambda tx: table.is_setup_token(tx, sha256(token)))
 
     async def create_first_admin(self, token: str, email: str, secret: str, *, name: str = "") -> Account:
         """The first admin, made by whoever holds the token, once. Raises NotFound when the token is spent or unknown.
@@ -271,7 +178,7 @@ class Accounts:
             if not await self.is_setup_token(token):
                 raise NotFound("This link has been used, or a newer one was printed.")
             await self._enroll(account.id, secret)
-            won = await self._db.write(lambda tx: table.create_first_admin(tx, account, _sha256(token)))
+            won = await self._db.write(lambda tx: table.create_first_admin(tx, account, sha256(token)))
         if not won:
             raise NotFound("This link has been used, or a newer one was printed.")
         return account
@@ -373,7 +280,7 @@ class Accounts:
             created_at=now_us(),
             expires_at=expires_at,
         )
-        await self._db.write(lambda tx: table.create_key(tx, key, _sha256(secret)))
+        await self._db.write(lambda tx: table.create_key(tx, key, sha256(secret)))
         return NewKey(key, secret)
 
     async def keys(self, actor: Actor) -> Sequence[ApiKey]:
@@ -416,14 +323,6 @@ WRONG = Refusal(
 """The one answer to a sign-in that fails, whatever the reason."""
 
 
-def _session_is_open(session: Session, account: Account, now: int) -> bool:
-    return account.state == "active" and now < session.expires_at and now - session.seen_at < IDLE_US
-
-
-def _key_is_open(key: ApiKey, account: Account, now: int) -> bool:
-    return account.state == "active" and key.revoked_at is None and (key.expires_at is None or now < key.expires_at)
-
-
 def _new_account(email: str, name: str, role: AccountRole, groups: Sequence[str]) -> Account:
     address = email.strip().lower()
     if not _EMAIL.fullmatch(address):
@@ -445,7 +344,3 @@ def _clean_groups(groups: Sequence[str]) -> tuple[str, ...]:
 
 def _one_line(text: str, length: int) -> str:
     return "".join(character if character.isprintable() else " " for character in text).strip()[:length]
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

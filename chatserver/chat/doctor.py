@@ -46,6 +46,7 @@ def _rows(tx: Tx) -> list[Finding]:
         ("turn_without_reply", integrity.turns_without_reply(tx), "is a turn whose reply is gone"),
         ("call_left_running", integrity.ended_with_running_call(tx), "is a call that outlived its turn"),
         ("events_missing", integrity.ended_without_event(tx, now_us() - EVENTS_CHECKED_US), "ended without its event"),
+        ("foreign_in_share", integrity.foreign_in_shares(tx), "lacks a message that a share of it shows"),
     )
     return [
         Finding(kind, suspect.id, f"{suspect.id} in conversation {suspect.conversation_id} {sentence}.")
@@ -87,6 +88,8 @@ def _mend(tx: Tx, finding: Finding) -> Finding:
             first_token_at=None,
             now=now_us(),
         )
+    elif finding.kind == "foreign_in_share":
+        integrity.remove_foreign_in_shares(tx, finding.subject)
     else:
         return finding
     return msgspec.structs.replace(finding, mended=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from chatserver.chat.accounts import IDLE_US
+from chatserver.chat.credentials import IDLE_US
 from chatserver.clock import now_us
 from chatserver.domain.extend import JobSpec
-from chatserver.store import accounts, idempotency, jobs, outbox, search
+from chatserver.store import accounts, idempotency, jobs, outbox, search, shares
 from chatserver.store import deletions as deletion_rows
 from chatserver.store import turns as turn_rows
 from chatserver.store.database import Database, Tx
@@ -21,6 +21,8 @@ DELETIONS_KEPT_US = 30 * 24 * 60 * MINUTE_US
 OUTBOX_KEPT_US = 7 * 24 * 60 * MINUTE_US
 UNHEARD_KEPT_US = 60 * MINUTE_US
 """Events nobody listens to wait this long for somebody who does: a plugin being switched on again."""
+SHARES_KEPT_US = 7 * 24 * 60 * MINUTE_US
+"""Links that ended stay in their owner's list this long, so that one sees why they open nothing."""
 SESSION_MARGIN_US = 7 * 24 * 60 * MINUTE_US
 """A clock that jumped ahead and came back must not have signed everybody out."""
 ERASED_AT_ONCE = 20
@@ -44,6 +46,7 @@ class Housekeeping:
             idempotency.purge_answers(tx, now - ANSWERS_KEPT_US)
             outbox.purge(tx, before=now - OUTBOX_KEPT_US)
             jobs.purge(tx, now - OUTBOX_KEPT_US)
+            shares.purge_expired(tx, now - SHARES_KEPT_US)
             accounts.purge_sessions(tx, now=now, idle_before=now - IDLE_US - SESSION_MARGIN_US)
             if not self._has_listeners():
                 outbox.finish_older(tx, before=now - UNHEARD_KEPT_US, now=now)

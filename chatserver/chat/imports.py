@@ -101,7 +101,7 @@ class _Seat(msgspec.Struct):
 
 
 class Imports:
-    """One import into one account; report grows while it runs."""
+    """One import into one account; report grows while it runs. last_id: what the tree last written became."""
 
     def __init__(self, db: Database, actor: Actor) -> None:
         self._db = db
@@ -110,6 +110,7 @@ class Imports:
         self._waiting: list[ImportedConversation] = []
         self._waiting_messages = 0
         self.report = ImportReport()
+        self.last_id = ""
 
     async def take(self, source: ImportedConversation) -> None:
         """Hand over one tree. Small ones are written several at a time; flush() writes the rest."""
@@ -256,6 +257,7 @@ class Imports:
 
     def _count(self, seat: _Seat) -> None:
         report = self.report
+        self.last_id = seat.placed.conversation.id
         if seat.is_new or seat.is_hidden:
             report.new += 1
         elif seat.missing:

@@ -9,6 +9,8 @@ import msgspec
 Origin = Literal["web", "api", "job"]
 AccountRole = Literal["admin", "member"]
 AccountState = Literal["active", "suspended", "disabled"]
+READ_SHARE = "share.read"
+"""The one permission a share link carries."""
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -27,7 +29,7 @@ class Actor(msgspec.Struct, frozen=True):
     """Who asks, on this request. Origin follows the credential: cookie `web`, API key `api`, our own work `job`.
 
     scopes: empty means all the account may do. session_id: SHA-256 of the cookie, or empty. key_id: the API key's id,
-    or empty.
+    or empty. share_id: whoever holds a share link of the account's; the link may read that snapshot and nothing else.
     """
 
     account: Account
@@ -35,6 +37,7 @@ class Actor(msgspec.Struct, frozen=True):
     session_id: str = ""
     key_id: str = ""
     scopes: tuple[str, ...] = ()
+    share_id: str = ""
 
     @property
     def account_id(self) -> str:
@@ -70,6 +73,8 @@ class ApiKey(msgspec.Struct, frozen=True):
 
 PERMISSIONS = {
     "chat.use": "Start chats and send messages",
+    "chat.share": "Share chats by a link that anybody may open",
+    READ_SHARE: "Read what is shared by a link",
     "models.use": "Use the models served to one's groups",
     "keys.manage": "Make and revoke one's own API keys",
     "admin.console": "See and change the server's settings and accounts",

@@ -6,6 +6,7 @@ import msgspec
 
 from chatserver.domain.access import Actor
 from chatserver.domain.tree import Edge
+from chatserver.store import shares
 from chatserver.store.database import Tx
 
 _SUBTREE = (
@@ -98,8 +99,11 @@ def erase_deletion(tx: Tx, row: DeletionRow) -> None:
     else:
         scope = f"id IN ({_SUBTREE} SELECT id FROM below) AND conversation_id = :conversation"
         parameters = {"conversation": row.conversation_id, "top": row.message_id}
+    if row.message_id is None:
+        shares.forget_conversation(tx, row.conversation_id)
     gone = tx.all(Edge, f"SELECT id, parent_id, state FROM messages WHERE {scope}", **parameters)
     for message_id in _children_first(gone):
+        shares.forget_message(tx, message_id)
         tx.run("DELETE FROM context_markers WHERE message_id = :id", id=message_id)
         tx.run("DELETE FROM turn_events WHERE turn_id IN (SELECT id FROM turns WHERE reply_id = :id)", id=message_id)
         tx.run("DELETE FROM turns WHERE reply_id = :id", id=message_id)

@@ -76,5 +76,22 @@ def ended_without_event(tx: Tx, since: int) -> list[Suspect]:
     )
 
 
+def foreign_in_shares(tx: Tx) -> list[Suspect]:
+    """Messages in a snapshot of a conversation they are not of."""
+    return tx.all(
+        Suspect,
+        "SELECT i.message_id AS id, s.conversation_id FROM share_messages i JOIN shares s ON s.id = i.share_id"
+        " JOIN messages m ON m.id = i.message_id WHERE m.conversation_id <> s.conversation_id",
+    )
+
+
+def remove_foreign_in_shares(tx: Tx, message_id: str) -> None:
+    tx.run(
+        "DELETE FROM share_messages WHERE message_id = :id AND share_id IN (SELECT s.id FROM shares s"
+        " JOIN messages m ON m.id = :id WHERE m.conversation_id <> s.conversation_id)",
+        id=message_id,
+    )
+
+
 def set_tip(tx: Tx, conversation_id: str, tip_id: str | None) -> None:
     tx.run("UPDATE conversations SET tip_id = :tip WHERE id = :id", tip=tip_id, id=conversation_id)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from chatserver.domain.access import Actor
 from chatserver.domain.messages import Message, MessageState, Parts, Role, decode_parts, encode_parts
 from chatserver.domain.tree import Edge
+from chatserver.store.batches import parameters_of, runs_of
 from chatserver.store.database import Tx
 
 _COLUMNS = (
@@ -216,6 +219,22 @@ def tree_of(tx: Tx, conversation_id: str) -> list[Message]:
         conversation=conversation_id,
     )
     return [row.to_domain() for row in rows]
+
+
+def messages_among(tx: Tx, conversation_id: str, message_ids: Sequence[str]) -> list[Message]:
+    """The visible ones of some messages of a conversation, in the order asked for."""
+    found: dict[str, Message] = {}
+    for run in runs_of(message_ids):
+        names = ", ".join(f":p0_{number}" for number in range(len(run)))
+        rows = tx.all(
+            _Row,
+            f"SELECT {_COLUMNS} FROM messages m WHERE m.conversation_id = :conversation AND m.deletion_id IS NULL"
+            f" AND m.id IN ({names})",
+            conversation=conversation_id,
+            **parameters_of([(message_id,) for message_id in run]),
+        )
+        found |= {row.id: row.to_domain() for row in rows}
+    return [found[message_id] for message_id in message_ids if message_id in found]
 
 
 def edges_of(tx: Tx, conversation_id: str, *, hidden_too: bool = False) -> list[Edge]:

@@ -77,6 +77,22 @@ CORE = [
         ),
     ),
     Migration(
+        "0006_sharing",
+        (
+            "CREATE TABLE shares (id TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, last_four TEXT NOT NULL,"
+            " owner_id TEXT NOT NULL REFERENCES accounts(id),"
+            " conversation_id TEXT NOT NULL REFERENCES conversations(id), tip_id TEXT NOT NULL, scope TEXT NOT NULL,"
+            " title TEXT NOT NULL, thoughts INTEGER NOT NULL, messages INTEGER NOT NULL, created_at BIGINT NOT NULL,"
+            " expires_at BIGINT)",
+            "CREATE INDEX shares_by_owner ON shares (owner_id, id)",
+            "CREATE INDEX shares_by_conversation ON shares (conversation_id)",
+            "CREATE INDEX shares_ending ON shares (expires_at) WHERE expires_at IS NOT NULL",
+            "CREATE TABLE share_messages (share_id TEXT NOT NULL REFERENCES shares(id),"
+            " message_id TEXT NOT NULL REFERENCES messages(id), PRIMARY KEY (share_id, message_id))",
+            "CREATE INDEX share_messages_by_message ON share_messages (message_id)",
+        ),
+    ),
+    Migration(
         "0007_channels",
         (
             "CREATE TABLE channels (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, provider TEXT NOT NULL,"

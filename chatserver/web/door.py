@@ -32,13 +32,15 @@ MAKES_SESSION = re.compile(r"/sign-in|/setup/[^/]+")
 """The POSTs that set a cookie: checked like those that carry one, but there is no session yet to bind a token to."""
 
 
+SHARED = re.compile(r"/s/([^/]+)(?:/.*)?")
+"""What is reached by a share link: the secret stands in the path."""
 SESSION_ONLY = re.compile(r"/settings(?:/.*)?|/sign-out")
 """What nobody may do with a key: a key that leaked must not make another one."""
 
 
 class Door:
-    """Wraps the app. After it, `scope["state"]` holds `request_id`, `actor` (or None), `csrf`, `address`,
-    and `method` and `path` as they came.
+    """Wraps the app. After it, `scope["state"]` holds `request_id`, `actor` (or None), `share` (the actor of a share
+    link in the path, or None), `csrf`, `address`, and `method` and `path` as they came.
 
     Nothing else makes an Actor, and nothing behind it needs to think of headers, Host, body size or forged requests.
     """
@@ -51,6 +53,7 @@ class Door:
         self._defaults = headers.default_headers(self.origin)
         self._api = limits.Window("api_requests_per_minute", house.limits["api_requests_per_minute"], 60)
         self._sends = limits.Window("sends_per_minute", house.limits["sends_per_minute"], 60)
+        self._shared = limits.Window("shared_pages_per_minute", house.limits["shared_pages_per_minute"], 60)
         self._strangers = limits.Window("api_requests_per_minute", house.limits["api_requests_per_minute"], 60)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,6 +67,7 @@ class Door:
             "method": scope["method"],
             "path": scope["path"],
             "actor": None,
+            "share": None,
             "csrf": "",
         }
         is_head = scope["method"] == "HEAD"
@@ -91,7 +95,8 @@ class Door:
                 await errors.send_answer(errors.answer(late, scope), send_with_headers)
         except Exception as error:  # the last wall: whatever happens inside, somebody gets a proper answer
             if has_started:
-                log.error("response_broken_off", request_id=state["request_id"], path=scope["path"], exc_info=error)
+                where = errors.without_secret(scope["path"])
+                log.error("response_broken_off", request_id=state["request_id"], path=where, exc_info=error)
                 return
             await errors.send_answer(errors.answer(error, scope), send_with_headers)
 
@@ -114,6 +119,10 @@ class Door:
         actor = state["actor"] = await self._who(given, state["address"])
         if actor is not None and actor.session_id:
             state["csrf"] = self._accounts.csrf_token(actor)
+        if shared := SHARED.fullmatch(path):
+            if not path.endswith("/alive"):
+                self._shared.take(state["address"])
+            state["share"] = await self._accounts.actor_of_share(shared[1])
         if path.startswith("/api/") and actor is not None:
             self._api.take(actor.account_id)
         if method not in security.SAFE_METHODS:
@@ -165,6 +174,12 @@ class Door:
         if body:
             bodies.check_text(body, content_type)
         return bodies.replay(body, receive)
+
+
+def own_address(request: Any) -> str:
+    """Where this server is for who asks, as `https://chat.example.org`."""
+    door: Door = request.app.state.door
+    return door.origin.own_origin(request.scope.get("scheme", "http"), request.headers.get("host", ""))
 
 
 def cookie_of(given: Mapping[bytes, bytes], name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -28,6 +29,7 @@ CODES = {
     415: "bad_input",
 }
 JSON_PATHS = ("/api", "/events", "/static/", "/healthz", "/readyz", "/metrics")
+_SECRETS = re.compile(r"^(/s/|/setup/)[^/]+")
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -74,7 +76,7 @@ def answer(error: Exception, scope: Mapping[str, Any]) -> Answer:
     state = scope.get("state", {})
     request_id, path = state.get("request_id", ""), state.get("path", scope["path"])
     if known.status >= 500 and known.status not in (503, 507):
-        log.error("request_failed", request_id=request_id, path=path, exc_info=error)
+        log.error("request_failed", request_id=request_id, path=without_secret(path), exc_info=error)
     given = dict(scope["headers"])
     headers: Headers = []
     retry_s = known.retry_after_s or RETRY_AFTER_S.get(known.status)
@@ -124,6 +126,11 @@ def wants_json(path: str, headers: Mapping[bytes, bytes]) -> bool:
     if path.startswith(JSON_PATHS):
         return True
     return path.startswith("/x/") and b"text/html" not in headers.get(b"accept", b"")
+
+
+def without_secret(path: str) -> str:
+    """A path as it may stand in a log: what follows these words opens something by itself."""
+    return _SECRETS.sub(r"\1…", path)
 
 
 def _here(scope: Mapping[str, Any]) -> bytes:

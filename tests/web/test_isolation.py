@@ -61,6 +61,8 @@ PLAIN = {
     "GET /api/account",
     "GET /api/models",
     "GET /api/search",
+    "GET /api/shares",
+    "GET /shares",
     "GET /api/conversations",
     "POST /api/conversations",
 }
@@ -74,8 +76,15 @@ ADMINS = {
     "POST /welcome/disconnect",
 }
 """Routes of the house as a whole, which belong to no account: only admins get in (test_connecting.py)."""
-SECRETS = {"GET /setup/{token}", "POST /setup/{token}", "ANY /x"}
-"""A one-time secret is no id (test_sign_in.py); what is mounted below /x is tested by the plugin that brings it."""
+SECRETS = {"GET /setup/{token}", "POST /setup/{token}", "ANY /x"} | {
+    "GET /s/{secret}",
+    "GET /s/{secret}/alive",
+    "GET /s/{secret}/b/{message_id}",
+    "GET /s/{secret}/b/{message_id}/latest",
+    "POST /s/{secret}/copy",
+}
+"""What opens something by itself is no id: test_sign_in.py, test_shares.py. What is mounted below /x is tested by the
+plugin that brings it."""
 
 PROBES: dict[str, list[Probe]] = {
     "GET /api/conversations/{conversation_id}": [Probe(CONVERSATION)],
@@ -104,6 +113,12 @@ PROBES: dict[str, list[Probe]] = {
         Probe(CONVERSATION, query={"message_id": "{message}"}),
         Probe(OWN, query={"message_id": "{message}"}),
     ],
+    "POST /api/conversations/{conversation_id}/shares": [
+        Probe(CONVERSATION, json={"tip": "{message}"}),
+        Probe(CONVERSATION, json={"scope": "tree"}),
+        Probe(OWN, json={"tip": "{message}"}),
+    ],
+    "DELETE /api/shares/{share_id}": [Probe({"share_id": "{share}"})],
     "DELETE /api/messages/{message_id}": [Probe(MESSAGE)],
     "POST /api/messages/{message_id}/edit": [Probe(MESSAGE, json={"text": "x", "model": "fake-n5"})],
     "POST /api/messages/{message_id}/regenerate": [Probe(MESSAGE, json={"model": "fake-n5"})],
@@ -126,6 +141,15 @@ PROBES: dict[str, list[Probe]] = {
     "GET /c/{conversation_id}/about/{what}": [
         Probe(CONVERSATION | {"what": "rename"}),
         Probe(CONVERSATION | {"what": "delete"}),
+    ],
+    "GET /c/{conversation_id}/share": [Probe(CONVERSATION), Probe(CONVERSATION, query={"tip": "{message}"})],
+    "POST /c/{conversation_id}/share": [
+        Probe(CONVERSATION, form={"tip": "{message}"}),
+        Probe(OWN, form={"tip": "{message}"}),
+    ],
+    "POST /shares/{share_id}/revoke": [
+        Probe({"share_id": "{share}"}, form={}),
+        Probe({"share_id": "{share}"}, form={"conversation_id": "{conversation}"}),
     ],
     "POST /c/{conversation_id}/rename": [Probe(CONVERSATION, form={"title": "mine now"})],
     "POST /c/{conversation_id}/pin": [Probe(CONVERSATION, form={"pinned": "1"})],
@@ -197,6 +221,7 @@ async def world(shared_site: Site) -> AsyncIterator[World]:
     _, other = await ask(ada, "to be deleted", "fake-hang")
     deletion = (await ada.delete(f"/api/messages/{other['question_id']}")).json()["deletion_id"]
     key = await site.house.accounts.create_key(ada.actor.account, "hers")
+    share = await ada.post(f"/api/conversations/{conversation}/shares", json={"tip": sent["question_id"]})
     ids = {
         "conversation": conversation,
         "message": sent["question_id"],
@@ -204,6 +229,7 @@ async def world(shared_site: Site) -> AsyncIterator[World]:
         "deletion": deletion,
         "session": ada.actor.session_id,
         "key": key.key.id,
+        "share": share.json()["id"],
     }
     unknown = {name: new_id() for name in ids} | {"session": "0" * 64, "key": new_id()[-16:]}
     visitors: dict[str, httpx.AsyncClient] = {
@@ -343,6 +369,7 @@ async def everything_of(world: World) -> list[list[str]]:
         f"SELECT message_id FROM context_markers WHERE conversation_id IN ({conversations}) ORDER BY message_id",
         f"SELECT id FROM deletions WHERE conversation_id IN ({conversations}) ORDER BY id",
         "SELECT id FROM sessions WHERE account_id = :id ORDER BY id",
+        "SELECT id || title FROM shares WHERE owner_id = :id ORDER BY id",
         "SELECT id || COALESCE(revoked_at, '') FROM api_keys WHERE account_id = :id ORDER BY id",
     )
     return await world.site.house.db.read(lambda tx: [tx.all(str, sql, id=account_id) for sql in questions])

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from chatserver.chat import accounts as use_cases
+from chatserver.chat import credentials
 from chatserver.chat.accounts import Accounts
 from chatserver.clock import now_us
 from chatserver.domain.extend import Refusal, SignInAttempt
@@ -253,7 +254,7 @@ async def test_sessions_end_by_idleness_by_age_and_by_hand(shared_site: Site, mo
     start, day = now_us(), 86_400_000_000
 
     async def is_open_after(days: float) -> bool:
-        monkeypatch.setattr(use_cases, "now_us", lambda: int(start + days * day))
+        monkeypatch.setattr(credentials, "now_us", lambda: int(start + days * day))
         accounts.forget_credentials()
         return await accounts.actor_of_cookie(cookie) is not None
 

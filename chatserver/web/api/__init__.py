@@ -2,7 +2,7 @@
 
 from litestar import Router
 
-from chatserver.web.api import account, conversations, messages, turns
+from chatserver.web.api import account, conversations, messages, shares, turns
 
 api = Router(
     "/api",
@@ -10,6 +10,7 @@ api = Router(
         *conversations.route_handlers,
         *messages.route_handlers,
         *turns.route_handlers,
+        *shares.route_handlers,
         *account.route_handlers,
     ],
 )

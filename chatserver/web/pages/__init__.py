@@ -1,6 +1,17 @@
 """The chat page and its neighbours: HTML routes that answer htmx with fragments and everybody else with whole pages."""
 
-from chatserver.web.pages import asking, connecting, context, conversations, looking, messages, searching, settings
+from chatserver.web.pages import (
+    asking,
+    connecting,
+    context,
+    conversations,
+    looking,
+    messages,
+    searching,
+    settings,
+    shared,
+    sharing,
+)
 
 route_handlers = (
     *looking.route_handlers,
@@ -11,4 +22,6 @@ route_handlers = (
     *conversations.route_handlers,
     *settings.route_handlers,
     *connecting.route_handlers,
+    *sharing.route_handlers,
+    *shared.route_handlers,
 )

@@ -709,7 +709,7 @@ function beginRooms() {
   }
 }
 
-export { $, $$, conversation, csrf, follow, grow, isTouch, narrow, notice, post, refreshChats, running, say, store, words }
+export { $, $$, conversation, copy, csrf, follow, grow, isTouch, narrow, notice, post, refreshChats, running, say, store, words }
 
 // --- begin ----------------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from chatserver.web.views.messages import (
     thought_text,
 )
 from chatserver.web.views.settings import KeyView, SessionView, device_name, key_views, session_views
+from chatserver.web.views.shares import SharedView, ShareLine, share_lines, shared_view
 from chatserver.web.views.sidebar import HitView, LineGroup, LineView, Sidebar, hit_views, sidebar
 from chatserver.web.views.times import clock_text, day_title, hour_of, iso, seconds_text, when_text, zone_of
 
@@ -44,6 +45,8 @@ __all__ = [
     "Problem",
     "Render",
     "SessionView",
+    "ShareLine",
+    "SharedView",
     "Sidebar",
     "Versions",
     "chat_view",
@@ -68,6 +71,8 @@ __all__ = [
     "problem_title",
     "seconds_text",
     "session_views",
+    "share_lines",
+    "shared_view",
     "sidebar",
     "thought_text",
     "title_of",

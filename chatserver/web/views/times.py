@@ -48,6 +48,12 @@ def when_text(at_us: int, today: datetime, zone: tzinfo | None) -> str:
     return f"{moment.day} {_MONTHS[moment.month - 1]()}" + ("" if moment.year == today.year else f" {moment.year}")
 
 
+def date_text(at_us: int, zone: tzinfo | None) -> str:
+    """The whole date, whenever one reads it."""
+    moment = moment_of(at_us, zone)
+    return f"{moment.day} {_MONTHS[moment.month - 1]()} {moment.year}"
+
+
 def day_title(at_us: int, today: datetime, zone: tzinfo | None) -> str:
     day = moment_of(at_us, zone).date()
     age = (today.date() - day).days

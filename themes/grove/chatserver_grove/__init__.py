@@ -15,7 +15,7 @@ def register_themes() -> list[ThemeSpec]:
             title="Grove",
             static_dir=str(Path(__file__).parent / "static"),
             stylesheets=("tokens.css", "app.css"),
-            sheets={"pages": ("pages.css",)},
+            sheets={"pages": ("pages.css",), "share": ("share.css",)},
             preload=("fonts/geist-latin-wght-normal.woff2",),
         )
     ]
