@@ -64,7 +64,11 @@ def furnish(site: Site, email: str = "ada@example.org", name: str = "Ada Grove")
         return first, tip
 
     first, tip = site.call(live, 60)
-    return World(site, account, actor, first.conversation_id, first.question_id or "", first.reply_id, tip.reply_id)
+    share = site.call(lambda: site.house.shares.create(actor, first.conversation_id, tip.reply_id, "tree"))
+    ids = {"secret": share.secret}
+    return World(
+        site, account, actor, first.conversation_id, first.question_id or "", first.reply_id, tip.reply_id, ids
+    )
 
 
 Address = Callable[[World], str]
@@ -76,6 +80,8 @@ PAGES: dict[str, Address] = {
     "delete": lambda w: f"/m/{w.question}/delete",
     "rename": lambda w: f"/c/{w.conversation}/about/rename",
     "delete-chat": lambda w: f"/c/{w.conversation}/about/delete",
+    "share": lambda w: f"/c/{w.conversation}/share",
+    "shares": lambda w: "/shares",
     "chats": lambda w: "/chats",
     "search": lambda w: "/search?q=tree",
     "settings": lambda w: "/settings",
@@ -86,12 +92,16 @@ PAGES: dict[str, Address] = {
 OUTSIDE: dict[str, Address] = {
     "sign-in": lambda w: "/sign-in",
     "offline": lambda w: "/offline",
+    "shared": lambda w: f"/s/{w.ids['secret']}",
 }
 """Pages of nobody in particular."""
 NO_PAGES = {
     "/c/{conversation_id}",  # the stored tip: the same page as a branch
     "/c/{conversation_id}/{message_id}/latest",  # redirects
     "/m/{message_id}/text",  # plain text
+    "/s/{secret}/b/{message_id}",  # the same page as shared
+    "/s/{secret}/b/{message_id}/latest",  # redirects
+    "/s/{secret}/alive",  # says nothing
     "/healthz",
     "/readyz",
     "/metrics",
@@ -109,6 +119,9 @@ ROUTES: dict[str, str] = {
     "/search": "search",
     "/settings": "settings",
     "/welcome": "welcome",
+    "/c/{conversation_id}/share": "share",
+    "/shares": "shares",
+    "/s/{secret}": "shared",
     "/sign-in": "sign-in",
     "/offline": "offline",
 }
