@@ -33,6 +33,7 @@ from chatserver.domain.extend import (
     Provider,
     Refusal,
     Route,
+    SendRequest,
     Setting,
     SlotContext,
     ThemeSpec,
@@ -183,6 +184,11 @@ def shutdown() -> None:
 @hookspec("gather", guard=True)
 def permission_allowed(actor: Actor, permission: str) -> bool | None:
     """May this actor do this? One False vetoes; None everywhere means the core's default."""
+
+
+@hookspec("chain")
+def prepare_send(request: SendRequest) -> SendRequest | Refusal | None:
+    """Before a request for a reply is kept: check and complete one's own field, name a model, add labels; or refuse."""
 
 
 @hookspec("chain", guard=True)

@@ -13,10 +13,11 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from chatserver.chat.credentials import IDLE_US, SECRET, Credentials, sha256
+from chatserver.chat.refusals import refused
 from chatserver.clock import new_id, now_us
 from chatserver.domain.access import Account, AccountRole, AccountState, Actor, ApiKey, Session
 from chatserver.domain.extend import AuthBackend, Refusal, SignInAttempt
-from chatserver.errors import BadInput, ChatserverError, NotFound, Refused, Unavailable
+from chatserver.errors import BadInput, ChatserverError, NotFound, Unavailable
 from chatserver.store import accounts as table
 from chatserver.store.database import Database
 
@@ -196,7 +197,7 @@ class Accounts(Credentials):
             if answer is None:
                 return
             refusal = answer
-        raise Refused(f"{refusal.message} {refusal.next_step}".strip(), code=refusal.code, status=refusal.status)
+        raise refused(refusal)
 
     async def _ask(self, name: str, what: str, asked: Awaitable[R]) -> R:
         """A plugin's answer, within its time. What goes wrong in it is reported, and is no traceback for a person."""

@@ -10,13 +10,14 @@ import structlog
 
 from chatserver.chat.asides import Asides
 from chatserver.chat.permissions import Permissions
+from chatserver.chat.refusals import refused
 from chatserver.chat.sealing import Seal
 from chatserver.clock import new_id, now_us
 from chatserver.domain.access import Actor
 from chatserver.domain.extend import ChannelOffer, PromptMessage, Refusal
 from chatserver.domain.messages import TextPart
 from chatserver.domain.models import Channel, ChannelLine, Model, first_token_patience_s, parse_alias
-from chatserver.errors import BadInput, ChatserverError, Conflict, NotFound, Refused, SetupError
+from chatserver.errors import BadInput, ChatserverError, Conflict, NotFound, SetupError
 from chatserver.gateway.catalog import Catalog
 from chatserver.plugins import Plugins
 from chatserver.store import channels as channel_rows
@@ -160,7 +161,7 @@ class Channels:
         messages = (PromptMessage("user", (TextPart("Say hello in one word."),)),)
         answer = await self._asides.ask(actor.account, "probe", model_id, messages, max_output=TRIAL_TOKENS)
         if isinstance(answer, Refusal):
-            raise Refused(f"{answer.message} {answer.next_step}".strip(), code=answer.code, status=answer.status)
+            raise refused(answer)
         if answer.error is not None:
             raise answer.error
         return Trial(model_id, answer.first_token_ms, answer.text.strip()[:80])

@@ -10,6 +10,7 @@ import msgspec
 
 from chatserver.chat.flusher import LEASE_US
 from chatserver.chat.prompts import Prompts
+from chatserver.chat.refusals import refused
 from chatserver.chat.runner import Runner, TurnJob
 from chatserver.clock import new_id, now_us
 from chatserver.domain.access import Actor
@@ -20,7 +21,7 @@ from chatserver.domain.extend import Admission, Refusal
 from chatserver.domain.messages import Message, text_of
 from chatserver.domain.models import Model
 from chatserver.domain.turns import Turn
-from chatserver.errors import BadInput, ChatserverError, Conflict, LimitReached, NotFound, Refused, Unavailable
+from chatserver.errors import BadInput, ChatserverError, Conflict, LimitReached, NotFound, Unavailable
 from chatserver.plugins import Plugins
 from chatserver.store import calls as call_rows
 from chatserver.store import conversations as conversation_rows
@@ -48,8 +49,8 @@ class IdempotencyKey(msgspec.Struct, frozen=True):
 class Draft(msgspec.Struct, frozen=True):
     """What a request will write: a question, if any, below `parent_id`, and replies below it, siblings of each other.
 
-    models: who writes each reply; none for a reply that is there already, as an edited one. fields: what the sender
-    handed to plugins. question_id: what the replies answer.
+    models: who writes each reply; none for a reply that is there already, as an edited one. question_id: what the
+    replies answer. fields: what plugins were handed. labels: what they wrote on the turns and calls.
     """
 
     conversation_id: str
@@ -60,7 +61,8 @@ class Draft(msgspec.Struct, frozen=True):
     question_id: str | None = None
     is_new: bool = False
     wants_title: bool = False
-    fields: Mapping[str, msgspec.Raw] = {}
+    fields: dict[str, msgspec.Raw] = {}
+    labels: dict[str, str] = {}
 
 
 def reply_running() -> Conflict:
@@ -199,27 +201,28 @@ class Drafts:
             lease_owner=self._node_id,
             lease_epoch=1,
             lease_until=now + LEASE_US,
-            parameters=dict(draft.fields),
+            labels=draft.labels,
+            parameters=draft.fields,
         )
-        call = Call(new_id(), actor.account_id, "chat", actor.origin, model.id, "running", now, turn.id)
+        call = Call(
+            new_id(), actor.account_id, "chat", actor.origin, model.id, "running", now, turn.id, labels=draft.labels
+        )
         parent = draft.parent_id if draft.question is not None else reply.parent_id
         return TurnJob(turn, call, actor.account, model, draft.question, parent, draft.wants_title)
 
     async def _admit_one(self, actor: Actor, draft: Draft, job: TurnJob) -> TurnJob:
         tokens = await self._prompts.estimate_input(draft.conversation_id, job.question, job.parent_id, job.model)
-        admission = Admission(job.call.id, actor.account, actor.origin, "chat", job.model.id, tokens, 0, job.turn.id)
+        admission = Admission(
+            job.call.id, actor.account, actor.origin, "chat", job.model.id, tokens, 0, job.turn.id, draft.labels
+        )
         answer = await self._plugins.chain("admit_call", admission)
         if isinstance(answer, Refusal):
-            raise Refused(
-                f"{answer.message} {answer.next_step}".strip(),
-                code=answer.code,
-                status=answer.status,
-                retry_after_s=answer.retry_after_s,
-            )
+            raise refused(answer)
+        labels = {**draft.labels, **answer.labels}
         return msgspec.structs.replace(
             job,
-            turn=msgspec.structs.replace(job.turn, labels=answer.labels),
-            call=msgspec.structs.replace(job.call, labels=answer.labels),
+            turn=msgspec.structs.replace(job.turn, labels=labels),
+            call=msgspec.structs.replace(job.call, labels=labels),
             max_output=answer.max_output,
         )
 

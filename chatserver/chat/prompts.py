@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from chatserver.chat.estimates import Estimates
+from chatserver.chat.refusals import refused
 from chatserver.domain.access import Account
 from chatserver.domain.extend import Prompt, Refusal
 from chatserver.domain.messages import Message
 from chatserver.domain.models import Model
 from chatserver.domain.tree import below_marker, count_tokens, fit, to_prompt
 from chatserver.domain.turns import Turn
-from chatserver.errors import Refused
 from chatserver.plugins import Plugins
 from chatserver.store import messages as message_rows
 from chatserver.store.database import Database, Tx
@@ -119,9 +119,7 @@ class Prompts:
         if self._plugins.has("prepare_prompt"):
             changed = await self._plugins.chain("prepare_prompt", prompt)
             if isinstance(changed, Refusal):
-                raise Refused(
-                    f"{changed.message} {changed.next_step}".strip(), code=changed.code, status=changed.status
-                )
+                raise refused(changed)
             prompt = changed
         estimated = sum(count_tokens(message) for message in fitted.messages)
         return PreparedPrompt(prompt, estimated, fitted.left_out, unread_tip)

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from chatserver.chat.drafts import Draft, Drafts, IdempotencyKey, check_parent, reply_running
+from chatserver.chat.refusals import refused
 from chatserver.clock import new_id, now_us
 from chatserver.domain.access import Actor
 from chatserver.domain.conversations import Conversation, Sent
+from chatserver.domain.extend import Refusal, SendRequest
 from chatserver.domain.messages import FilePart, ImagePart, Message, Parts, TextPart
 from chatserver.domain.models import Model
 from chatserver.errors import BadInput, NotFound, Unavailable
@@ -17,6 +19,7 @@ from chatserver.gateway.catalog import Catalog
 from chatserver.plugins import Plugins
 from chatserver.store import conversations as conversation_rows
 from chatserver.store import messages as message_rows
+from chatserver.store import turns as turn_rows
 from chatserver.store.database import Database, Tx
 
 __all__ = ["AT_TIP", "MODELS_AT_ONCE", "IdempotencyKey", "ParentTip", "Sending"]
@@ -24,6 +27,11 @@ __all__ = ["AT_TIP", "MODELS_AT_ONCE", "IdempotencyKey", "ParentTip", "Sending"]
 MAX_TEXT_BYTES = 200_000
 MODELS_AT_ONCE = 4
 """How many models one question may be put to: what fits side by side on a wide screen."""
+
+
+NEAR = 8
+"""How far up a branch is looked for a turn: the reply just above has one, but where replies were rewritten."""
+Fields = dict[str, msgspec.Raw]
 
 
 class ParentTip(msgspec.Struct, frozen=True):
@@ -62,20 +70,21 @@ class Sending:
         check_text(text)
         self._check_fields(fields)
 
-        def look(tx: Tx) -> tuple[Conversation | None, str | None]:
+        def look(tx: Tx) -> tuple[Conversation | None, str | None, Fields]:
             if conversation_id is None:
-                return None, None
+                return None, None, {}
             found = conversation_rows.conversation_of(tx, actor, conversation_id)
             if found is None:
                 raise NotFound("There is no such conversation.")
             parent = found.tip_id if isinstance(parent_id, ParentTip) else parent_id
             check_parent(tx, found.id, parent)
-            return found, parent
+            return found, parent, self._fields_above(tx, found.id, parent)
 
-        conversation, parent = await self._db.read(look)
-        picked = self._pick_several(actor, models) if models else (self._pick_model(actor, model, conversation),)
-        now = now_us()
+        conversation, parent, above = await self._db.read(look)
         where = conversation.id if conversation else new_id()
+        wish = await self._prepare(actor, where, models[0] if models else model, above, fields)
+        picked = self._pick_several(actor, models) if models else (self._pick_model(actor, wish.model, conversation),)
+        now = now_us()
         question = Message(new_id(), where, parent, "user", "done", (TextPart(text),), "", now)
         untitled = conversation is None or conversation.title_source == "none"
         draft = Draft(
@@ -87,7 +96,8 @@ class Sending:
             question.id,
             is_new=conversation is None,
             wants_title=untitled and not picked[0].is_demo,
-            fields=fields or {},
+            fields=wish.fields,
+            labels=wish.labels,
         )
         return await self._drafts.commit(actor, draft, idempotency)
 
@@ -96,7 +106,7 @@ class Sending:
     ) -> Sent:
         """A sibling with other text. Of a question: with a new reply. Of a reply: without a turn."""
         check_text(text)
-        message, conversation = await self._message(actor, message_id)
+        message, conversation, above = await self._message(actor, message_id)
         if message.state == "running":
             raise reply_running()
         now = now_us()
@@ -106,65 +116,107 @@ class Sending:
                 message, id=new_id(), state="done", parts=parts, created_at=now, cleared_after=False
             )
             return await self._drafts.commit(actor, Draft(conversation.id, message.parent_id, (edited,)), idempotency)
-        picked = self._pick_model(actor, model, conversation)
+        wish = await self._prepare(actor, conversation.id, model, above)
+        picked = self._pick_model(actor, wish.model, conversation)
         question = Message(new_id(), conversation.id, message.parent_id, "user", "done", parts, "", now)
         reply = new_reply(conversation.id, question.id, picked, now)
         draft = Draft(conversation.id, message.parent_id, (reply,), (picked,), question, question.id)
-        return await self._drafts.commit(actor, draft, idempotency)
+        return await self._drafts.commit(actor, with_wish(draft, wish), idempotency)
 
     async def regenerate(
         self, actor: Actor, message_id: str, model: str = "", *, idempotency: IdempotencyKey | None = None
     ) -> Sent:
         """Another reply beside this one (or, given a question, below it), by the same model unless another is named."""
-        message, conversation = await self._message(actor, message_id)
+        message, conversation, above = await self._message(actor, message_id)
         asked = message.id if message.role == "user" else message.parent_id
         wanted = model or (message.model if message.role == "assistant" else "")
-        picked = self._pick_model(actor, wanted, conversation, fall_back=not model)
+        wish = await self._prepare(actor, conversation.id, wanted, above)
+        picked = self._pick_model(actor, wish.model, conversation, fall_back=not model)
         reply = new_reply(conversation.id, asked, picked, now_us(), continues=message.continues)
         answers = None if message.continues else asked
-        return await self._drafts.commit(
-            actor, Draft(conversation.id, asked, (reply,), (picked,), question_id=answers), idempotency
-        )
+        draft = Draft(conversation.id, asked, (reply,), (picked,), question_id=answers)
+        return await self._drafts.commit(actor, with_wish(draft, wish), idempotency)
 
     async def ask_several(
         self, actor: Actor, question_id: str, models: Sequence[str], *, idempotency: IdempotencyKey | None = None
     ) -> Sent:
         """Further replies to a question that is there, one by each model, beside those it has."""
-        question, conversation = await self._message(actor, question_id)
+        question, conversation, above = await self._message(actor, question_id)
         if question.role != "user":
             raise BadInput("Only a question can be put to several models.", code="not_a_question", status=422)
         picked = self._pick_several(actor, models)
+        wish = await self._prepare(actor, conversation.id, picked[0].id, above)
         now = now_us()
         replies = tuple(new_reply(conversation.id, question.id, one, now) for one in picked)
         draft = Draft(conversation.id, question.id, replies, picked, question_id=question.id)
-        return await self._drafts.commit(actor, draft, idempotency)
+        return await self._drafts.commit(actor, with_wish(draft, wish), idempotency)
 
     async def continue_reply(self, actor: Actor, message_id: str, *, idempotency: IdempotencyKey | None = None) -> Sent:
         """A child of a reply that goes on where it ended; shown joined to it, merged with it in prompts."""
-        message, conversation = await self._message(actor, message_id)
+        message, conversation, above = await self._message(actor, message_id)
         if message.role != "assistant":
             raise BadInput("Only a reply can be continued.", code="not_a_reply")
         if message.state == "running":
             raise reply_running()
-        picked = self._pick_model(actor, message.model, conversation, fall_back=True)
+        wish = await self._prepare(actor, conversation.id, message.model, above)
+        picked = self._pick_model(actor, wish.model, conversation, fall_back=True)
         reply = new_reply(conversation.id, message.id, picked, now_us(), continues=True)
-        return await self._drafts.commit(
-            actor, Draft(conversation.id, message.id, (reply,), (picked,), question_id=message.parent_id), idempotency
-        )
+        draft = Draft(conversation.id, message.id, (reply,), (picked,), question_id=message.parent_id)
+        return await self._drafts.commit(actor, with_wish(draft, wish), idempotency)
 
-    async def _message(self, actor: Actor, message_id: str) -> tuple[Message, Conversation]:
-        def look(tx: Tx) -> tuple[Message, Conversation]:
+    async def _message(self, actor: Actor, message_id: str) -> tuple[Message, Conversation, Fields]:
+        """A message to ask again at, where it is, and what plugins were handed when it was asked before."""
+
+        def look(tx: Tx) -> tuple[Message, Conversation, Fields]:
             message = message_rows.message_of(tx, actor, message_id)
             found = conversation_rows.conversation_of(tx, actor, message.conversation_id) if message else None
             if message is None or found is None:
                 raise NotFound("There is no such message.")
-            return message, found
+            near = message.id
+            if message.role == "user":
+                near = next(reversed(message_rows.children_of(tx, found.id, message.id)), near)
+            return message, found, self._fields_above(tx, found.id, near)
 
         return await self._db.read(look)
 
+    def _fields_above(self, tx: Tx, conversation_id: str, message_id: str | None) -> Fields:
+        """What plugins were handed at the turn nearest above; not read when no plugin would be told."""
+        if not self._plugins.has("prepare_send"):
+            return {}
+        for _ in range(NEAR):
+            if message_id is None:
+                break
+            turn = turn_rows.turn_by_reply(tx, conversation_id, message_id)
+            message = message_rows.message_in(tx, conversation_id, message_id) if turn is None else None
+            if turn is None and message is not None and message.role == "assistant" and message.parent_id:
+                # a reply that somebody rewrote has no turn of its own: those it stands beside have
+                beside = message_rows.children_of(tx, conversation_id, message.parent_id)
+                turns = (turn_rows.turn_by_reply(tx, conversation_id, one) for one in reversed(beside))
+                turn = next(filter(None, turns), None)
+            if turn is not None:
+                return turn.parameters
+            message_id = message.parent_id if message is not None else None
+        return {}
+
+    async def _prepare(
+        self,
+        actor: Actor,
+        conversation_id: str,
+        model: str,
+        above: Fields,
+        fields: Mapping[str, msgspec.Raw] | None = None,
+    ) -> SendRequest:
+        """The request as plugins completed it. Raises what they refuse with."""
+        wish = SendRequest(actor.account, actor.origin, conversation_id, model, dict(fields or {}), above)
+        answer = await self._plugins.chain("prepare_send", wish)
+        if isinstance(answer, Refusal):
+            raise refused(answer)
+        assert isinstance(answer, SendRequest)
+        return answer
+
     def _check_fields(self, fields: Mapping[str, msgspec.Raw] | None) -> None:
         for name in fields or ():
-            if not self._plugins.implements(name, "prepare_prompt"):
+            if not any(self._plugins.implements(name, hook) for hook in ("prepare_send", "prepare_prompt")):
                 raise BadInput(f"Nothing here takes the field {name!r}.", code="unknown_field", status=422)
 
     def _pick_model(
@@ -193,6 +245,10 @@ class Sending:
         if not 0 < len(wanted) <= MODELS_AT_ONCE or "" in wanted:
             raise BadInput(f"Name one to {MODELS_AT_ONCE} models to ask at once.", code="models_at_once", status=422)
         return tuple(self._pick_model(actor, model, None) for model in wanted)
+
+
+def with_wish(draft: Draft, wish: SendRequest) -> Draft:
+    return msgspec.structs.replace(draft, fields=wish.fields, labels=wish.labels)
 
 
 def new_reply(

@@ -24,6 +24,23 @@ class Refusal(msgspec.Struct, frozen=True):
     retry_after_s: float | None = None
 
 
+class SendRequest(msgspec.Struct, frozen=True):
+    """A request for a reply, before anything of it is kept.
+
+    model: '' when the sender named none; a plugin may. fields: what the sender handed to plugins, by plugin name, as
+    raw JSON. above: the fields of the turn before it on its branch; asked again, of the turn it stands beside. labels:
+    what will be written on the turn and its calls.
+    """
+
+    account: Account
+    origin: Origin
+    conversation_id: str
+    model: str = ""
+    fields: dict[str, msgspec.Raw] = {}
+    above: dict[str, msgspec.Raw] = {}
+    labels: dict[str, str] = {}
+
+
 class Admission(msgspec.Struct, frozen=True):
     """A call that asks to be let in. `call_id` is made before, and is the id of any hold. max_output 0: no bound."""
 

@@ -327,7 +327,7 @@ def recorded(site: Site) -> Iterator[list[str]]:
     """The statements of all transactions in between, background work and the look at the credential aside."""
     statements: list[str] = []
     background = ("jobs", "outbox", "turn_events", "lease_", "model_factors")
-    background += ("FROM sessions s", "FROM api_keys WHERE hash", "FROM accounts a")
+    background += ("FROM sessions s", "FROM api_keys WHERE hash", "FROM accounts a", "FROM facts")
 
     class Recorder:
         def __init__(self, tx: Any) -> None:

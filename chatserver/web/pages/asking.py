@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from litestar import get, post
 from litestar.params import FromPath
@@ -13,6 +15,7 @@ from chatserver.web import templating, views
 from chatserver.web.auth import form_of
 from chatserver.web.pages.visit import Page, PageRequest, Visit, clean_text, go, html, nothing
 
+FIELD_DEPTH = 4
 SEND_FIELDS = frozenset({"csrf", "conversation_id", "parent_id", "text", "model"})
 
 
@@ -23,7 +26,7 @@ async def send(request: PageRequest) -> Page:
     form = await form_of(request)
     conversation_id = form.get("conversation_id") or None
     given_key = request.headers.get("idempotency-key", "")[:200]
-    asked = "\n".join(form.get(name, "") for name in ("conversation_id", "parent_id", "model", "text"))
+    asked = "\n".join(f"{name}={value}" for name, value in sorted(form.items()) if name != "csrf")
     sent = await visit.house.sending.send(
         visit.actor,
         conversation_id,
@@ -31,9 +34,7 @@ async def send(request: PageRequest) -> Page:
         clean_text(form.get("text", "")),
         form.get("model", ""),
         idempotency=IdempotencyKey(given_key, asked.encode()) if given_key else None,
-        fields={
-            name: msgspec.Raw(msgspec.json.encode(value)) for name, value in form.items() if name not in SEND_FIELDS
-        },
+        fields=plugin_fields(form),
     )
     where = f"/c/{sent.conversation_id}/{sent.reply_id}"
     if not visit.is_htmx:
@@ -47,6 +48,25 @@ async def send(request: PageRequest) -> Page:
         templating.render("sent.html", frame=visit.frame, chat=chat, new=new, sidebar=sidebar, slot=slot),
         {"hx-push-url": where},
     )
+
+
+def plugin_fields(form: dict[str, str]) -> dict[str, msgspec.Raw]:
+    """What a form hands to plugins: `name` is a text, `name.key` and `name.key.key` make an object."""
+    found: dict[str, Any] = {}
+    for path, value in form.items():
+        if path in SEND_FIELDS:
+            continue
+        name, *keys = path.split(".", FIELD_DEPTH)
+        if not keys:
+            found.setdefault(name, value)
+            continue
+        place = found[name] = found[name] if isinstance(found.get(name), dict) else {}
+        for key in keys[:-1]:
+            inner = place.get(key)
+            place[key] = inner if isinstance(inner, dict) else {}
+            place = place[key]
+        place[keys[-1]] = value
+    return {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in found.items()}
 
 
 @get("/m/{message_id:str}/edit")
