@@ -22,6 +22,7 @@ from chatserver.chat.recovery import Recovery
 from chatserver.chat.runner import Runner
 from chatserver.chat.sending import Sending
 from chatserver.chat.shares import Shares
+from chatserver.chat.temporary import Temporaries
 from chatserver.chat.titles import Titles
 from chatserver.chat.wakes import Wakes
 from chatserver.clock import new_id
@@ -115,6 +116,7 @@ class House:
         self.conversations = Conversations(db, self.readers, self.runner, self.recovery, self.wakes)
         self.flusher = Flusher(db, self.live, self.runner, self.node_id, self.wakes)
         self.accounts = Accounts(db, plugins, secret_key)
+        self.temporaries = Temporaries(db, self.conversations)
         self.shares = Shares(db, self.accounts)
         self.permissions = Permissions(plugins)
         self.channels = Channels(db, plugins, self.catalog, self.asides, self.permissions, secret_key)
@@ -139,7 +141,11 @@ class House:
         await self.channels.start()
         self.flusher.start()
         self.jobs.add(
-            [("", self.titles.job()), ("", Housekeeping(self.db, lambda: self.plugins.has("handle_event")).job())]
+            [
+                ("", self.titles.job()),
+                ("", self.temporaries.job()),
+                ("", Housekeeping(self.db, lambda: self.plugins.has("handle_event")).job()),
+            ]
         )
         self.jobs.add(self.plugins.registered("register_jobs"))
         await self.jobs.start()

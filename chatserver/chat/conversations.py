@@ -47,7 +47,7 @@ class Conversations:
         self._recovery = recovery
         self._wakes = wakes
 
-    async def create(self, actor: Actor, title: str | None = None) -> Conversation:
+    async def create(self, actor: Actor, title: str | None = None, *, temporary: bool = False) -> Conversation:
         """An empty conversation; a title given here is a person's and stays."""
         clean = check_title(title) if title is not None else ""
         conversation_id = new_id()
@@ -61,6 +61,7 @@ class Conversations:
                 title_source="person" if clean else "none",
                 model="",
                 now=now_us(),
+                temporary=temporary,
             )
             if clean:
                 search.index_title(tx, owner_id=actor.account_id, conversation_id=conversation_id, title=clean)

@@ -61,6 +61,7 @@ class Draft(msgspec.Struct, frozen=True):
     question_id: str | None = None
     is_new: bool = False
     wants_title: bool = False
+    is_temporary: bool = False
     fields: dict[str, msgspec.Raw] = {}
     labels: dict[str, str] = {}
 
@@ -302,6 +303,7 @@ def _write_place(tx: Tx, actor: Actor, draft: Draft, now: int) -> None:
             title_source="none",
             model=draft.replies[0].model,
             now=now,
+            temporary=draft.is_temporary,
         )
         return
     conversation_rows.lock_conversation(tx, draft.conversation_id)

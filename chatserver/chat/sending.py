@@ -61,9 +61,10 @@ class Sending:
         models: Sequence[str] = (),
         idempotency: IdempotencyKey | None = None,
         fields: Mapping[str, msgspec.Raw] | None = None,
+        temporary: bool = False,
     ) -> Sent:
         """A question below `parent_id` (None: a new root) and a running reply. conversation_id None: a new one.
-        models: several to ask at once, instead of `model`; each writes a reply of its own.
+        models: several to ask at once, instead of `model`; each writes a reply of its own. temporary: a new one is.
 
         Raises NotFound, Conflict `reply_running`, BadInput, LimitReached, Refused, Unavailable; nothing is kept then.
         """
@@ -86,7 +87,8 @@ class Sending:
         picked = self._pick_several(actor, models) if models else (self._pick_model(actor, wish.model, conversation),)
         now = now_us()
         question = Message(new_id(), where, parent, "user", "done", (TextPart(text),), "", now)
-        untitled = conversation is None or conversation.title_source == "none"
+        untitled = not temporary if conversation is None else conversation.title_source == "none"
+        untitled = untitled and not (conversation and conversation.temporary)
         draft = Draft(
             where,
             parent,
@@ -96,6 +98,7 @@ class Sending:
             question.id,
             is_new=conversation is None,
             wants_title=untitled and not picked[0].is_demo,
+            is_temporary=temporary and conversation is None,
             fields=wish.fields,
             labels=wish.labels,
         )

@@ -73,6 +73,8 @@ class Shares:
             found = conversation_rows.conversation_of(tx, actor, conversation_id)
             if found is None:
                 raise NotFound("There is no such conversation.")
+            if found.temporary:
+                raise Conflict("A temporary chat cannot be shared. Keep it first.", code="temporary_chat")
             if share_rows.count_shares(tx, actor) >= SHARES_PER_ACCOUNT:
                 raise LimitReached(
                     f"You share {SHARES_PER_ACCOUNT} times already. Revoke a link you do not need any more.",

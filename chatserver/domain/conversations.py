@@ -14,7 +14,8 @@ TITLE_LIMIT = 200
 
 
 class Conversation(msgspec.Struct, frozen=True):
-    """title_source: `none` until a model or a person gave one; a person's title is never replaced."""
+    """title_source: `none` until a model or a person gave one; a person's title is never replaced.
+    temporary: in no list, found by no search, and erased before long."""
 
     id: str
     owner_id: str
@@ -27,6 +28,7 @@ class Conversation(msgspec.Struct, frozen=True):
     created_at: int
     updated_at: int
     branches: int = 1
+    temporary: bool = False
 
 
 class ConversationLine(msgspec.Struct, frozen=True):

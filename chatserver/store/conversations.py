@@ -10,8 +10,10 @@ from chatserver.store.database import Tx
 
 _COLUMNS = (
     "c.id, c.owner_id, c.title, c.title_source, c.tip_id, c.model, c.pinned, c.archived, c.created_at, c.updated_at,"
-    " c.branches"
+    " c.branches, c.temporary"
 )
+TEMPORARY_US = 24 * 3_600 * 1_000_000
+"""A temporary conversation is erased this long after its last message, at the latest."""
 
 
 class _Row(msgspec.Struct, frozen=True):
@@ -26,6 +28,7 @@ class _Row(msgspec.Struct, frozen=True):
     created_at: int
     updated_at: int
     branches: int
+    temporary: int
 
     def to_domain(self) -> Conversation:
         return Conversation(
@@ -40,6 +43,7 @@ class _Row(msgspec.Struct, frozen=True):
             self.created_at,
             self.updated_at,
             self.branches,
+            bool(self.temporary),
         )
 
 
@@ -60,18 +64,28 @@ def lock_conversation(tx: Tx, conversation_id: str) -> None:
 
 
 def insert_conversation(
-    tx: Tx, actor: Actor, *, conversation_id: str, title: str, title_source: TitleSource, model: str, now: int
+    tx: Tx,
+    actor: Actor,
+    *,
+    conversation_id: str,
+    title: str,
+    title_source: TitleSource,
+    model: str,
+    now: int,
+    temporary: bool = False,
 ) -> None:
     tx.run(
         "INSERT INTO conversations (id, owner_id, title, title_source, tip_id, model, pinned, archived, branches,"
-        " created_at, updated_at, deletion_id) VALUES (:id, :owner, :title, :source, NULL, :model, 0, 0, 0, :now,"
-        " :now, NULL)",
+        " created_at, updated_at, deletion_id, temporary, ends_at) VALUES (:id, :owner, :title, :source, NULL, :model,"
+        " 0, 0, 0, :now, :now, NULL, :temporary, :ends_at)",
         id=conversation_id,
         owner=actor.account_id,
         title=title,
         source=title_source,
         model=model,
         now=now,
+        temporary=int(temporary),
+        ends_at=now + TEMPORARY_US if temporary else 0,
     )
 
 
@@ -103,6 +117,7 @@ def list_conversations(
         " CASE WHEN EXISTS (SELECT 1 FROM turns t WHERE t.conversation_id = c.id AND t.state = 'running')"
         " THEN 1 ELSE 0 END AS is_running FROM conversations c"
         " WHERE c.owner_id = :owner AND c.archived = :archived AND c.deletion_id IS NULL"
+        " AND c.temporary = 0"
         f"{where} ORDER BY c.updated_at DESC, c.id DESC LIMIT :limit",
         **parameters,
     )
@@ -196,11 +211,13 @@ def touch_conversation(
     """A message came: the conversation rises in the list, and remembers the model last used."""
     tx.run(
         "UPDATE conversations SET updated_at = :now, branches = branches + :more,"
-        " model = CASE WHEN :model = '' THEN model ELSE :model END, archived = 0"
+        " model = CASE WHEN :model = '' THEN model ELSE :model END, archived = 0,"
+        " ends_at = CASE WHEN temporary = 1 AND deletion_id IS NULL THEN :ends_at ELSE ends_at END"
         " WHERE id = :id AND owner_id = :owner",
         now=now,
         more=more_branches,
         model=model,
+        ends_at=now + TEMPORARY_US,
         id=conversation_id,
         owner=owner_id,
     )
@@ -240,3 +257,42 @@ def wants_title(tx: Tx, conversation_id: str, owner_id: str) -> bool:
         )
         is not None
     )
+
+
+def keep_conversation(tx: Tx, actor: Actor, conversation_id: str) -> None:
+    """A temporary conversation becomes one like any other."""
+    tx.run(
+        "UPDATE conversations SET temporary = 0, ends_at = 0 WHERE id = :id AND owner_id = :owner",
+        id=conversation_id,
+        owner=actor.account_id,
+    )
+
+
+def set_end(tx: Tx, actor: Actor, conversation_id: str, ends_at: int) -> bool:
+    """When a temporary conversation is to be erased: at this time, but never later than a day after its last message.
+    False: it is none of the actor's."""
+    changed = tx.run(
+        "UPDATE conversations SET ends_at = CASE WHEN updated_at + :day < :ends_at THEN updated_at + :day ELSE :ends_at"
+        " END WHERE id = :id AND owner_id = :owner AND temporary = 1 AND deletion_id IS NULL",
+        day=TEMPORARY_US,
+        ends_at=ends_at,
+        id=conversation_id,
+        owner=actor.account_id,
+    )
+    return changed == 1
+
+
+_OVER = (
+    "FROM conversations c WHERE c.temporary = 1 AND c.ends_at < :now AND NOT EXISTS"
+    " (SELECT 1 FROM turns t WHERE t.conversation_id = c.id AND t.state = 'running')"
+)
+
+
+def over_temporaries(tx: Tx, now: int, limit: int) -> list[str]:
+    """Temporary conversations whose time is over and in which nothing is being written, oldest first."""
+    return tx.all(str, f"SELECT c.id {_OVER} ORDER BY c.ends_at, c.id LIMIT :limit", now=now, limit=limit)
+
+
+def is_over(tx: Tx, conversation_id: str, now: int) -> bool:
+    """Whether it is one of those."""
+    return tx.one(int, f"SELECT 1 {_OVER} AND c.id = :id", now=now, id=conversation_id) is not None

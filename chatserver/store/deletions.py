@@ -95,13 +95,15 @@ def expired_deletions(tx: Tx, before: int, limit: int) -> list[DeletionRow]:
 def erase_deletion(tx: Tx, row: DeletionRow) -> None:
     """Erase for good what a deletion hid. Everything below a hidden message is hidden too, so no orphan is left."""
     if row.message_id is None:
-        scope, parameters = "conversation_id = :conversation", {"conversation": row.conversation_id}
-    else:
-        scope = f"id IN ({_SUBTREE} SELECT id FROM below) AND conversation_id = :conversation"
-        parameters = {"conversation": row.conversation_id, "top": row.message_id}
-    if row.message_id is None:
-        shares.forget_conversation(tx, row.conversation_id)
-    gone = tx.all(Edge, f"SELECT id, parent_id, state FROM messages WHERE {scope}", **parameters)
+        erase_conversation(tx, row.conversation_id)
+        return
+    gone = tx.all(
+        Edge,
+        f"SELECT id, parent_id, state FROM messages WHERE id IN ({_SUBTREE} SELECT id FROM below)"
+        " AND conversation_id = :conversation",
+        top=row.message_id,
+        conversation=row.conversation_id,
+    )
     for message_id in _children_first(gone):
         shares.forget_message(tx, message_id)
         tx.run("DELETE FROM context_markers WHERE message_id = :id", id=message_id)
@@ -113,12 +115,19 @@ def erase_deletion(tx: Tx, row: DeletionRow) -> None:
             conversation=row.conversation_id,
         )
         tx.run("DELETE FROM messages WHERE id = :id", id=message_id)
-    if row.message_id is None:
-        for table in ("views", "turns", "context_markers", "deletions"):
-            tx.run(f"DELETE FROM {table} WHERE conversation_id = :conversation", conversation=row.conversation_id)
-        tx.run("DELETE FROM conversations WHERE id = :conversation", conversation=row.conversation_id)
-    else:
-        remove_deletion(tx, row.id)
+    remove_deletion(tx, row.id)
+
+
+def erase_conversation(tx: Tx, conversation_id: str) -> None:
+    """Erase a whole conversation for good, with all that hangs on it. No turn may run in it; what it used stays."""
+    shares.forget_conversation(tx, conversation_id)
+    tx.run(
+        "DELETE FROM turn_events WHERE turn_id IN (SELECT id FROM turns WHERE conversation_id = :id)",
+        id=conversation_id,
+    )
+    for table in ("turns", "views", "context_markers", "deletions", "messages"):
+        tx.run(f"DELETE FROM {table} WHERE conversation_id = :id", id=conversation_id)
+    tx.run("DELETE FROM conversations WHERE id = :id", id=conversation_id)
 
 
 def _children_first(edges: list[Edge]) -> list[str]:

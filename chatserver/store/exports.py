@@ -43,7 +43,8 @@ def conversations_after(tx: Tx, actor: Actor, after: str, limit: int) -> list[Co
     rows = tx.all(
         _Row,
         "SELECT id, owner_id, title, title_source, tip_id, model, pinned, archived, created_at, updated_at, branches"
-        " FROM conversations WHERE owner_id = :owner AND deletion_id IS NULL AND id > :after ORDER BY id LIMIT :limit",
+        " FROM conversations WHERE owner_id = :owner AND deletion_id IS NULL AND temporary = 0 AND id > :after"
+        " ORDER BY id LIMIT :limit",
         owner=actor.account_id,
         after=after,
         limit=limit,

@@ -90,6 +90,9 @@ CORE = [
             "CREATE TABLE share_messages (share_id TEXT NOT NULL REFERENCES shares(id),"
             " message_id TEXT NOT NULL REFERENCES messages(id), PRIMARY KEY (share_id, message_id))",
             "CREATE INDEX share_messages_by_message ON share_messages (message_id)",
+            "ALTER TABLE conversations ADD COLUMN temporary INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE conversations ADD COLUMN ends_at BIGINT NOT NULL DEFAULT 0",
+            "CREATE INDEX conversations_temporary ON conversations (ends_at) WHERE temporary = 1",
         ),
     ),
     Migration(

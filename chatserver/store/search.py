@@ -57,7 +57,7 @@ _FIND = (
     " COALESCE(m.created_at, c.updated_at) AS at {source}"
     " JOIN conversations c ON c.id = e.conversation_id AND c.owner_id = e.owner_id"
     " LEFT JOIN messages m ON m.id = e.message_id AND m.conversation_id = e.conversation_id"
-    " WHERE {match} AND e.owner_id = :owner_id AND c.deletion_id IS NULL"
+    " WHERE {match} AND e.owner_id = :owner_id AND c.deletion_id IS NULL AND c.temporary = 0"
     " AND (e.message_id = '' OR (m.id IS NOT NULL AND m.deletion_id IS NULL)) ORDER BY {newest} DESC LIMIT :limit"
 )
 

@@ -65,7 +65,8 @@ def furnish(site: Site, email: str = "ada@example.org", name: str = "Ada Grove")
 
     first, tip = site.call(live, 60)
     share = site.call(lambda: site.house.shares.create(actor, first.conversation_id, tip.reply_id, "tree"))
-    ids = {"secret": share.secret}
+    temporary = site.call(lambda: site.house.sending.send(actor, None, None, "Not to be kept", "swift", temporary=True))
+    ids = {"secret": share.secret, "temporary": temporary.conversation_id}
     return World(
         site, account, actor, first.conversation_id, first.question_id or "", first.reply_id, tip.reply_id, ids
     )
@@ -75,6 +76,8 @@ Address = Callable[[World], str]
 
 PAGES: dict[str, Address] = {
     "new": lambda w: "/",
+    "temporary": lambda w: f"/c/{w.ids['temporary']}",
+    "end": lambda w: f"/c/{w.ids['temporary']}/about/end",
     "chat": lambda w: f"/c/{w.conversation}/{w.tip}",
     "edit": lambda w: f"/m/{w.question}/edit",
     "delete": lambda w: f"/m/{w.question}/delete",

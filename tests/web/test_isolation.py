@@ -91,9 +91,11 @@ PROBES: dict[str, list[Probe]] = {
     "PATCH /api/conversations/{conversation_id}": [
         Probe(CONVERSATION, json={"title": "mine now"}),
         Probe(CONVERSATION, json={"tip": "{message}"}),
+        Probe(CONVERSATION, json={"temporary": False}),
         Probe(OWN, json={"tip": "{message}"}),
     ],
     "DELETE /api/conversations/{conversation_id}": [Probe(CONVERSATION)],
+    "POST /api/conversations/{conversation_id}/end": [Probe(CONVERSATION)],
     "GET /api/conversations/{conversation_id}/messages": [
         Probe(CONVERSATION),
         Probe(CONVERSATION, query={"tree": "1"}),
@@ -141,6 +143,7 @@ PROBES: dict[str, list[Probe]] = {
     "GET /c/{conversation_id}/about/{what}": [
         Probe(CONVERSATION | {"what": "rename"}),
         Probe(CONVERSATION | {"what": "delete"}),
+        Probe(CONVERSATION | {"what": "end"}),
     ],
     "GET /c/{conversation_id}/share": [Probe(CONVERSATION), Probe(CONVERSATION, query={"tip": "{message}"})],
     "POST /c/{conversation_id}/share": [
@@ -151,6 +154,10 @@ PROBES: dict[str, list[Probe]] = {
         Probe({"share_id": "{share}"}, form={}),
         Probe({"share_id": "{share}"}, form={"conversation_id": "{conversation}"}),
     ],
+    "POST /c/{conversation_id}/keep": [Probe(CONVERSATION, form={})],
+    "POST /c/{conversation_id}/end": [Probe(CONVERSATION, form={})],
+    "POST /c/{conversation_id}/opened": [Probe(CONVERSATION, form={})],
+    "POST /c/{conversation_id}/closed": [Probe(CONVERSATION, form={})],
     "POST /c/{conversation_id}/rename": [Probe(CONVERSATION, form={"title": "mine now"})],
     "POST /c/{conversation_id}/pin": [Probe(CONVERSATION, form={"pinned": "1"})],
     "POST /c/{conversation_id}/delete": [Probe(CONVERSATION, form={})],
@@ -327,7 +334,8 @@ def recorded(site: Site) -> Iterator[list[str]]:
     """The statements of all transactions in between, background work and the look at the credential aside."""
     statements: list[str] = []
     background = ("jobs", "outbox", "turn_events", "lease_", "model_factors")
-    background += ("FROM sessions s", "FROM api_keys WHERE hash", "FROM accounts a", "FROM facts")
+    background += ("FROM facts", "FROM channels", "FROM conversations c WHERE c.temporary = 1")
+    background += ("FROM sessions s", "FROM api_keys WHERE hash", "FROM accounts a")
 
     class Recorder:
         def __init__(self, tx: Any) -> None:

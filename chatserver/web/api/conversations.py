@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from litestar import delete, get, patch, post
@@ -15,16 +15,20 @@ LIST_LIMIT = 50
 
 
 class NewConversation(msgspec.Struct):
+    """temporary: in no list and no search, erased a day after its last message unless it is kept."""
+
     title: str | None = None
+    temporary: bool = False
 
 
 class ConversationChange(msgspec.Struct, forbid_unknown_fields=True):
-    """Only what is given changes."""
+    """Only what is given changes. temporary: false keeps a temporary one; there is no way back."""
 
     title: str | msgspec.UnsetType = msgspec.UNSET
     tip: str | msgspec.UnsetType = msgspec.UNSET
     pinned: bool | msgspec.UnsetType = msgspec.UNSET
     archived: bool | msgspec.UnsetType = msgspec.UNSET
+    temporary: Literal[False] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ConversationOut(msgspec.Struct):
@@ -37,6 +41,7 @@ class ConversationOut(msgspec.Struct):
     branches: int
     created_at: int
     updated_at: int
+    temporary: bool
 
 
 class ConversationLineOut(msgspec.Struct):
@@ -74,6 +79,7 @@ def _conversation(found: Conversation) -> ConversationOut:
         found.branches,
         found.created_at,
         found.updated_at,
+        found.temporary,
     )
 
 
@@ -94,7 +100,10 @@ def _given(value: Any) -> Any:
 @post("/conversations", status_code=201)
 async def create_conversation(request: ApiRequest, data: JSONBody[NewConversation | None] = None) -> ConversationOut:
     """Start an empty conversation. A title given here is never replaced."""
-    return _conversation(await house_of(request).conversations.create(actor_of(request), data.title if data else None))
+    wanted = data or NewConversation()
+    return _conversation(
+        await house_of(request).conversations.create(actor_of(request), wanted.title, temporary=wanted.temporary)
+    )
 
 
 @get("/conversations")
@@ -120,7 +129,9 @@ async def get_conversation(request: ApiRequest, conversation_id: FromPath[str]) 
 async def change_conversation(
     request: ApiRequest, conversation_id: FromPath[str], data: JSONBody[ConversationChange]
 ) -> ConversationOut:
-    """Rename, switch the tip, pin or archive."""
+    """Rename, switch the tip, pin or archive; keep a temporary one."""
+    if data.temporary is False:
+        await house_of(request).temporaries.keep(actor_of(request), conversation_id)
     return _conversation(
         await house_of(request).conversations.update(
             actor_of(request),
@@ -139,10 +150,17 @@ async def delete_conversation(request: ApiRequest, conversation_id: FromPath[str
     return deletion_out(await house_of(request).conversations.delete(actor_of(request), conversation_id))
 
 
+@post("/conversations/{conversation_id:str}/end", status_code=204)
+async def end_conversation(request: ApiRequest, conversation_id: FromPath[str]) -> None:
+    """Erase a temporary conversation at once; nothing takes it back."""
+    await house_of(request).temporaries.end(actor_of(request), conversation_id)
+
+
 route_handlers = (
     create_conversation,
     list_conversations,
     get_conversation,
     change_conversation,
     delete_conversation,
+    end_conversation,
 )

@@ -11,6 +11,7 @@ from chatserver.web.pages import (
     settings,
     shared,
     sharing,
+    temporary,
 )
 
 route_handlers = (
@@ -24,4 +25,5 @@ route_handlers = (
     *connecting.route_handlers,
     *sharing.route_handlers,
     *shared.route_handlers,
+    *temporary.route_handlers,
 )

@@ -16,7 +16,7 @@ from chatserver.web.auth import form_of
 from chatserver.web.pages.visit import Page, PageRequest, Visit, clean_text, go, html, nothing
 
 FIELD_DEPTH = 4
-SEND_FIELDS = frozenset({"csrf", "conversation_id", "parent_id", "text", "model"})
+SEND_FIELDS = frozenset({"csrf", "conversation_id", "parent_id", "text", "model", "temporary"})
 
 
 @post("/send", status_code=200)
@@ -35,6 +35,7 @@ async def send(request: PageRequest) -> Page:
         form.get("model", ""),
         idempotency=IdempotencyKey(given_key, asked.encode()) if given_key else None,
         fields=plugin_fields(form),
+        temporary=form.get("temporary") == "1",
     )
     where = f"/c/{sent.conversation_id}/{sent.reply_id}"
     if not visit.is_htmx:

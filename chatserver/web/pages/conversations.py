@@ -15,9 +15,9 @@ from chatserver.web.views import ChatView
 
 @get("/c/{conversation_id:str}/about/{what:str}")
 async def show_about(request: PageRequest, conversation_id: FromPath[str], what: FromPath[str]) -> Page:
-    """The small forms of a conversation: `rename` and `delete`."""
+    """The small forms of a conversation: `rename`, `delete`, and `end` of a temporary one."""
     visit = await Visit.of(request)
-    if what not in ("rename", "delete"):
+    if what not in ("rename", "delete", "end"):
         raise NotFound
     conversation = await visit.house.conversations.get(visit.actor, conversation_id)
     inner = templating.render(f"chat_{what}.html", frame=visit.frame, conversation=conversation)

@@ -6,14 +6,16 @@ import msgspec
 from litestar import get
 from litestar.params import FromPath, FromQuery
 
-from chatserver.web import templating
+from chatserver.web import templating, views
 from chatserver.web.pages.visit import Page, PageRequest, Visit, go, html
 
 
 @get("/")
 async def show_new_chat(request: PageRequest) -> Page:
+    """With `temporary`, one that is not kept."""
     visit = await Visit.of(request)
-    return await visit.show_chat(visit.new_chat())
+    chat = visit.new_chat()
+    return await visit.show_chat(views.as_temporary(chat) if request.query_params.get("temporary") else chat)
 
 
 @get("/c/{conversation_id:str}")

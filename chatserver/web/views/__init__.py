@@ -3,6 +3,7 @@
 from chatserver.web.views.chat import (
     ChatView,
     ModelView,
+    as_temporary,
     chat_view,
     greeting,
     model_views,
@@ -49,6 +50,7 @@ __all__ = [
     "SharedView",
     "Sidebar",
     "Versions",
+    "as_temporary",
     "chat_view",
     "clock_text",
     "connect_view",

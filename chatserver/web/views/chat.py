@@ -40,6 +40,7 @@ class ChatView(msgspec.Struct, frozen=True):
     greeting: str = ""
     suggestions: tuple[str, ...] = ()
     is_pinned: bool = False
+    is_temporary: bool = False
     wants_model: bool = False
 
     @property
@@ -79,6 +80,7 @@ def chat_view(
         is_cleared=bool(last and last.cleared_after),
         problem=problem or (no_model() if not models else None),
         is_pinned=conversation.pinned,
+        is_temporary=conversation.temporary,
     )
 
 
@@ -136,5 +138,12 @@ def greeting(hour: int, name: str) -> str:
     return _("Still up, {name}?").format(name=name) if name else _("Still up?")
 
 
+def as_temporary(chat: ChatView) -> ChatView:
+    """The page before the first word of a chat that is not kept."""
+    title = _("Temporary chat")
+    return msgspec.structs.replace(chat, title=title, greeting=title, suggestions=(), is_temporary=True)
+
+
 def title_of(conversation: Conversation) -> str:
-    return conversation.title or _("New chat")
+    """What the page calls it; a temporary one is told of nowhere, the browser's history included."""
+    return _("Temporary chat") if conversation.temporary else conversation.title or _("New chat")
