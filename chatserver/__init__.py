@@ -9,6 +9,8 @@ from chatserver.domain.events import AccountCreated, CallEnded, Delivery, Event,
 from chatserver.domain.extend import (
     Admission,
     AuthBackend,
+    BlobKind,
+    BlobStore,
     Bus,
     BusKind,
     Candidates,
@@ -40,6 +42,7 @@ from chatserver.domain.extend import (
     UsageReport,
     Wake,
 )
+from chatserver.domain.files import BlobEntry
 from chatserver.domain.messages import (
     ArtifactPart,
     CitationPart,
@@ -72,6 +75,7 @@ from chatserver.errors import (
 from chatserver.hookspecs import hookimpl, hookspec
 from chatserver.plugins.context import Context
 from chatserver.store import migrations
+from chatserver.store.content import checked
 from chatserver.store.database import Database, Tx, Value
 from chatserver.store.rows import Decoders
 
@@ -86,6 +90,9 @@ __all__ = [
     "Attempt",
     "AuthBackend",
     "BadInput",
+    "BlobEntry",
+    "BlobKind",
+    "BlobStore",
     "Bus",
     "BusKind",
     "Call",
@@ -157,6 +164,7 @@ __all__ = [
     "UsageReport",
     "Value",
     "Wake",
+    "checked",
     "clock",
     "estimate_tokens",
     "hookimpl",

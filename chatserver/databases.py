@@ -1,4 +1,5 @@
-"""The database the settings name: opened, kept from a second server where a file allows but one, and woken by a bus."""
+"""The database and the blob store the settings name: opened, kept from a second server where a file allows but one, and
+woken by a bus."""
 
 from __future__ import annotations
 
@@ -9,14 +10,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from chatserver.domain.extend import Bus, BusKind, Engine
+from chatserver.domain.extend import BlobKind, BlobStore, Bus, BusKind, Engine
 from chatserver.errors import SetupError
 from chatserver.plugins import Plugins
 from chatserver.settings import DATABASE_NAME, Settings
 from chatserver.store.database import Database
+from chatserver.store.folder import FolderStore
 from chatserver.store.lock import hold_lock
 
 log = logging.getLogger(__name__)
+
+BLOBS = "blobs"
+"""The folder of files in a data folder."""
 
 
 async def open_database(settings: Settings, plugins: Plugins, *, alone: bool) -> Database:
@@ -53,6 +58,34 @@ async def open_bus(settings: Settings, plugins: Plugins) -> Bus | None:
                 settings.source_of(name),
             )
     return None
+
+
+async def open_blobs(settings: Settings, plugins: Plugins) -> BlobStore:
+    """The store of CHATSERVER_BLOB_URL, else the folder `blobs` in the data folder. Raises SetupError."""
+    if not settings.blob_url:
+        return FolderStore(settings.data_dir / BLOBS)
+    try:
+        return await open_blob_url(settings.blob_url, plugins)
+    except SetupError as error:
+        raise SetupError(f"CHATSERVER_BLOB_URL ({settings.source_of('blob_url')}): {error.message}") from error
+
+
+async def open_blob_url(url: str, plugins: Plugins) -> BlobStore:
+    """The store a URL names: `file:///FOLDER`, or what a plugin serves. Raises SetupError."""
+    parts = urlsplit(url)
+    if parts.scheme.lower() == "file":
+        if parts.netloc or not parts.path.strip("/"):
+            raise SetupError("A folder is named as file:///srv/chat/blobs.")
+        return FolderStore(Path(unquote(parts.path)))
+    found = _find(plugins, "register_blob_stores", url)
+    if found is None:
+        raise SetupError(
+            f"no installed plugin serves {parts.scheme or 'such a'}:// as a store of files; file:///FOLDER is always"
+            " there, s3:// takes chatserver-s3."
+        )
+    plugin, kind = found
+    assert isinstance(kind, BlobKind)
+    return await kind.open(url, plugins.settings_of(plugin), plugins.secret_of(plugin))
 
 
 async def open_target(url: str, plugins: Plugins) -> Database:

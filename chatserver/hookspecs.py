@@ -20,6 +20,7 @@ from chatserver.domain.events import Delivery
 from chatserver.domain.extend import (
     Admission,
     AuthBackend,
+    BlobKind,
     BusKind,
     Candidates,
     ChannelOffer,
@@ -131,6 +132,12 @@ def register_engines() -> list[Engine]:
 @hookspec("gather", at_start=True, fatal=True)
 def register_buses() -> list[BusKind]:
     """Ways for nodes to wake each other. They carry no truth, only hints to look into the database."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec("gather", at_start=True, fatal=True)
+def register_blob_stores() -> list[BlobKind]:
+    """Places for the content of files, by the scheme of CHATSERVER_BLOB_URL. Never set aside, only reported."""
     raise AssertionError("a specification is never called")
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from chatserver import databases, settings
-from chatserver.domain.extend import Bus, BusKind
+from chatserver.domain.extend import BlobKind, BlobStore, Bus, BusKind, Setting
 from chatserver.errors import SetupError
 from chatserver.hookspecs import hookimpl
 from chatserver.plugins import Plugins
+from chatserver.store.folder import FolderStore
+from chatserver.testing.blobs import put, read
 
 
 class Silence:
@@ -71,3 +73,49 @@ async def test_a_target_nobody_serves_is_refused_with_a_sentence() -> None:
     assert databases.sqlite_path("postgresql://db/chat") is None
     with pytest.raises(SetupError, match="No installed plugin serves such a database"):
         await databases.open_target("cabinet://x", Plugins.load(found=[], extra=[]))
+
+
+class Cellar:
+    """A plugin with a blob store, which remembers what it was opened with."""
+
+    def __init__(self) -> None:
+        self.told: tuple[object, ...] = ()
+
+    @hookimpl
+    def register_settings(self) -> list[Setting]:
+        return [Setting("shelf", "Which one.", default="top"), Setting("key", "Of the door.", kind="secret")]
+
+    @hookimpl
+    def register_blob_stores(self) -> list[BlobKind]:
+        return [BlobKind("cellar", ("cellar", "cave"), self.open)]
+
+    async def open(self, url: str, settings: object, secret: object) -> BlobStore:
+        self.told = url, dict(settings), secret("key"), secret("other")  # type: ignore[call-overload, operator]
+        return self  # type: ignore[return-value]
+
+
+async def test_files_lie_in_the_data_folder_unless_a_url_says_where(tmp_path: Path) -> None:
+    nothing = Plugins.load(found=[], extra=[])
+    store = await databases.open_blobs(told(tmp_path), nothing)
+    assert isinstance(store, FolderStore) and store.folder == tmp_path / "blobs"
+    elsewhere = tmp_path / "with space"
+    other = await databases.open_blobs(told(tmp_path, blob_url=f"file://{tmp_path}/with%20space"), nothing)
+    assert await read(other, await put(other, b"hello")) == b"hello"
+    assert elsewhere.is_dir()
+    for url, why in (
+        ("s3://bucket", "takes chatserver-s3"),
+        ("file://host/folder", "file:///"),
+        ("file:///", "file:///"),
+    ):
+        with pytest.raises(SetupError, match=why) as refused:
+            await databases.open_blobs(told(tmp_path, blob_url=url), nothing)
+        assert "CHATSERVER_BLOB_URL" in refused.value.message
+
+
+async def test_a_plugin_opens_the_blob_store_of_its_scheme(tmp_path: Path) -> None:
+    cellar = Cellar()
+    here = told(tmp_path, blob_url="cave://below")
+    texts = {"cellar": {"key": "iron", "shelf": "low"}}
+    plugins = Plugins.load(extra=[("cellar", cellar)], found=[], settings_values=texts)
+    assert await databases.open_blobs(here, plugins) is cellar  # type: ignore[comparison-overlap]
+    assert cellar.told == ("cave://below", {"shelf": "low"}, "iron", None)

@@ -52,6 +52,25 @@ ONLY_IN = {
 }
 # One egress client for the core and for plugins: whoever wants out asks for it.
 HTTP_CLIENTS = {"aiohttp", "httpx", "requests", "urllib3", "urllib.request", "http.client", "pycurl", "niquests"}
+# Libraries that open connections by themselves, each with the plugin that may have it: they go where an operator wrote
+# down that they go, a database, a bus or a bucket, and never to an address a member, a model or a document named.
+CONNECT_BY_THEMSELVES = {
+    "psycopg": {"postgres"},
+    "psycopg_pool": {"postgres"},
+    "redis": {"redis"},
+    "obstore": {"s3"},
+}
+FORBIDDEN_CLIENTS = {
+    "asyncpg",
+    "boto3",
+    "botocore",
+    "aioboto3",
+    "aiobotocore",
+    "minio",
+    "pymysql",
+    "ftplib",
+    "paramiko",
+}
 TIME_MODULES = {"time", "datetime"}
 SLEEP_ONLY = {"sleep"}
 
@@ -103,6 +122,8 @@ def _check_core_imports(path: str, floor: str, tree: ast.AST) -> list[str]:
             if allowed is not None and target != floor and target not in allowed:
                 wrong.append(f"{path}:{line}: {floor or 'chatserver'} may not import {name}")
         else:
+            if name.split(".")[0] in {*CONNECT_BY_THEMSELVES, *FORBIDDEN_CLIENTS} and floor != "testing":
+                wrong.append(f"{path}:{line}: the core connects to nothing by {name}")
             wrong += [
                 f"{path}:{line}: {library} belongs to {', '.join(sorted(rooms))}"
                 for library, rooms in ONLY_IN.items()
@@ -134,6 +155,9 @@ def _check_plugin(path: str, plugin: str, tree: ast.AST) -> list[str]:
     for line, name in _imports(tree):
         if name in HTTP_CLIENTS and not is_test:
             wrong.append(f"{path}:{line}: a plugin's way out is ctx.http, and this is {name}")
+        library = name.split(".")[0]
+        if not is_test and (plugin not in CONNECT_BY_THEMSELVES.get(library, {plugin}) or library in FORBIDDEN_CLIENTS):
+            wrong.append(f"{path}:{line}: {library} connects by itself, which takes a decision of its own")
         if not name.startswith("chatserver."):
             continue
         part = name.split(".")[1]
@@ -184,6 +208,7 @@ def test_every_floor_is_drawn_in_the_docs() -> None:
         ("chatserver/web/x.py", "import aiohttp"),
         ("chatserver/web/x.py", "from urllib import request"),
         ("chatserver/web/x.py", "import httpx"),
+        ("chatserver/store/x.py", "import obstore"),
         ("chatserver/web/x.py", "import os\nx = os.environ['A']"),
         ("chatserver/chat/x.py", "import time\nx = time.monotonic()"),
         ("chatserver/chat/x.py", "import datetime\nx = datetime.datetime.now"),
@@ -191,6 +216,8 @@ def test_every_floor_is_drawn_in_the_docs() -> None:
         ("plugins/weather/chatserver_weather/__init__.py", "from chatserver.errors import NotFound"),
         ("plugins/weather/chatserver_weather/__init__.py", "import requests"),
         ("plugins/weather/tests/test_x.py", "from chatserver.plugins import Plugins"),
+        ("plugins/weather/chatserver_weather/__init__.py", "from obstore.store import S3Store"),
+        ("plugins/s3/chatserver_s3/__init__.py", "import boto3"),
         ("themes/dark/chatserver_dark/__init__.py", "from chatserver.web import app"),
     ],
 )
@@ -209,6 +236,7 @@ def test_a_wrong_line_is_found(path: str, source: str) -> None:
         ("chatserver/store/x.py", "import sqlite3\nimport time\ntime.sleep(1)"),
         ("plugins/weather/chatserver_weather/__init__.py", "from chatserver import hookimpl, Model, clock"),
         ("plugins/weather/tests/test_x.py", "from chatserver.testing.provider import FakeUpstream\nimport httpx"),
+        ("plugins/s3/chatserver_s3/__init__.py", "def f():\n    import obstore"),
     ],
 )
 def test_a_right_line_is_let_through(path: str, source: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
 
 from chatserver.domain.access import Account, Actor, Origin
 from chatserver.domain.calls import CallKind, Usage
+from chatserver.domain.files import BlobEntry
 from chatserver.domain.messages import MessageState, Parts, Role
 from chatserver.domain.models import Candidate, Channel, Model
 from chatserver.domain.turns import ReasoningDelta, TextDelta, ToolCallDelta
@@ -238,6 +239,34 @@ class Route(msgspec.Struct, frozen=True):
     path: str
     app: Callable[..., Awaitable[None]]
     methods: tuple[str, ...] = ("GET",)
+
+
+class BlobStore(Protocol):
+    """Where content lies under its SHA-256 in hex. Errors are StorageFull and Unavailable; nothing else is expected.
+
+    put: whole and lasting when it returns, or not there at all; BadInput when the chunks are not that content; content
+    that is there already is not written again. read: in chunks, from `start` up to before `end`; NotFound when it is
+    not there. size_of: None when it is not there. delete: what is not there may be deleted. list: in any order.
+    """
+
+    async def put(self, sha256: str, size_bytes: int, chunks: AsyncIterable[bytes]) -> None: ...
+    def read(self, sha256: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]: ...
+    async def size_of(self, sha256: str) -> int | None: ...
+    async def delete(self, sha256: str) -> None: ...
+    def list(self) -> AsyncIterator[BlobEntry]: ...
+    async def close(self) -> None: ...
+
+
+class BlobKind(msgspec.Struct, frozen=True):
+    """A kind of blob store that CHATSERVER_BLOB_URL may name. schemes: what such a URL begins with, as `s3`.
+
+    open: given the URL, the plugin's settings and its secrets by name, from the running event loop. Raises SetupError
+    with a sentence that holds no secret.
+    """
+
+    name: str
+    schemes: tuple[str, ...]
+    open: Callable[[str, Mapping[str, Any], Callable[[str], str | None]], Awaitable[BlobStore]]
 
 
 class SignInAttempt(msgspec.Struct, frozen=True):

@@ -20,20 +20,26 @@ class ReasoningPart(msgspec.Struct, frozen=True, tag="reasoning", tag_field="typ
 
 
 class ImagePart(msgspec.Struct, frozen=True, tag="image", tag_field="type", omit_defaults=True):
-    """A picture. Stored by `file_id`; in a prompt `url` holds it as a data: URL."""
+    """A picture. Stored by `file_id`; in a prompt `url` holds it as a data: URL. alt: its name, or what it shows."""
 
     file_id: str = ""
     media_type: str = ""
     url: str = ""
     alt: str = ""
+    width: int = 0
+    height: int = 0
 
 
 class FilePart(msgspec.Struct, frozen=True, tag="file", tag_field="type", omit_defaults=True):
+    """A file. Stored by `file_id`; in a prompt `text` holds what a model may read of it, '' when that is nothing.
+    tokens: what the text costs, by our own count."""
+
     file_id: str
     name: str = ""
     media_type: str = ""
     size_bytes: int = 0
     text: str = ""
+    tokens: int = 0
 
 
 class ToolCallPart(msgspec.Struct, frozen=True, tag="tool_call", tag_field="type"):

@@ -23,6 +23,7 @@ BUNDLED = {
     "imports": "chatserver-imports",
     "postgres": "chatserver-postgres",
     "redis": "chatserver-redis",
+    "s3": "chatserver-s3",
 }
 """Our own distributions by their plugin's name: loaded when installed. Everything else waits to be allowed by name."""
 

@@ -27,12 +27,19 @@ State = Literal["on", "off", "set aside", "found, not allowed", "refused", "miss
 SettingsFor = Callable[[str, Sequence[Setting]], Mapping[str, str]]
 """Given a plugin and what it declared: the texts of file and environment, by setting."""
 
-VITAL = ("register_providers", "register_engines", "register_buses", "register_auth_backends")
+VITAL = (
+    "register_providers",
+    "register_engines",
+    "register_buses",
+    "register_blob_stores",
+    "register_auth_backends",
+)
 """Who brings one of these is never set aside, only reported: without it nobody could sign in or ask anything."""
 UNIQUE_BY = {
     "register_providers": "name",
     "register_engines": "name",
     "register_buses": "name",
+    "register_blob_stores": "name",
     "register_auth_backends": "name",
     "register_themes": "name",
     "register_jobs": "kind",
@@ -238,6 +245,11 @@ class Plugins:
         """The declared settings of a plugin, as its `ctx` shows them."""
         return self._plugins[name].settings
 
+    def secret_of(self, name: str) -> Callable[[str], str | None]:
+        """A plugin's declared secrets, as its `ctx.secret` gives them."""
+        secrets = self._plugins[name].secrets
+        return lambda secret: secrets.get(secret) or None
+
     # --- a plugin's life --------------------------------------------------------------------------------------------
 
     async def start(
@@ -245,7 +257,8 @@ class Plugins:
     ) -> None:
         """Hand every plugin its `ctx` and await its startup; the first that fails stops the start, by name.
 
-        only: start just these, for commands that need a few. services: jobs, events, blobs, accounts, conversations.
+        only: start just these, for commands that need a few. services: jobs, events, blobs, files, accounts,
+        conversations.
         """
         self._loop = asyncio.get_running_loop()
         self._watchdog = Watchdog(self.report_block, self._packages)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from chatserver.plugins import Plugins
     from chatserver.testing.postgres import PostgresServer
     from chatserver.testing.redis import RedisServer
+    from chatserver.testing.s3 import S3Server
     from chatserver.testing.upstream import FakeUpstream
 
 
@@ -66,3 +67,15 @@ def redis_server() -> Iterator[RedisServer]:
         yield server.start()
     finally:
         server.remove()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """An S3 service for the whole run of tests, moto's; take a bucket of your own."""
+    from chatserver.testing.s3 import S3Server
+
+    server = S3Server()
+    try:
+        yield server.start()
+    finally:
+        server.kill()
