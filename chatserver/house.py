@@ -24,6 +24,7 @@ from chatserver.chat.sending import Sending
 from chatserver.chat.shares import Shares
 from chatserver.chat.temporary import Temporaries
 from chatserver.chat.titles import Titles
+from chatserver.chat.transcripts import Transcripts
 from chatserver.chat.wakes import Wakes
 from chatserver.clock import new_id
 from chatserver.domain.access import Actor
@@ -117,6 +118,7 @@ class House:
         self.flusher = Flusher(db, self.live, self.runner, self.node_id, self.wakes)
         self.accounts = Accounts(db, plugins, secret_key)
         self.temporaries = Temporaries(db, self.conversations)
+        self.transcripts = Transcripts(db)
         self.shares = Shares(db, self.accounts)
         self.permissions = Permissions(plugins)
         self.channels = Channels(db, plugins, self.catalog, self.asides, self.permissions, secret_key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -16,6 +17,7 @@ from chatserver.domain.exports import (
     HeaderLine,
     Line,
     MessageLine,
+    decode_chat,
     decode_line,
     decode_parts,
 )
@@ -26,6 +28,7 @@ MAX_LINE_BYTES = 64 * 1024 * 1024
 MAX_MESSAGES = 100_000
 """Messages of one conversation: a tree is held in memory while it is read."""
 HEAD_BYTES = 4_096
+_CHAT = re.compile(rb'\s*\{\s*"type"\s*:\s*"chat"\s*,\s*"format"\s*:\s*"chatserver-export"')
 
 Owned = tuple[str, ImportedConversation]
 """The e-mail address of the account it was exported from ('' when the file does not say), and the conversation."""
@@ -39,6 +42,31 @@ def is_export(head: bytes) -> bool:
     except (msgspec.MsgspecError, RecursionError):
         return False
     return isinstance(line, HeaderLine) and line.format == FORMAT
+
+
+def is_chat(head: bytes) -> bool:
+    """Whether a file that begins like this is one chat of ours, as one JSON document."""
+    return _CHAT.match(head) is not None
+
+
+def read_chat(document: memoryview) -> Owned:
+    """The one conversation of such a file. Raises BadInput."""
+    if len(document) > MAX_LINE_BYTES:
+        raise BadInput(f"The file is longer than the {MAX_LINE_BYTES} bytes one chat may have.", code="damaged_file")
+    reader = _Reader()
+    try:
+        chat = decode_chat(document)
+        reader.take(HeaderLine(chat.format, chat.version, chat.program, chat.exported_at))
+        reader.take(chat.conversation)
+        for line in chat.messages:
+            reader.take(line)
+        done = reader.take(EndLine(0, 1, len(chat.messages)))
+    except _Wrong as error:
+        raise BadInput(f"The chat in the file {error}. Nothing of it was taken.", code="damaged_file") from None
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise BadInput(f"The chat in the file cannot be read ({error}).", code="damaged_file") from None
+    assert done is not None
+    return done
 
 
 def read_export(file: BinaryIO) -> Iterator[Owned]:

@@ -19,7 +19,7 @@ from chatserver.domain.exports import (
     MessageLine,
     encode_line,
 )
-from chatserver.domain.messages import encode_parts
+from chatserver.domain.messages import Parts, encode_parts
 from chatserver.domain.turns import Delta, assemble_parts
 from chatserver.store import exports as export_rows
 from chatserver.store import turns as turn_rows
@@ -89,13 +89,18 @@ def _messages(tx: Tx, conversation_id: str, after: str) -> list[StoredMessage]:
 
 def _as_it_stands(tx: Tx, conversation_id: str, message: StoredMessage) -> StoredMessage:
     """A reply that is still being written, as it would be kept if it ended now."""
-    turn = turn_rows.turn_by_reply(tx, conversation_id, message.id)
+    parts = encode_parts(parts_so_far(tx, conversation_id, message.id)).decode()
+    return msgspec.structs.replace(message, state="interrupted", parts=parts)
+
+
+def parts_so_far(tx: Tx, conversation_id: str, message_id: str) -> Parts:
+    """What is stored already of a reply that is still being written."""
+    turn = turn_rows.turn_by_reply(tx, conversation_id, message_id)
     deltas: list[Delta] = []
     if turn is not None:
         for row in turn_rows.events_after(tx, turn.id, 0, 1_000_000):
             deltas.extend(row.deltas)
-    parts = encode_parts(assemble_parts(deltas)).decode()
-    return msgspec.structs.replace(message, state="interrupted", parts=parts)
+    return assemble_parts(deltas)
 
 
 def _conversation_line(conversation: Conversation) -> bytes:

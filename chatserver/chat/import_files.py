@@ -14,7 +14,7 @@ from typing import BinaryIO
 import msgspec
 import structlog
 
-from chatserver.chat.export_reader import HEAD_BYTES, Owned, is_export, read_export
+from chatserver.chat.export_reader import HEAD_BYTES, Owned, is_chat, is_export, read_chat, read_export
 from chatserver.domain.extend import ImportedConversation, Importer
 from chatserver.errors import BadInput, ChatserverError
 
@@ -91,6 +91,10 @@ class ImportFile:
 
     def _document(self, file: BinaryIO, name: str, *, is_alone: bool) -> Iterator[Owned]:
         with contextlib.closing(_Bytes(file)) as document:
+            if is_chat(bytes(document.view[:HEAD_BYTES])):
+                self.title = "chatserver"
+                yield read_chat(document.view)
+                return
             importer = next((one for one in self._importers if _recognises(one, document.view)), None)
             if importer is None:
                 _check_json(document.view, name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from chatserver.domain.conversations import TitleSource
@@ -9,6 +11,9 @@ from chatserver.domain.messages import MessageState, Parts, Role
 
 FORMAT = "chatserver-export"
 VERSION = 1
+
+
+ExportFormat = Literal["md", "html", "json"]
 
 
 class HeaderLine(msgspec.Struct, frozen=True, tag="header", tag_field="type"):
@@ -55,6 +60,17 @@ class MessageLine(msgspec.Struct, frozen=True, omit_defaults=True, tag="message"
     cleared_at: int = 0
 
 
+class ChatDocument(msgspec.Struct, frozen=True, tag="chat", tag_field="type"):
+    """One conversation as one JSON document, with the same values as the lines hold."""
+
+    format: str
+    version: int
+    program: str
+    exported_at: int
+    conversation: ConversationLine
+    messages: tuple[MessageLine, ...]
+
+
 class EndLine(msgspec.Struct, frozen=True, tag="end", tag_field="type"):
     """The last line, with counts; a file without it was cut."""
 
@@ -67,6 +83,7 @@ Line = HeaderLine | AccountLine | ConversationLine | MessageLine | EndLine
 
 _encode = msgspec.json.Encoder().encode
 decode_line = msgspec.json.Decoder(Line).decode
+decode_chat = msgspec.json.Decoder(ChatDocument).decode
 decode_parts = msgspec.json.Decoder(Parts).decode
 
 

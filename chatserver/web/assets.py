@@ -118,6 +118,11 @@ def preloads(look: str) -> list[str]:
     return [url(one.name, name) for one in (*base, theme) for name in one.preload]
 
 
+def source(root: str, name: str) -> str:
+    """The text of a file, for who puts it into something else."""
+    return _roots[root].files[name].body.decode()
+
+
 def find(root: str, digest: str, name: str) -> StaticFile | None:
     """The file at an address, or None; another digest is another file."""
     found = _roots.get(root)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import html
+import re
 
 from chatserver.web import assets
 
@@ -11,6 +12,7 @@ from chatserver.web import assets
 COLOURED_CHARS = 30_000
 COLOURED_LINE_CHARS = 2_000
 LABEL_CHARS = 24
+_BUTTON = re.compile(r'<button type="button" class="icon-btn" data-copy-code[^>]*>.*?</button>')
 
 # What people write after the fence -> the name we show and use as class, which is also a lexer of Pygments.
 _LANGUAGES = {
@@ -99,6 +101,11 @@ def figure(code: str, info: str, *, is_finished: bool, is_coloured: bool) -> str
         f'<figure class="code"><figcaption><span>{html.escape(label)}</span>{_copy_button()}</figcaption>'
         f'<pre tabindex="0"><code{attributes}{grows}>{body}</code></pre></figure>'
     )
+
+
+def without_buttons(written: str) -> str:
+    """HTML of ours without what is of no use on paper and in a file."""
+    return _BUTTON.sub("", written)
 
 
 @functools.cache

@@ -77,6 +77,7 @@ Address = Callable[[World], str]
 PAGES: dict[str, Address] = {
     "new": lambda w: "/",
     "temporary": lambda w: f"/c/{w.ids['temporary']}",
+    "export": lambda w: f"/c/{w.conversation}/about/export",
     "end": lambda w: f"/c/{w.ids['temporary']}/about/end",
     "chat": lambda w: f"/c/{w.conversation}/{w.tip}",
     "edit": lambda w: f"/m/{w.question}/edit",

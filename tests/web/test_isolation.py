@@ -107,6 +107,12 @@ PROBES: dict[str, list[Probe]] = {
         Probe(CONVERSATION, json={"parent_id": "{message}", "text": "x", "model": "fake-n5"}),
         Probe(OWN, json={"parent_id": "{message}", "text": "x", "model": "fake-n5"}),
     ],
+    "GET /api/conversations/{conversation_id}/export": [
+        Probe(CONVERSATION),
+        Probe(CONVERSATION, query={"format": "json", "scope": "tree"}),
+        Probe(CONVERSATION, query={"format": "html", "tip": "{message}"}),
+        Probe(OWN, query={"tip": "{message}"}),
+    ],
     "POST /api/conversations/{conversation_id}/clear-context": [
         Probe(CONVERSATION, json={"message_id": "{message}"}),
         Probe(OWN, json={"message_id": "{message}"}),
@@ -144,6 +150,7 @@ PROBES: dict[str, list[Probe]] = {
         Probe(CONVERSATION | {"what": "rename"}),
         Probe(CONVERSATION | {"what": "delete"}),
         Probe(CONVERSATION | {"what": "end"}),
+        Probe(CONVERSATION | {"what": "export"}),
     ],
     "GET /c/{conversation_id}/share": [Probe(CONVERSATION), Probe(CONVERSATION, query={"tip": "{message}"})],
     "POST /c/{conversation_id}/share": [

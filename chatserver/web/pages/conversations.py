@@ -15,12 +15,13 @@ from chatserver.web.views import ChatView
 
 @get("/c/{conversation_id:str}/about/{what:str}")
 async def show_about(request: PageRequest, conversation_id: FromPath[str], what: FromPath[str]) -> Page:
-    """The small forms of a conversation: `rename`, `delete`, and `end` of a temporary one."""
+    """The small forms of a conversation: `rename`, `delete`, `export`, and `end` of a temporary one."""
     visit = await Visit.of(request)
-    if what not in ("rename", "delete", "end"):
+    if what not in ("rename", "delete", "export", "end"):
         raise NotFound
     conversation = await visit.house.conversations.get(visit.actor, conversation_id)
-    inner = templating.render(f"chat_{what}.html", frame=visit.frame, conversation=conversation)
+    tip = request.query_params.get("tip") or conversation.tip_id or ""
+    inner = templating.render(f"chat_{what}.html", frame=visit.frame, conversation=conversation, tip=tip)
     if visit.is_htmx:
         return html(inner)
     return html(templating.render("form_page.html", frame=visit.frame, title=conversation.title, inner=inner))

@@ -27,7 +27,7 @@ from chatserver.web.views.messages import (
 from chatserver.web.views.settings import KeyView, SessionView, device_name, key_views, session_views
 from chatserver.web.views.shares import SharedView, ShareLine, share_lines, shared_view
 from chatserver.web.views.sidebar import HitView, LineGroup, LineView, Sidebar, hit_views, sidebar
-from chatserver.web.views.times import clock_text, day_title, hour_of, iso, seconds_text, when_text, zone_of
+from chatserver.web.views.times import clock_text, date_text, day_title, hour_of, iso, seconds_text, when_text, zone_of
 
 __all__ = [
     "LANES",
@@ -54,6 +54,7 @@ __all__ = [
     "chat_view",
     "clock_text",
     "connect_view",
+    "date_text",
     "day_title",
     "device_name",
     "figures",
