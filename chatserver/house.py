@@ -8,6 +8,7 @@ import structlog
 
 from chatserver.chat.accounts import Accounts
 from chatserver.chat.asides import Asides
+from chatserver.chat.branches import Branches
 from chatserver.chat.channels import Channels
 from chatserver.chat.conversations import Conversations
 from chatserver.chat.drafts import Drafts
@@ -115,6 +116,7 @@ class House:
         )
         self.sending = Sending(db, plugins, self.catalog, self.drafts)
         self.conversations = Conversations(db, self.readers, self.runner, self.recovery, self.wakes)
+        self.branches = Branches(db)
         self.flusher = Flusher(db, self.live, self.runner, self.node_id, self.wakes)
         self.accounts = Accounts(db, plugins, secret_key)
         self.temporaries = Temporaries(db, self.conversations)

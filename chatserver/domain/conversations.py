@@ -98,6 +98,30 @@ class Hit(msgspec.Struct, frozen=True):
     at: int = 0
 
 
+ForkScope = Literal["path", "branches", "all"]
+"""What a fork takes along: the branch down to a message, that and all below it, or the whole tree."""
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """The message a conversation was forked at, and the conversation it is of."""
+
+    message_id: str
+    conversation_id: str
+    title: str
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """Two branches: what they share, root first and its end only, and what each goes on with. shared: how long that is
+    in all."""
+
+    shared: int
+    last_shared: Message | None
+    left: tuple[Message, ...]
+    right: tuple[Message, ...]
+    left_name: str
+    right_name: str
+
+
 def title_from(text: str) -> str:
     """A first title from a question: its first line, cut at a word near 60 characters."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "").lstrip("#> *-").strip()

@@ -107,6 +107,7 @@ def erase_deletion(tx: Tx, row: DeletionRow) -> None:
     for message_id in _children_first(gone):
         shares.forget_message(tx, message_id)
         tx.run("DELETE FROM context_markers WHERE message_id = :id", id=message_id)
+        tx.run("DELETE FROM branch_names WHERE message_id = :id", id=message_id)
         tx.run("DELETE FROM turn_events WHERE turn_id IN (SELECT id FROM turns WHERE reply_id = :id)", id=message_id)
         tx.run("DELETE FROM turns WHERE reply_id = :id", id=message_id)
         tx.run(
@@ -125,7 +126,7 @@ def erase_conversation(tx: Tx, conversation_id: str) -> None:
         "DELETE FROM turn_events WHERE turn_id IN (SELECT id FROM turns WHERE conversation_id = :id)",
         id=conversation_id,
     )
-    for table in ("turns", "views", "context_markers", "deletions", "messages"):
+    for table in ("turns", "views", "context_markers", "branch_names", "deletions", "messages"):
         tx.run(f"DELETE FROM {table} WHERE conversation_id = :id", id=conversation_id)
     tx.run("DELETE FROM conversations WHERE id = :id", id=conversation_id)
 

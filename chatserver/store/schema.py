@@ -77,6 +77,16 @@ CORE = [
         ),
     ),
     Migration(
+        "0004_tree",
+        (
+            "CREATE TABLE branch_names (message_id TEXT PRIMARY KEY REFERENCES messages(id),"
+            " conversation_id TEXT NOT NULL REFERENCES conversations(id), name TEXT NOT NULL,"
+            " created_at BIGINT NOT NULL)",
+            "CREATE INDEX branch_names_by_conversation ON branch_names (conversation_id)",
+            "ALTER TABLE conversations ADD COLUMN forked_from TEXT NOT NULL DEFAULT ''",
+        ),
+    ),
+    Migration(
         "0006_sharing",
         (
             "CREATE TABLE shares (id TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, last_four TEXT NOT NULL,"
