@@ -81,17 +81,15 @@ class Branches:
 
         return await self._db.read(look)
 
-    async def current_name(self, actor: Actor, conversation_id: str, tip_id: str) -> str:
-        """The name of the branch one looks at, '' for none."""
+    async def standing(self, actor: Actor, conversation_id: str, tip_id: str) -> tuple[str, Origin | None]:
+        """The name of the branch that ends at a message, '' for none; and where the conversation was forked, as long
+        as the actor can see that."""
 
-        def look(tx: Tx) -> str:
-            return branch_rows.name_of(tx, _conversation(tx, actor, conversation_id).id, tip_id)
+        def look(tx: Tx) -> tuple[str, Origin | None]:
+            found = _conversation(tx, actor, conversation_id)
+            return branch_rows.name_of(tx, found.id, tip_id), branch_rows.origin_of(tx, actor, found.id)
 
         return await self._db.read(look)
-
-    async def origin(self, actor: Actor, conversation_id: str) -> Origin | None:
-        """Where a conversation was forked, as long as the actor can see it."""
-        return await self._db.read(lambda tx: branch_rows.origin_of(tx, actor, conversation_id))
 
     async def name(self, actor: Actor, message_id: str, name: str) -> str:
         """Name the branch a message is on, or take its name away with ''. The name is kept at the first message below

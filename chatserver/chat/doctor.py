@@ -45,6 +45,7 @@ def _rows(tx: Tx) -> list[Finding]:
         ("running_without_turn", integrity.running_without_turn(tx), "claims to be written, and nothing writes it"),
         ("turn_without_reply", integrity.turns_without_reply(tx), "is a turn whose reply is gone"),
         ("call_left_running", integrity.ended_with_running_call(tx), "is a call that outlived its turn"),
+        ("name_astray", integrity.names_astray(tx), "names a branch of another conversation"),
         ("events_missing", integrity.ended_without_event(tx, now_us() - EVENTS_CHECKED_US), "ended without its event"),
         ("foreign_in_share", integrity.foreign_in_shares(tx), "lacks a message that a share of it shows"),
     )

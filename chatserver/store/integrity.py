@@ -93,5 +93,14 @@ def remove_foreign_in_shares(tx: Tx, message_id: str) -> None:
     )
 
 
+def names_astray(tx: Tx) -> list[Suspect]:
+    """Names of branches that begin at a message of another conversation."""
+    return tx.all(
+        Suspect,
+        "SELECT b.message_id AS id, b.conversation_id FROM branch_names b JOIN messages m ON m.id = b.message_id"
+        " WHERE m.conversation_id <> b.conversation_id",
+    )
+
+
 def set_tip(tx: Tx, conversation_id: str, tip_id: str | None) -> None:
     tx.run("UPDATE conversations SET tip_id = :tip WHERE id = :id", tip=tip_id, id=conversation_id)

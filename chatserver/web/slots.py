@@ -11,7 +11,7 @@ from markupsafe import Markup
 from chatserver.domain.access import Account
 from chatserver.domain.extend import SlotContext
 
-PAGE_SLOTS = ("head", "sidebar.nav", "chat.header", "composer.tools", "account.summary", "settings.page")
+PAGE_SLOTS = ("head", "sidebar.nav", "chat.header", "composer.tools", "panel.tab", "account.summary", "settings.page")
 MESSAGE_SLOTS = ("message.actions", "message.footer")
 
 

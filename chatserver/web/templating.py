@@ -56,6 +56,7 @@ def make_environment(theme: ThemeSpec | None = None) -> jinja2.Environment:
         static_url=assets.url,
         sheet_links=sheet_links,
         preloads=assets.preloads,
+        stylesheets=assets.stylesheets,
         figures=views.figures,
         thought_text=views.thought_text,
         seconds_text=views.seconds_text,

@@ -80,6 +80,10 @@ PAGES: dict[str, Address] = {
     "export": lambda w: f"/c/{w.conversation}/about/export",
     "end": lambda w: f"/c/{w.ids['temporary']}/about/end",
     "chat": lambda w: f"/c/{w.conversation}/{w.tip}",
+    "map": lambda w: f"/c/{w.conversation}/{w.tip}/map",
+    "difference": lambda w: f"/c/{w.conversation}/difference/{w.tip}/{w.reply}",
+    "name-branch": lambda w: f"/c/{w.conversation}/{w.tip}/rename-branch",
+    "fork": lambda w: f"/m/{w.reply}/fork",
     "edit": lambda w: f"/m/{w.question}/edit",
     "delete": lambda w: f"/m/{w.question}/delete",
     "rename": lambda w: f"/c/{w.conversation}/about/rename",
@@ -102,6 +106,7 @@ OUTSIDE: dict[str, Address] = {
 NO_PAGES = {
     "/c/{conversation_id}",  # the stored tip: the same page as a branch
     "/c/{conversation_id}/{message_id}/latest",  # redirects
+    "/c/{conversation_id}/difference",  # redirects
     "/m/{message_id}/text",  # plain text
     "/s/{secret}/b/{message_id}",  # the same page as shared
     "/s/{secret}/b/{message_id}/latest",  # redirects
@@ -116,6 +121,10 @@ NO_PAGES = {
 ROUTES: dict[str, str] = {
     "/": "new",
     "/c/{conversation_id}/{message_id}": "chat",
+    "/c/{conversation_id}/{message_id}/map": "map",
+    "/c/{conversation_id}/difference/{left}/{right}": "difference",
+    "/c/{conversation_id}/{message_id}/rename-branch": "name-branch",
+    "/m/{message_id}/fork": "fork",
     "/m/{message_id}/edit": "edit",
     "/m/{message_id}/delete": "delete",
     "/c/{conversation_id}/about/{what}": "rename",

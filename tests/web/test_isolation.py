@@ -28,7 +28,7 @@ class Probe(msgspec.Struct, frozen=True):
     visitor's own. Parameters of the path stand under their own names."""
 
     path: dict[str, str] = {}
-    query: dict[str, str] = {}
+    query: dict[str, str | list[str]] = {}
     json: Any = None
     form: dict[str, str] | None = None
 
@@ -176,6 +176,32 @@ PROBES: dict[str, list[Probe]] = {
         Probe(CONVERSATION, query={"message_id": "{message}"}, form={}),
         Probe(OWN, query={"message_id": "{message}"}, form={}),
     ],
+    "GET /c/{conversation_id}/{message_id}/map": [Probe(CONVERSATION | MESSAGE), Probe(OWN | MESSAGE)],
+    "GET /c/{conversation_id}/{message_id}/rename-branch": [Probe(CONVERSATION | MESSAGE), Probe(OWN | MESSAGE)],
+    "POST /c/{conversation_id}/{message_id}/name": [
+        Probe(CONVERSATION | MESSAGE, form={"name": "mine now"}),
+        Probe(OWN | MESSAGE, form={"name": "mine now"}),
+    ],
+    "GET /c/{conversation_id}/difference": [
+        Probe(CONVERSATION, query={"branch": ["{message}", "{message}"]}),
+        Probe(OWN, query={"branch": ["{own_message}", "{message}"]}),
+    ],
+    "GET /c/{conversation_id}/difference/{left}/{right}": [
+        Probe(CONVERSATION | {"left": "{message}", "right": "{message}"}),
+        Probe(OWN | {"left": "{own_message}", "right": "{message}"}),
+    ],
+    "GET /m/{message_id}/fork": [Probe(MESSAGE)],
+    "POST /m/{message_id}/fork": [Probe(MESSAGE, form={"scope": "all"})],
+    "GET /api/conversations/{conversation_id}/branches": [
+        Probe(CONVERSATION),
+        Probe(CONVERSATION, query={"tip": "{message}"}),
+        Probe(OWN, query={"tip": "{message}"}),
+    ],
+    "POST /api/conversations/{conversation_id}/fork": [
+        Probe(CONVERSATION, json={"message_id": "{message}"}),
+        Probe(OWN, json={"message_id": "{message}"}),
+    ],
+    "PUT /api/messages/{message_id}/branch-name": [Probe(MESSAGE, json={"name": "mine now"})],
     "POST /send": [
         Probe(form={"conversation_id": "{conversation}", "text": "x", "model": "fake-n5"}),
         Probe(form={"conversation_id": "{conversation}", "parent_id": "{message}", "text": "x", "model": "fake-n5"}),
@@ -313,7 +339,12 @@ async def visit(
     path = template
     for name, value in probe.path.items():
         path = path.replace(f"{{{name}}}", httpx.URL(fill(value, names)).raw_path.decode().lstrip("/") or "x")
-    options: dict[str, Any] = {"params": {name: fill(value, names) for name, value in probe.query.items()}}
+    options: dict[str, Any] = {
+        "params": {
+            name: fill(value, names) if isinstance(value, str) else [fill(one, names) for one in value]
+            for name, value in probe.query.items()
+        }
+    }
     if probe.json is not None:
         options["json"] = {n: fill(v, names) if isinstance(v, str) else v for n, v in probe.json.items()}
     if probe.form is not None:

@@ -2,13 +2,14 @@
 
 from litestar import Router
 
-from chatserver.web.api import account, conversations, exports, messages, shares, turns
+from chatserver.web.api import account, branches, conversations, exports, messages, shares, turns
 
 api = Router(
     "/api",
     route_handlers=[
         *conversations.route_handlers,
         *messages.route_handlers,
+        *branches.route_handlers,
         *turns.route_handlers,
         *shares.route_handlers,
         *exports.route_handlers,

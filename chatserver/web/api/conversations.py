@@ -68,7 +68,7 @@ class DeletionOut(msgspec.Struct):
     tip: str | None
 
 
-def _conversation(found: Conversation) -> ConversationOut:
+def conversation_out(found: Conversation) -> ConversationOut:
     return ConversationOut(
         found.id,
         found.title,
@@ -101,7 +101,7 @@ def _given(value: Any) -> Any:
 async def create_conversation(request: ApiRequest, data: JSONBody[NewConversation | None] = None) -> ConversationOut:
     """Start an empty conversation. A title given here is never replaced."""
     wanted = data or NewConversation()
-    return _conversation(
+    return conversation_out(
         await house_of(request).conversations.create(actor_of(request), wanted.title, temporary=wanted.temporary)
     )
 
@@ -122,7 +122,7 @@ async def list_conversations(
 
 @get("/conversations/{conversation_id:str}")
 async def get_conversation(request: ApiRequest, conversation_id: FromPath[str]) -> ConversationOut:
-    return _conversation(await house_of(request).conversations.get(actor_of(request), conversation_id))
+    return conversation_out(await house_of(request).conversations.get(actor_of(request), conversation_id))
 
 
 @patch("/conversations/{conversation_id:str}")
@@ -132,7 +132,7 @@ async def change_conversation(
     """Rename, switch the tip, pin or archive; keep a temporary one."""
     if data.temporary is False:
         await house_of(request).temporaries.keep(actor_of(request), conversation_id)
-    return _conversation(
+    return conversation_out(
         await house_of(request).conversations.update(
             actor_of(request),
             conversation_id,

@@ -2,6 +2,7 @@
 
 from chatserver.web.pages import (
     asking,
+    branches,
     connecting,
     context,
     conversations,
@@ -19,6 +20,7 @@ route_handlers = (
     *searching.route_handlers,
     *asking.route_handlers,
     *messages.route_handlers,
+    *branches.route_handlers,
     *context.route_handlers,
     *conversations.route_handlers,
     *settings.route_handlers,

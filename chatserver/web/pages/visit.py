@@ -92,6 +92,14 @@ class Visit:
             problem=problem or self.model_problem(models),
         )
         view = self.as_far_as_written(view, path)
+        if path.tip_id:
+            name, origin = await self.house.branches.standing(self.actor, path.conversation.id, path.tip_id)
+            view = msgspec.structs.replace(
+                view,
+                branch_name=name,
+                origin_href=f"/c/{origin.conversation_id}/{origin.message_id}/latest" if origin else "",
+                origin_title=origin.title or _("New chat") if origin else "",
+            )
         if not view.messages:
             new = self.new_chat()
             return msgspec.structs.replace(

@@ -136,6 +136,7 @@ function finish(article, content) {
   lingering.set(turn, seq)
   setTimeout(() => { if (lingering.delete(turn) && !running().length) again() }, LINGER_MS)
   const state = fresh.dataset.state
+  document.dispatchEvent(new Event("chat:ended"))
   say(state === "done" ? words.ready : state === "stopped" ? words.stopped : words.failed)
   for (const dot of $$(`[data-line="${conversation()}"] .live`)) dot.remove()
   compose()
@@ -491,7 +492,7 @@ document.addEventListener("click", (event) => {
   else if (hit("#older")) { event.preventDefault(); loadOlder(hit("#older")) }
   else if (hit("#pick")) $("#models").hidden ? openModels() : closeModels()
   else if ((found = hit("#models [role=option]"))) choose(Number(found.id.slice(6)))
-  else if ((found = hit("[data-version]"))) { switching = plain; hold(found.closest("article")) }
+  else if ((found = hit("[data-version], [data-goes]"))) { switching = plain; hold(found.closest("article")) }
   else if ((found = hit("[data-new]")) && plain && $("#composer")) { event.preventDefault(); newChat() }
   else if (hit("#open-side") || hit("#close-side") || hit("#veil")) toggleSide()
   else if ((found = hit("[data-line]")) && plain) mark(found.dataset.line)
@@ -547,6 +548,7 @@ document.addEventListener("keydown", (event) => {
   const editor = target.closest?.(".editor")
   if (editor && key === "Enter" && command) { event.preventDefault(); return editor.requestSubmit() }
   if (editor && key === "Escape") { event.preventDefault(); return closeEditor(editor) }
+  if (event.altKey && !command && event.code === "KeyM") { event.preventDefault(); return $("#open-panel")?.click() }
   if (command && event.shiftKey && key.toLowerCase() === "o") { event.preventDefault(); return $("#composer") ? newChat() : location.assign("/") }
   if (command && !event.shiftKey && key.toLowerCase() === "k") {
     event.preventDefault()
@@ -709,7 +711,7 @@ function beginRooms() {
   }
 }
 
-export { $, $$, conversation, copy, csrf, follow, grow, isTouch, narrow, notice, post, refreshChats, running, say, store, words }
+export { $, $$, conversation, copy, csrf, follow, grow, isTouch, narrow, notice, post, reach, refreshChats, running, say, store, words }
 
 // --- begin ----------------------------------------------------------------------------------------------------------
 
@@ -720,4 +722,5 @@ if ($("#view")) {
   if (!isTouch.matches) $("#text").focus()
 }
 beginRooms()
+if ($("#panel") && !narrow.matches && store.get("panel")) room("panel").then((entered) => entered.open())
 if (csrf()) setTimeout(() => navigator.serviceWorker?.register("/sw.js").catch(() => {}), 5000) // after what is looked at

@@ -42,6 +42,14 @@ class ChatView(msgspec.Struct, frozen=True):
     is_pinned: bool = False
     is_temporary: bool = False
     wants_model: bool = False
+    branch_name: str = ""
+    origin_href: str = ""
+    origin_title: str = ""
+
+    @property
+    def lane(self) -> int:
+        """The colour of the branch that is looked at."""
+        return self.messages[-1].lane if self.messages else 1
 
     @property
     def is_empty(self) -> bool:
