@@ -10,10 +10,15 @@ const csrf = () => $("input[name=csrf]")?.value ?? ""
 const post = (path, fields = {}) =>
   fetch(path, { method: "POST", headers: { "X-CSRF": csrf(), "HX-Request": "true" }, body: new URLSearchParams({ csrf: csrf(), ...fields }) })
 const conversation = () => $("#where [name=conversation_id]")?.value ?? ""
+const me = root.dataset.account ?? ""
+const mine = () => localStorage.account === me // what one person wrote is no other's, on the same machine
 const store = {
-  get: (key) => { try { return localStorage.getItem(key) ?? "" } catch { return "" } },
-  set: (key, value) => { try { value ? localStorage.setItem(key, value) : localStorage.removeItem(key) } catch { /* private window */ } },
+  get: (key) => { try { return (mine() && localStorage.getItem(key)) || "" } catch { return "" } },
+  set: (key, value) => { try { if (mine()) value ? localStorage.setItem(key, value) : localStorage.removeItem(key) } catch { /* private window */ } },
+  clear: () => { try { localStorage.clear() } catch { /* private window */ } },
 }
+try { if (!mine()) { localStorage.clear(); localStorage.account = me } } catch { /* private window */ }
+document.addEventListener("submit", ({ target }) => { if (target.getAttribute("action") === "/sign-out") store.clear() })
 
 // --- words: what is said aloud, and notices -------------------------------------------------------------------------
 
@@ -167,7 +172,10 @@ setInterval(() => {
 }, 2500)
 let polls = 0
 
-document.addEventListener("visibilitychange", connect)
+document.addEventListener("visibilitychange", () => {
+  connect()
+  if (document.hidden && running().length) room("notify").then((entered) => entered.watch(), () => {})
+})
 // a browser without a network may well have its server on the same machine: ask before saying so
 addEventListener("offline", () => fetch("/healthz").catch(() => notice(words.offline, { kind: "warn", name: "offline" })))
 addEventListener("online", () => { $("#notices [data-name=offline]")?.remove(); connect() })
@@ -372,6 +380,14 @@ document.addEventListener("input", ({ target }) => {
     delete target.form.dataset.key // other words are another request
   }
   if (target.localName === "textarea") grow(target)
+})
+
+// another tab of this chat wrote or sent the draft: follow it, unless something else was written here
+addEventListener("storage", ({ key, oldValue, newValue }) => {
+  const text = $("#text")
+  if (!text || key !== draftKey() || text.value !== (oldValue ?? "") || !mine()) return
+  text.value = newValue ?? ""
+  grow(text)
 })
 
 // --- models: a listbox over the select that forms send --------------------------------------------------------------
