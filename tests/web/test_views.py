@@ -148,7 +148,10 @@ def test_static_files_have_their_hash_in_the_address() -> None:
 
 def test_templates_hold_no_inline_script_style_or_handler() -> None:
     for path in (Path(templating.__file__).parent / "templates").glob("*.html"):
-        text = path.read_text()
+        # the one file that is no page of ours: a chat to take away holds its own style, under a policy of its own
+        text = path.read_text().replace(
+            "<style>{{ css|safe }}</style>", "" if path.name == "export.html" else "<style>"
+        )
         assert not re.search(r"<style|\sstyle=|<script(?![^>]*\ssrc=)|\shx-on|\son[a-z]+=|javascript:", text), path.name
 
 
