@@ -10,6 +10,7 @@ from chatserver.chat.accounts import Accounts
 from chatserver.chat.asides import Asides
 from chatserver.chat.branches import Branches
 from chatserver.chat.channels import Channels
+from chatserver.chat.comparisons import Comparisons
 from chatserver.chat.conversations import Conversations
 from chatserver.chat.drafts import Drafts
 from chatserver.chat.estimates import Estimates
@@ -115,6 +116,7 @@ class House:
             running=lambda: len(self.live),
         )
         self.sending = Sending(db, plugins, self.catalog, self.drafts)
+        self.comparisons = Comparisons(db, self.recovery)
         self.conversations = Conversations(db, self.readers, self.runner, self.recovery, self.wakes)
         self.branches = Branches(db)
         self.flusher = Flusher(db, self.live, self.runner, self.node_id, self.wakes)

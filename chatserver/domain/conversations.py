@@ -70,6 +70,16 @@ class PathView(msgspec.Struct, frozen=True):
     has_older: bool
 
 
+class Comparison(msgspec.Struct, frozen=True):
+    """Some replies to one question, side by side. kept_id: the one the conversation goes on below, the first when it
+    goes on elsewhere; tip_id: where on its branch."""
+
+    question: PathView
+    replies: tuple[PathItem, ...]
+    kept_id: str | None
+    tip_id: str
+
+
 class Asked(msgspec.Struct, frozen=True):
     """One model that was asked: the reply it writes, and the turn it writes it in."""
 

@@ -196,6 +196,19 @@ def children_of(tx: Tx, conversation_id: str, parent_id: str) -> list[str]:
     )
 
 
+def child_towards(tx: Tx, conversation_id: str, parent_id: str, tip_id: str) -> str | None:
+    """The child of a message that lies on the way down to a tip, or None when the tip is not below it."""
+    return tx.one(
+        str,
+        f"{PATH} SELECT m.id FROM path JOIN messages m ON m.id = path.id"
+        " WHERE m.parent_id = :parent AND m.conversation_id = :conversation",
+        tip=tip_id,
+        parent=parent_id,
+        conversation=conversation_id,
+        limit=1_000_000,
+    )
+
+
 def has_children(tx: Tx, conversation_id: str, parent_id: str | None) -> bool:
     """Whether a visible message hangs below this one; for None, whether the conversation has a root."""
     if parent_id is None:

@@ -58,7 +58,7 @@ _cleaner = nh3.Cleaner(
     tag_attribute_values={
         **{tag: {"dir": {"auto"}} for tag in _DIRECTED},
         **{tag: {"dir": {"auto"}, "aria-level": {level}} for tag, level in _LEVELS.items()},
-        "div": {"role": {"region"}, "tabindex": {"0"}, "aria-label": {"Table"}},
+        "div": {"role": {"group"}, "tabindex": {"0"}, "aria-label": {"Table"}},
     },
     allowed_classes={"td": {"r", "mid"}, "th": {"r", "mid"}, "div": {"tbl"}},
     url_schemes={"http", "https", "mailto"},
@@ -317,7 +317,7 @@ def _tag(token: Token) -> str:
     elif tag in _LEVELS:
         attributes += f' aria-level="{_LEVELS[tag]}"'
     elif tag == "table":
-        return '<div class="tbl" role="region" tabindex="0" aria-label="Table"><table>'
+        return '<div class="tbl" role="group" tabindex="0" aria-label="Table"><table>'
     return f"<{tag}{attributes}>"
 
 

@@ -25,7 +25,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SENDS = re.compile(
-    r"/send|/m/[^/]+/(?:edit|regenerate|continue)|/api/conversations/[^/]+/messages|/api/messages/[^/]+/(?:edit|regenerate|continue)"
+    r"/send|/m/[^/]+/(?:edit|regenerate|continue)|/c/[^/]+/[^/]+/compare|/api/conversations/[^/]+/messages|/api/messages/[^/]+/(?:edit|regenerate|continue)"
 )
 """The POSTs that make a turn."""
 MAKES_SESSION = re.compile(r"/sign-in|/setup/[^/]+")

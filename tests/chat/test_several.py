@@ -168,7 +168,7 @@ async def test_one_refused_model_refuses_all_and_every_hold_is_let_go(
         chat = await person.start()
         with pytest.raises(Refused):
             await house.sending.send(person.actor, chat, None, "go", models=THREE)
-        await until(lambda: len(doorman.ended) == 2)
+        await until(lambda: len(doorman.ended) == 2, 20)
         assert [event.call_id for event in doorman.ended] == doorman.held
         assert {event.state for event in doorman.ended} == {"failed"}
         assert await rows_of(house, "messages") == 0

@@ -146,6 +146,18 @@ PROBES: dict[str, list[Probe]] = {
         Probe(OWN | {"message_id": "{own_message}"}, query={"before": "{message}"}),
     ],
     "GET /c/{conversation_id}/{message_id}/latest": [Probe(CONVERSATION | MESSAGE), Probe(OWN | MESSAGE)],
+    "GET /c/{conversation_id}/{message_id}/compare": [
+        Probe(CONVERSATION | MESSAGE),
+        Probe(OWN | MESSAGE),
+        Probe(OWN | {"message_id": "{own_message}"}, query={"with": "{message}"}),
+    ],
+    "POST /c/{conversation_id}/{message_id}/compare": [
+        Probe(CONVERSATION | MESSAGE, form={"models": "fake-n5"}),
+        Probe(OWN | MESSAGE, form={"models": "fake-n5"}),
+        Probe(OWN | {"message_id": "{own_message}"}, form={"with": "{message}", "again": "{message}"}),
+    ],
+    "GET /m/{message_id}/compare": [Probe(MESSAGE)],
+    "POST /m/{message_id}/keep": [Probe(MESSAGE, form={})],
     "GET /c/{conversation_id}/about/{what}": [
         Probe(CONVERSATION | {"what": "rename"}),
         Probe(CONVERSATION | {"what": "delete"}),

@@ -114,9 +114,9 @@ def test_every_block_of_prose_finds_its_own_direction() -> None:
         assert 'dir="auto"' in render(text)
 
 
-def test_table_is_a_region_one_can_scroll_and_is_aligned_by_class() -> None:
+def test_table_is_a_group_one_can_scroll_and_is_aligned_by_class() -> None:
     html = render("| a | b | c |\n|---|--:|:-:|\n| 1 | 2 | 3 |")
-    assert '<div class="tbl" role="region" tabindex="0" aria-label="Table"><table>' in html
+    assert '<div class="tbl" role="group" tabindex="0" aria-label="Table"><table>' in html
     assert '<td dir="auto" class="r">2</td>' in html
     assert '<td dir="auto" class="mid">3</td>' in html
     assert "style" not in html

@@ -3,6 +3,7 @@
 from chatserver.web.pages import (
     asking,
     branches,
+    comparing,
     connecting,
     context,
     conversations,
@@ -21,6 +22,7 @@ route_handlers = (
     *asking.route_handlers,
     *messages.route_handlers,
     *branches.route_handlers,
+    *comparing.route_handlers,
     *context.route_handlers,
     *conversations.route_handlers,
     *settings.route_handlers,

@@ -13,30 +13,37 @@ from chatserver.domain.conversations import Sent
 from chatserver.domain.messages import text_of
 from chatserver.web import templating, views
 from chatserver.web.auth import form_of
+from chatserver.web.pages.comparing import models_of, show_sent
 from chatserver.web.pages.visit import Page, PageRequest, Visit, clean_text, go, html, nothing
 
 FIELD_DEPTH = 4
-SEND_FIELDS = frozenset({"csrf", "conversation_id", "parent_id", "text", "model", "temporary"})
+SEND_FIELDS = frozenset({"csrf", "conversation_id", "parent_id", "text", "model", "models", "temporary"})
 
 
 @post("/send", status_code=200)
 async def send(request: PageRequest) -> Page:
-    """A question: below `parent_id`, else below the stored tip's branch that was shown."""
+    """A question: below `parent_id`, else below the stored tip's branch that was shown; to several models where the
+    form names `models`."""
     visit = await Visit.of(request)
     form = await form_of(request)
     conversation_id = form.get("conversation_id") or None
     given_key = request.headers.get("idempotency-key", "")[:200]
-    asked = "\n".join(f"{name}={value}" for name, value in sorted(form.items()) if name != "csrf")
+    models = await models_of(request)
+    given = sorted({**form, "models": " ".join(models)}.items())
+    asked = "\n".join(f"{name}={value}" for name, value in given if name != "csrf")
     sent = await visit.house.sending.send(
         visit.actor,
         conversation_id,
         form.get("parent_id") or None,
         clean_text(form.get("text", "")),
         form.get("model", ""),
+        models=models,
         idempotency=IdempotencyKey(given_key, asked.encode()) if given_key else None,
         fields=plugin_fields(form),
         temporary=form.get("temporary") == "1",
     )
+    if len(models) > 1:
+        return await show_sent(visit, sent, is_new=conversation_id is None)
     where = f"/c/{sent.conversation_id}/{sent.reply_id}"
     if not visit.is_htmx:
         return go(where)

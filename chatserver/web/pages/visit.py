@@ -166,7 +166,7 @@ class Visit:
             self.house.plugins,
             self.actor.account,
             conversation_id=chat.conversation_id,
-            message_ids=[message.id for message in chat.messages],
+            message_ids=chat.message_ids,
             page=page,
         )
 

@@ -195,7 +195,7 @@ function follow(force) {
   const view = $("#view")
   if (!view) return
   if (force) isFollowing = true
-  if (isFollowing) view.scrollTop = lastTop = view.scrollHeight
+  if (isFollowing && !("still" in view.dataset)) view.scrollTop = lastTop = view.scrollHeight
   jumpable(view)
 }
 
@@ -262,9 +262,9 @@ function settleView(view) {
   if (kept) {
     view.scrollTop = kept.getBoundingClientRect().top - anchor.top
     isFollowing = distance(view) < NEAR_PX
-  } else if (anchor) {
+  } else if (anchor || "still" in view.dataset) {
     view.scrollTop = 0
-    isFollowing = false
+    isFollowing = "still" in view.dataset
   } else {
     isFollowing = true
     view.scrollTop = view.scrollHeight
@@ -367,8 +367,9 @@ async function stop() {
   if (button.hidden || button.disabled) return
   button.disabled = true
   try {
-    const answer = await post(button.getAttribute("formaction"))
-    if (!answer.ok) notice(answer.status === 401 ? words.signedOut : words.odd)
+    const answers = await Promise.all(running().map(({ dataset }) => post(`/t/${dataset.turn}/stop`)))
+    const failed = answers.find((answer) => !answer.ok)
+    if (failed) notice(failed.status === 401 ? words.signedOut : words.odd)
   } catch { notice(words.unreachable) }
   setTimeout(compose, 3000)
   $("#text").focus()
@@ -445,7 +446,7 @@ function modelKey(event) {
   if (event.key in moves) activate(moves[event.key])
   else if (event.key === "Enter" || event.key === " ") choose(active)
   else if (event.key === "Escape") closeModels()
-  else if (event.key === "Tab") return closeModels(false)
+  else if (event.key === "Tab") return
   else if (event.key.length === 1 && !event.ctrlKey && !event.metaKey) {
     typed = (event.timeStamp - typedAt < 700 ? typed : "") + event.key.toLowerCase()
     typedAt = event.timeStamp
@@ -455,6 +456,10 @@ function modelKey(event) {
   event.preventDefault()
   event.stopPropagation()
 }
+
+document.addEventListener("focusout", ({ target, relatedTarget }) => {
+  if (target.closest?.(".models") && !relatedTarget?.closest(".models, #pick")) closeModels(false)
+})
 
 // --- messages: copy, edit, delete -----------------------------------------------------------------------------------
 
@@ -512,7 +517,7 @@ document.addEventListener("click", (event) => {
   else if ((found = hit("[data-new]")) && plain && $("#composer")) { event.preventDefault(); newChat() }
   else if (hit("#open-side") || hit("#close-side") || hit("#veil")) toggleSide()
   else if ((found = hit("[data-line]")) && plain) mark(found.dataset.line)
-  if (!hit("#pick") && !hit("#models")) closeModels(false)
+  if (!hit("#pick") && !hit(".models")) closeModels(false)
   for (const menu of $$("[data-menu][open]")) if (!menu.contains(event.target) || hit(".menu-list button")) menu.open = false
   if (event.target === $("#dialog")) $("#dialog").close()
 })
@@ -669,7 +674,10 @@ document.addEventListener("htmx:after:swap", (event) => {
   beginRooms()
   const main = $("#main")
   if ($("#where")) main.dataset.conversation = conversation()
-  if (target?.id === "dialog") return $("#dialog").showModal()
+  if (target?.id === "dialog") {
+    const [sheet, open] = [$("#dialog link"), () => $("#dialog").showModal()]
+    return sheet && !sheet.sheet ? (sheet.onload = sheet.onerror = open) : open() // not before it is dressed
+  }
   if (target?.matches?.("[data-editor]")) return startEditor(target)
   if (target?.id === "chats") {
     const line = $(`[data-line="${conversation()}"] span`)

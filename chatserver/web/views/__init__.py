@@ -12,6 +12,7 @@ from chatserver.web.views.chat import (
     pick_model,
     title_of,
 )
+from chatserver.web.views.comparing import ComparisonView, comparison_href, comparison_view
 from chatserver.web.views.connecting import ConnectView, FoundView, OfferView, connect_view, trial_text
 from chatserver.web.views.frame import Frame, Me, Problem, me_of, no_model, problem_title
 from chatserver.web.views.messages import (
@@ -33,6 +34,7 @@ from chatserver.web.views.times import clock_text, date_text, day_title, hour_of
 __all__ = [
     "LANES",
     "ChatView",
+    "ComparisonView",
     "ConnectView",
     "DifferenceView",
     "FoundView",
@@ -57,6 +59,8 @@ __all__ = [
     "chat_view",
     "clock_text",
     "compared",
+    "comparison_href",
+    "comparison_view",
     "connect_view",
     "date_text",
     "day_title",

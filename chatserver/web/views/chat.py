@@ -9,6 +9,7 @@ import msgspec
 
 from chatserver.domain.conversations import Conversation, PathView
 from chatserver.domain.models import Model
+from chatserver.web.views.comparing import ComparisonView
 from chatserver.web.views.frame import Problem, no_model
 from chatserver.web.views.messages import MessageView, Render, message_views
 from chatserver.web.words import gettext as _
@@ -45,11 +46,18 @@ class ChatView(msgspec.Struct, frozen=True):
     branch_name: str = ""
     origin_href: str = ""
     origin_title: str = ""
+    comparison: ComparisonView | None = None
 
     @property
     def lane(self) -> int:
         """The colour of the branch that is looked at."""
         return self.messages[-1].lane if self.messages else 1
+
+    @property
+    def message_ids(self) -> tuple[str, ...]:
+        """Of all articles on the page."""
+        columns = self.comparison.columns if self.comparison else ()
+        return (*(message.id for message in self.messages), *(column.message.id for column in columns))
 
     @property
     def is_empty(self) -> bool:
@@ -104,7 +112,7 @@ def new_chat_view(
         suggestions=(
             _("Explain a difficult idea with an everyday picture"),
             _("Draft a short message I keep putting off"),
-            _("Compare two options in a small table"),
+            _("Weigh two options in a small table"),
             _("Find the mistake in a piece of code"),
         ),
     )

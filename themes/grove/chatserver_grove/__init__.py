@@ -15,7 +15,12 @@ def register_themes() -> list[ThemeSpec]:
             title="Grove",
             static_dir=str(Path(__file__).parent / "static"),
             stylesheets=("tokens.css", "app.css"),
-            sheets={"pages": ("pages.css",), "panel": ("panel.css",), "share": ("share.css",)},
+            sheets={
+                "compare": ("compare.css",),
+                "pages": ("pages.css",),
+                "panel": ("panel.css",),
+                "share": ("share.css",),
+            },
             preload=("fonts/geist-latin-wght-normal.woff2",),
         )
     ]
