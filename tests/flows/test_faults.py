@@ -16,7 +16,6 @@ from chatserver.testing.server import Site, open_site
 from chatserver.testing.upstream import FakeUpstream
 from tests.flows.cutter import Cutter
 
-CUTS = 100
 SPEAKERS = 10
 
 
@@ -101,11 +100,21 @@ async def session_of(site: Site) -> aiohttp.ClientSession:
 
 
 async def test_readers_who_are_cut_get_every_event_once_and_in_order(site: Site) -> None:
+    await cut_readers(site, 100)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(900)
+async def test_readers_who_are_cut_a_thousand_times_get_every_event_once_and_in_order(site: Site) -> None:
+    await cut_readers(site, 1_000)
+
+
+async def cut_readers(site: Site, cuts: int) -> None:
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     async with await session_of(site) as session, Cutter(site.port, random.Random(seed), 6000) as cutter:
         sents = [await start_chat(session, site.url, "fake-n2000-gap2") for _ in range(4)]
-        while cutter.cuts < CUTS:
+        while cutter.cuts < cuts:
             readers = [Reader(sent["turn_id"]) for sent in sents for _ in range(3)]
             cut_url = f"http://127.0.0.1:{cutter.port}"
             await asyncio.gather(*(reader.read(session, cut_url, f"127.0.0.1:{site.port}") for reader in readers))
