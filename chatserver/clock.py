@@ -37,6 +37,15 @@ def new_id() -> str:
     return write_id(value)
 
 
+def keep_after(newest: str) -> None:
+    """Let every id from here on be greater than this one: the clock may have been set back while we were away."""
+    global _last
+    value = read_id(newest)
+    if value is not None:
+        with _lock:
+            _last = max(_last, value)
+
+
 def write_id(value: int) -> str:
     """The id of a number below 2**128: milliseconds since 1970, then 80 bits of the caller's."""
     characters = []

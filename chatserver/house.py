@@ -28,13 +28,14 @@ from chatserver.chat.temporary import Temporaries
 from chatserver.chat.titles import Titles
 from chatserver.chat.transcripts import Transcripts
 from chatserver.chat.wakes import Wakes
-from chatserver.clock import new_id
+from chatserver.clock import keep_after, new_id
 from chatserver.domain.access import Actor
 from chatserver.domain.extend import Bus, Egress, Migration
 from chatserver.domain.models import Channel, Model
 from chatserver.gateway.catalog import Catalog
 from chatserver.plugins import Plugins
 from chatserver.store import calls as call_rows
+from chatserver.store import messages as message_rows
 from chatserver.store import search
 from chatserver.store.database import Database
 from chatserver.store.schema import CORE
@@ -138,6 +139,7 @@ class House:
 
     async def start(self) -> None:
         """Everything a request needs, in order; the first may come when this returns. The schema is up to date."""
+        keep_after(await self.db.read(message_rows.newest_id))
         self.estimates.load(await self.db.read(call_rows.model_factors))
         await self.recovery.start()
         await self.plugins.start(

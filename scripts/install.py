@@ -132,6 +132,8 @@ def install_tools() -> None:
         missing.append("fonts-noto-cjk")
     if shutil.which("strace") is None:  # watches the disk's system calls, and breaks them
         missing.append("strace")
+    if shutil.which("faketime") is None:  # lets the clock of a server jump
+        missing.append("faketime")
     if shutil.which("redis-server") is None:  # for the bus on Redis; each test starts one of its own
         missing.append("redis-server")
     if not missing:

@@ -77,7 +77,7 @@ class RunningServer:
         done = subprocess.run(
             self.command(*words), input=given, env=self.environment, capture_output=True, text=True, timeout=60
         )
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stderr or done.stdout
         return done.stdout
 
     def start(self, timeout_s: float = 30.0) -> RunningServer:

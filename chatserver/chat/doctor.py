@@ -10,6 +10,7 @@ from chatserver.domain.tree import find_faults, leaves_of
 from chatserver.store import calls as call_rows
 from chatserver.store import integrity
 from chatserver.store import messages as message_rows
+from chatserver.store import turns as turn_rows
 from chatserver.store.database import Database, Tx
 
 PAGE = 200
@@ -39,6 +40,7 @@ async def examine(db: Database, *, repair: bool = False) -> list[Finding]:
 
 
 def _rows(tx: Tx) -> list[Finding]:
+    since = max(now_us() - EVENTS_CHECKED_US, turn_rows.events_purged_before(tx))
     checks = (
         ("foreign_parent", integrity.foreign_parents(tx), "hangs on a message that is not in its conversation"),
         ("visible_below_hidden", integrity.visible_below_hidden(tx), "is visible below a deleted message"),
@@ -46,7 +48,7 @@ def _rows(tx: Tx) -> list[Finding]:
         ("turn_without_reply", integrity.turns_without_reply(tx), "is a turn whose reply is gone"),
         ("call_left_running", integrity.ended_with_running_call(tx), "is a call that outlived its turn"),
         ("name_astray", integrity.names_astray(tx), "names a branch of another conversation"),
-        ("events_missing", integrity.ended_without_event(tx, now_us() - EVENTS_CHECKED_US), "ended without its event"),
+        ("events_missing", integrity.ended_without_event(tx, since), "ended without its event"),
         ("foreign_in_share", integrity.foreign_in_shares(tx), "lacks a message that a share of it shows"),
     )
     return [

@@ -64,6 +64,11 @@ class _View(msgspec.Struct, frozen=True):
     seen_at: int
 
 
+def newest_id(tx: Tx) -> str:
+    """The greatest there is, whose ever it is; '' for none."""
+    return tx.one(str, "SELECT MAX(id) FROM messages") or ""
+
+
 def insert_message(tx: Tx, message: Message) -> None:
     """A new node below its parent; the caller has checked that the parent is of this conversation."""
     tx.run(

@@ -23,6 +23,7 @@ _attempts = msgspec.json.Decoder(tuple[Attempt, ...]).decode
 _labels = msgspec.json.Decoder(dict[str, str]).decode
 _parameters = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _error = msgspec.json.Decoder(TurnError).decode
+PURGED_FACT = "events_purged_before"
 
 
 class _Row(msgspec.Struct, frozen=True):
@@ -303,9 +304,24 @@ def end_turn(
 
 
 def purge_events(tx: Tx, before: int) -> int:
-    """Drop events of turns that ended before the given time."""
-    return tx.run(
+    """Drop events of turns that ended before the given time, and keep in mind what that time was: on a clock that
+    jumped ahead and came back it lies in the future."""
+    purged = tx.run(
         "DELETE FROM turn_events WHERE created_at < :before AND turn_id IN"
         " (SELECT id FROM turns WHERE state <> 'running' AND ended_at < :before)",
         before=before,
     )
+    if purged:
+        tx.run(
+            "INSERT INTO facts (name, value) VALUES (:name, :before) ON CONFLICT (name) DO UPDATE SET value ="
+            " CASE WHEN CAST(excluded.value AS BIGINT) > CAST(facts.value AS BIGINT) THEN excluded.value"
+            " ELSE facts.value END",
+            name=PURGED_FACT,
+            before=str(before),
+        )
+    return purged
+
+
+def events_purged_before(tx: Tx) -> int:
+    """Events of turns that ended before this time may be gone."""
+    return int(tx.one(str, "SELECT value FROM facts WHERE name = :name", name=PURGED_FACT) or 0)
