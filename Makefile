@@ -3,7 +3,7 @@ PYTHON ?= python3
 PLUGINS ?= box
 PYTEST = .venv/bin/python -m pytest
 
-.PHONY: run test bench torture lint screenshots
+.PHONY: run test bench torture lint screenshots translations
 
 run: # serve on this machine; PLUGINS=all adds every plugin
 	@$(PYTHON) scripts/install.py $(PLUGINS)
@@ -32,3 +32,7 @@ lint: # what is quick enough to run before every commit
 screenshots: # pictures of every page into docs/screenshots, to be looked at
 	@$(PYTHON) scripts/install.py test
 	@.venv/bin/python -m tests.browser.screenshots docs/screenshots
+
+translations: # every marked message into the catalogues; says what is not translated
+	@$(PYTHON) scripts/install.py test
+	@.venv/bin/python scripts/translations.py

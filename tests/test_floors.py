@@ -16,6 +16,8 @@ MAY_IMPORT = {
     "errors": set(),
     "clock": set(),
     "logs": set(),
+    # The words of the page, and of plugins: their catalogues, and the only reader of Babel.
+    "words": set(),
     "hookspecs": EVERYBODY,
     "plugins": EVERYBODY | {"hookspecs"},
     "settings": EVERYBODY,
@@ -25,9 +27,9 @@ MAY_IMPORT = {
     "work": EVERYBODY | {"store", "plugins"},
     # The assembled server: made by cli, handed to web, which so needs none of the rooms below chat.
     "house": EVERYBODY | {"chat", "work", "store", "gateway", "plugins"},
-    "web": EVERYBODY | {"chat", "work", "house", ""},
+    "web": EVERYBODY | {"chat", "work", "house", "words", ""},
     # What an engine is made of: the seam, decoders of rows, the bookkeeping of migrations.
-    "": EVERYBODY | {"hookspecs", "plugins", "store"},
+    "": EVERYBODY | {"hookspecs", "plugins", "store", "words"},
     # What the settings mean for the database; and the processes of one server.
     "databases": EVERYBODY | {"settings", "store", "plugins"},
     "workers": EVERYBODY,
@@ -49,6 +51,7 @@ ONLY_IN = {
     "pluggy": {"hookspecs", "plugins"},
     "click": {"cli"},
     "platformdirs": {"settings"},
+    "babel": {"words"},
 }
 # One egress client for the core and for plugins: whoever wants out asks for it.
 HTTP_CLIENTS = {"aiohttp", "httpx", "requests", "urllib3", "urllib.request", "http.client", "pycurl", "niquests"}

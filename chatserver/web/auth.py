@@ -23,7 +23,7 @@ from chatserver.web.door import Door, cookie_of
 from chatserver.web.errors import NotSignedIn
 from chatserver.web.limits import SignInGuard
 from chatserver.web.views import Frame, Problem
-from chatserver.web.words import gettext as _
+from chatserver.words import gettext as _
 
 log = structlog.get_logger("chatserver.audit")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from chatserver import words
 from chatserver.clock import new_id
 from chatserver.domain.access import Actor
 from chatserver.errors import ChatserverError, Refused, Unavailable
@@ -103,6 +104,7 @@ class Door:
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         given: dict[bytes, bytes] = dict(scope["headers"])
         state, path, method = scope["state"], scope["path"], scope["method"]
+        words.speak(words.negotiate(given.get(b"accept-language", b"").decode("latin-1")))
         peer = (scope.get("client") or ("", 0))[0]
         host = self._check_host(scope, given, peer)
         if peer in self.proxies:

@@ -29,7 +29,7 @@ from chatserver.domain.messages import (
 from chatserver.domain.transcripts import Place, TranscriptItem
 from chatserver.web import assets, figures, templating, views
 from chatserver.web.markdown import render
-from chatserver.web.words import gettext as _
+from chatserver.words import gettext as _
 
 MEDIA_TYPES: Mapping[ExportFormat, str] = {
     "md": "text/markdown; charset=utf-8",

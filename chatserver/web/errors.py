@@ -15,7 +15,7 @@ from litestar.exceptions import HTTPException, LitestarException, ValidationExce
 
 from chatserver.errors import BadInput, ChatserverError, NotFound, Unavailable
 from chatserver.web import templating, views
-from chatserver.web.words import gettext as _
+from chatserver.words import gettext as _
 
 log = structlog.get_logger("chatserver.web")
 
@@ -101,7 +101,7 @@ def answer(error: Exception, scope: Mapping[str, Any]) -> Answer:
         else:
             return Answer(303, [*headers, (b"location", where)], b"")
     title = views.problem_title(known.code) or _title(known.status)
-    problem = views.Problem(title=title, text=known.message, code=known.code)
+    problem = views.Problem(title=title, text=_(known.message), code=known.code)
     html = templating.render_problem(problem) if is_htmx else templating.render_error_page(problem, status=known.status)
     return Answer(known.status, [*headers, (b"content-type", b"text/html; charset=utf-8")], html.encode())
 

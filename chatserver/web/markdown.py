@@ -7,7 +7,9 @@ import html
 from collections import OrderedDict
 from typing import Any
 
+from chatserver import words
 from chatserver.web.dialect import TooMuchMarkup, Writer, normalised, parse
+from chatserver.words import gettext as _
 
 # Above either of these a message is shown as it was written.
 RENDERED_CHARS = 256_000
@@ -90,3 +92,14 @@ async def prepare(*texts: str) -> None:
     for text in texts:
         if weight(text) > HEAVY_WEIGHT and _remembered.find(text) is None:
             _remembered.keep(text, await asyncio.to_thread(render_now, text))
+
+
+def in_words(markup: str) -> str:
+    """Rendered text with its few labels in the language that is spoken. Text is rendered once for all its readers, in
+    English; what models write can hold no such attribute, because quotes in it are escaped."""
+    if words.language() == words.DEFAULT:
+        return markup
+    for label, told in ((' aria-label="Table"', _("Table")), (' aria-label="Copy code"', _("Copy code"))):
+        if label in markup:
+            markup = markup.replace(label, f' aria-label="{html.escape(told)}"')
+    return markup

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from markupsafe import Markup
 
+from chatserver import words
 from chatserver.domain.access import Account
 from chatserver.domain.extend import SlotContext
 
@@ -45,7 +46,7 @@ async def fill(
     places += [(slot, message_id) for message_id in message_ids for slot in MESSAGE_SLOTS]
 
     async def ask(slot: str, message_id: str) -> str:
-        context = SlotContext(slot, account, conversation_id, message_id)
+        context = SlotContext(slot, account, conversation_id, message_id, words.language())
         return "".join(str(answer) for answer in await plugins.gather("render_slot", context=context))
 
     answers = await asyncio.gather(*(ask(slot, message_id) for slot, message_id in places))

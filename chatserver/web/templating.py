@@ -10,12 +10,12 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from chatserver import __version__
+from chatserver import __version__, words
 from chatserver.domain.extend import ThemeSpec
 from chatserver.errors import SetupError
 from chatserver.web import assets, slots, views
+from chatserver.web.markdown import in_words
 from chatserver.web.views import Frame, MessageView
-from chatserver.web.words import translations
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -49,7 +49,8 @@ def make_environment(theme: ThemeSpec | None = None) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         extensions=["jinja2.ext.i18n"],
     )
-    environment.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]
+    # asked for at every use, because each request speaks its own language
+    environment.install_gettext_callables(words.gettext, words.ngettext, newstyle=True)  # type: ignore[attr-defined]
     environment.globals.update(
         icon=icon,
         slot=slots.NOTHING,
@@ -60,6 +61,9 @@ def make_environment(theme: ThemeSpec | None = None) -> jinja2.Environment:
         figures=views.figures,
         thought_text=views.thought_text,
         seconds_text=views.seconds_text,
+        number_text=words.number_text,
+        words=words,
+        in_words=in_words,
     )
     return environment
 

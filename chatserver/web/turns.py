@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from chatserver import words
 from chatserver.chat.live import Numbered
 from chatserver.domain.access import Actor
 from chatserver.domain.turns import (
@@ -21,6 +22,7 @@ from chatserver.domain.turns import (
 from chatserver.errors import BadInput, ChatserverError, Refused, Unavailable
 from chatserver.house import House
 from chatserver.web.articles import paint_article, paint_title
+from chatserver.web.markdown import in_words
 from chatserver.web.painter import Painters
 from chatserver.web.streams import EventStream, Receive, Send, Streams, sse
 
@@ -172,6 +174,9 @@ class PageEvents:
         wanted = [pair for pair in query.get("turns", [""])[0].split(",") if pair]
         if not wanted or len(wanted) > MAX_TURNS:
             raise BadInput(f"Name between one and {MAX_TURNS} turns, as ?turns=ID:SEQ,…", code="bad_cursor")
+        settings = await self._house.accounts.settings(actor)
+        if words.knows(spoken := str(settings.get("language", ""))):
+            words.speak(spoken)
         turns = []
         for pair in wanted:
             turn_id, _, after = pair.partition(":")
@@ -194,7 +199,7 @@ class PageEvents:
             while True:
                 position, html = painting.since(position)
                 if html:
-                    await stream.write(sse(html, event="fragment"))
+                    await stream.write(sse(in_words(html), event="fragment"))
                 elif painting.is_ended:
                     break
                 else:

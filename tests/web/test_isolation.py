@@ -54,6 +54,7 @@ PLAIN = {
     "GET /search",
     "GET /settings",
     "POST /settings/look",
+    "POST /settings/chatting",
     "POST /settings/keys",
     "POST /settings/name",
     "POST /settings/password",

@@ -15,7 +15,7 @@ from chatserver.web import slots, templating, views
 from chatserver.web.auth import form_of
 from chatserver.web.markdown import render
 from chatserver.web.pages.visit import Page, PageRequest, Visit, go, html
-from chatserver.web.words import gettext as _
+from chatserver.words import gettext as _
 
 MOST_ROWS = 5_000
 OPENED = 50

@@ -10,7 +10,7 @@ from chatserver.web import templating, views
 from chatserver.web.auth import form_of
 from chatserver.web.pages.visit import Page, PageRequest, Visit, go, html
 from chatserver.web.views import Problem
-from chatserver.web.words import gettext as _
+from chatserver.words import gettext as _
 
 ADMINS = {"permission": "admin.console"}
 

@@ -6,14 +6,15 @@ from typing import Any
 
 from litestar import get, post
 
+from chatserver import words
 from chatserver.clock import now_us
 from chatserver.domain.extend import Refusal
 from chatserver.errors import BadInput, ChatserverError
 from chatserver.web import assets, slots, templating, views
 from chatserver.web.auth import desk_of, form_of
-from chatserver.web.pages.visit import THEMES, Page, PageRequest, Visit, go, html, nothing
+from chatserver.web.pages.visit import THEMES, USUAL, Page, PageRequest, Visit, go, html, nothing
 from chatserver.web.views import Problem
-from chatserver.web.words import gettext as _
+from chatserver.words import gettext as _
 
 
 @get("/settings")
@@ -33,11 +34,33 @@ async def set_look(request: PageRequest) -> Page:
         changes["side"] = form["side"]
     if form.get("look") in {theme.name for theme in assets.themes()}:
         changes["look"] = form["look"]
+    changes |= {name: form[name] for name in ("density", "text", "motion") if form.get(name) in USUAL[name]}
     if views.zone_of(form.get("timezone", "")[:64]) is not None:
         changes["timezone"] = form["timezone"]
     if changes:
         await visit.house.accounts.set_settings(visit.actor, changes)
     return nothing() if visit.is_htmx else go("/settings")
+
+
+@post("/settings/chatting", status_code=200)
+async def set_chatting(request: PageRequest) -> Page:
+    """Language, model of new chats, the key that sends. Nothing of it is kept when one of them makes no sense."""
+    visit = await Visit.of(request)
+    form = await form_of(request)
+    language, model, key = form.get("language", ""), form.get("default_model", ""), form.get("send_key", "enter")
+    problem = None
+    if language and not words.knows(language):
+        problem = Problem(_("Nothing was changed."), _("Pick a language from the list."), code="unknown_language")
+    elif model and all(known.id != model for known in visit.models()):
+        problem = Problem(_("Nothing was changed."), _("Pick a model from the list."), code="unknown_model")
+    elif key not in USUAL["send_key"]:
+        problem = Problem(_("Nothing was changed."), _("Pick one of the two keys."), code="unknown_key")
+    if problem is not None:
+        return await _settings_page(visit, problem=problem, status=422)
+    await visit.house.accounts.set_settings(
+        visit.actor, {"language": language, "default_model": model, "send_key": key}
+    )
+    return go("/settings#chatting")
 
 
 @post("/settings/name", status_code=200)
@@ -93,7 +116,9 @@ async def revoke_key(request: PageRequest) -> Page:
     return go("/settings")
 
 
-async def _settings_page(visit: Visit, *, new_key: str = "", problem: Problem | None = None, news: str = "") -> Page:
+async def _settings_page(
+    visit: Visit, *, new_key: str = "", problem: Problem | None = None, news: str = "", status: int = 200
+) -> Page:
     accounts = visit.house.accounts
     now = now_us()
     slot = await slots.fill(visit.house.plugins, visit.actor.account)
@@ -106,6 +131,10 @@ async def _settings_page(visit: Visit, *, new_key: str = "", problem: Problem | 
             problem=problem,
             news=news,
             new_key=new_key,
+            settings=views.own_settings(visit.settings),
+            looks=assets.themes(),
+            models=views.model_views(visit.models()),
+            languages=tuple(words.LANGUAGES.items()),
             sessions=views.session_views(
                 await accounts.sessions(visit.actor), current=visit.actor.session_id, now_us=now, zone=visit.zone
             ),
@@ -117,6 +146,7 @@ async def _settings_page(visit: Visit, *, new_key: str = "", problem: Problem | 
 route_handlers = (
     show_settings,
     set_look,
+    set_chatting,
     set_name,
     set_password,
     end_session,

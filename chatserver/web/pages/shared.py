@@ -15,7 +15,7 @@ from chatserver.web import templating, views
 from chatserver.web.auth import desk_of
 from chatserver.web.markdown import render
 from chatserver.web.pages.visit import Page, PageRequest, Visit, go, html
-from chatserver.web.words import gettext as _
+from chatserver.words import gettext as _
 
 PUBLIC = {"public": True}
 UNLISTED = {"x-robots-tag": "noindex, nofollow, noarchive"}

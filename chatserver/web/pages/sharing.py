@@ -13,7 +13,7 @@ from chatserver.web.auth import form_of
 from chatserver.web.door import own_address
 from chatserver.web.pages.visit import Page, PageRequest, Visit, go, html
 from chatserver.web.views import Problem
-from chatserver.web.words import gettext as _
+from chatserver.words import gettext as _
 
 MAY_SHARE = {"permission": "chat.share"}
 DAY_S = 86_400

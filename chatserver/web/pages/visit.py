@@ -11,6 +11,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.datastructures import State
 
+from chatserver import words
 from chatserver.clock import now_us
 from chatserver.domain.access import Actor
 from chatserver.domain.conversations import ConversationLine, PathView
@@ -20,12 +21,19 @@ from chatserver.web import slots, templating, views
 from chatserver.web.markdown import render
 from chatserver.web.painter import Painters
 from chatserver.web.views import ChatView, Frame, Problem, Sidebar
-from chatserver.web.words import gettext as _
+from chatserver.words import gettext as _
 
 PageRequest = Request[Any, Any, State]
 Page = Response[bytes]
 SIDEBAR_LINES = 50
 THEMES = ("system", "light", "dark")
+USUAL = {
+    "density": ("comfortable", "compact"),
+    "text": ("normal", "small", "large", "larger"),
+    "motion": ("system", "less"),
+    "send_key": ("enter", "ctrl_enter"),
+}
+"""What an account may choose of the page, the usual first."""
 
 
 class Visit:
@@ -36,6 +44,8 @@ class Visit:
         self.house: House = request.app.state.house
         self.actor: Actor = request.scope["state"]["actor"]
         self.settings = settings
+        if words.knows(spoken := str(settings.get("language", ""))):
+            words.speak(spoken)
         self.zone: tzinfo | None = views.zone_of(str(settings.get("timezone", "")))
         self.is_htmx = "hx-request" in request.headers and "hx-history-restore-request" not in request.headers
         self.target = request.headers.get("hx-target", "") if self.is_htmx else ""
@@ -55,7 +65,16 @@ class Visit:
             csrf=self.request.scope["state"]["csrf"],
             me=views.me_of(self.actor.account, self.actor.is_admin),
             timezone=str(self.settings.get("timezone", "")),
+            density=self._unusual("density"),
+            text=self._unusual("text"),
+            motion=self._unusual("motion"),
+            send_key=self._unusual("send_key"),
         )
+
+    def _unusual(self, name: str) -> str:
+        """What the account chose, '' when that is what everybody has."""
+        value = str(self.settings.get(name, ""))
+        return value if value in USUAL[name][1:] else ""
 
     def models(self) -> Sequence[Model]:
         return self.house.models(self.actor)

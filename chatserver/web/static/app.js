@@ -561,7 +561,8 @@ document.addEventListener("keydown", (event) => {
   if (event.isComposing || event.keyCode === 229) return
   if (target.id === "models") return modelKey(event)
   if (target.id === "pick" && (key === "ArrowDown" || key === "ArrowUp")) { event.preventDefault(); return openModels() }
-  if (target.id === "text" && key === "Enter" && !event.shiftKey && !event.altKey && (!isTouch.matches || command)) {
+  const sends = root.dataset.send === "ctrl_enter" || isTouch.matches ? command : true
+  if (target.id === "text" && key === "Enter" && !event.shiftKey && !event.altKey && sends) {
     event.preventDefault()
     if (!$("#send").hidden && target.value.trim()) target.form.requestSubmit($("#send"))
     return
@@ -598,12 +599,12 @@ document.addEventListener("keydown", (event) => {
 // --- look: theme, side and time zone, kept on the account -----------------------------------------------------------
 
 $("#look")?.addEventListener("submit", (event) => {
-  const button = event.submitter
-  if (button?.name !== "theme") return
+  const { name, value } = event.submitter ?? {}
+  if (!name || name === "look") return // another look brings other style sheets
   event.preventDefault()
-  root.dataset.theme = button.value
-  for (const other of $$("#look button")) other.setAttribute("aria-pressed", other === button)
-  post("/settings/look", { theme: button.value }).catch(() => notice(words.unreachable))
+  root.dataset[name] = value
+  for (const other of $$(`[name=${name}]`, event.target)) other.setAttribute("aria-pressed", other === event.submitter)
+  post("/settings/look", { [name]: value }).catch(() => notice(words.unreachable))
 })
 
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone ?? ""

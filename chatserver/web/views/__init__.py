@@ -26,7 +26,15 @@ from chatserver.web.views.messages import (
     plain_html,
     thought_text,
 )
-from chatserver.web.views.settings import KeyView, SessionView, device_name, key_views, session_views
+from chatserver.web.views.settings import (
+    KeyView,
+    OwnSettings,
+    SessionView,
+    device_name,
+    key_views,
+    own_settings,
+    session_views,
+)
 from chatserver.web.views.shares import SharedView, ShareLine, share_lines, shared_view
 from chatserver.web.views.sidebar import HitView, LineGroup, LineView, Sidebar, hit_views, sidebar
 from chatserver.web.views.times import clock_text, date_text, day_title, hour_of, iso, seconds_text, when_text, zone_of
@@ -48,6 +56,7 @@ __all__ = [
     "MessageView",
     "ModelView",
     "OfferView",
+    "OwnSettings",
     "Problem",
     "Render",
     "SessionView",
@@ -79,6 +88,7 @@ __all__ = [
     "model_views",
     "new_chat_view",
     "no_model",
+    "own_settings",
     "pick_model",
     "picture_of",
     "plain_html",

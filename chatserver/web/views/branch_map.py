@@ -10,14 +10,15 @@ from datetime import tzinfo
 import msgspec
 from markupsafe import Markup
 
+from chatserver import words
 from chatserver.chat.branches import Mapped
 from chatserver.domain.branch_map import BranchMap, Row
 from chatserver.domain.conversations import Difference
 from chatserver.domain.messages import FilePart, ImagePart, Message, ToolCallPart, text_of
 from chatserver.web.views.messages import Render
 from chatserver.web.views.times import clock_text
-from chatserver.web.words import gettext as _
-from chatserver.web.words import ngettext
+from chatserver.words import gettext as _
+from chatserver.words import ngettext
 
 ROW_PX, COLUMN_PX, LEFT_PX = 46, 26, 20
 """How far rows and columns lie apart, and the first column from the edge. The style sheet says the same of rows."""
@@ -133,7 +134,9 @@ def _row(mapped: Mapped, row: Row, *, titles: Mapping[str, str], opened: Sequenc
         if node.state == "running":
             notes.append(_("answering"))
         elif node.tokens:
-            notes.append(ngettext("{count} token", "{count} tokens", node.tokens).format(count=node.tokens))
+            notes.append(
+                ngettext("{count} token", "{count} tokens", node.tokens).format(count=words.number_text(node.tokens))
+            )
     else:
         notes = [_("You"), clock_text(node.created_at, zone)]
     if row.versions > 1:
@@ -216,8 +219,12 @@ def _title(message: Message | None) -> str:
 def _counted(messages: int, tokens: int) -> str:
     text = ngettext("{count} message", "{count} messages", messages).format(count=messages)
     if tokens:
-        text += " · " + ngettext("{count} token", "{count} tokens", tokens).format(count=f"{tokens:,}")
+        text += " · " + _tokens(tokens)
     return text
+
+
+def _tokens(count: int) -> str:
+    return ngettext("{count} token", "{count} tokens", count).format(count=words.number_text(count))
 
 
 def _summary(messages: int, branches: int, forks: int) -> str:
@@ -280,9 +287,9 @@ def compared(left: str, right: str) -> tuple[Markup, Markup] | None:
         return None
     sides: tuple[list[Markup], list[Markup]] = ([], [])
     for kind, a0, a1, b0, b1 in matcher.get_opcodes():
-        for parts, words, tag in ((sides[0], a[a0:a1], "del"), (sides[1], b[b0:b1], "ins")):
-            if words:
-                text = Markup.escape("".join(words))
+        for parts, run, tag in ((sides[0], a[a0:a1], "del"), (sides[1], b[b0:b1], "ins")):
+            if run:
+                text = Markup.escape("".join(run))
                 parts.append(text if kind == "equal" else Markup(f"<{tag}>{{}}</{tag}>").format(text))
     wrap = Markup('<p class="plain">{}</p>')
     return wrap.format(Markup("").join(sides[0])), wrap.format(Markup("").join(sides[1]))

@@ -12,7 +12,7 @@ from chatserver.domain.models import Model
 from chatserver.web.views.comparing import ComparisonView
 from chatserver.web.views.frame import Problem, no_model
 from chatserver.web.views.messages import MessageView, Render, message_views
-from chatserver.web.words import gettext as _
+from chatserver.words import gettext as _
 
 
 class ModelView(msgspec.Struct, frozen=True):

@@ -11,8 +11,8 @@ from chatserver.domain.models import ChannelLine, Model
 from chatserver.web.views.chat import ModelView, model_views
 from chatserver.web.views.frame import Problem
 from chatserver.web.views.times import seconds_text
-from chatserver.web.words import gettext as _
-from chatserver.web.words import ngettext
+from chatserver.words import gettext as _
+from chatserver.words import ngettext
 
 
 class FoundView(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from chatserver.domain.access import Account
-from chatserver.web.words import gettext as _
+from chatserver.words import gettext as _
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -29,16 +29,21 @@ class Me(msgspec.Struct, frozen=True):
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """What every page needs: language, theme, who looks, and the token that proves a form is ours."""
+    """What every page needs: language, theme, who looks, and the token that proves a form is ours.
 
-    language: str = "en"
-    direction: str = "ltr"
+    density: `compact`; text: `small`, `large`, `larger`; motion: `less`; send_key: `ctrl_enter`; each '' for the usual.
+    """
+
     theme: str = "system"
     look: str = "grove"
     csrf: str = ""
     me: Me | None = None
     timezone: str = ""
     side: str = ""
+    density: str = ""
+    text: str = ""
+    motion: str = ""
+    send_key: str = ""
     is_plain_http: bool = False
 
 

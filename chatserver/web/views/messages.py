@@ -8,13 +8,14 @@ from datetime import tzinfo
 import msgspec
 from markupsafe import Markup
 
+from chatserver import words
 from chatserver.domain.conversations import PathItem
 from chatserver.domain.messages import Message, ReasoningPart, ToolCallPart, reasoning_of, text_of
 from chatserver.domain.turns import Turn
 from chatserver.web.views.frame import Problem, problem_title
 from chatserver.web.views.times import clock_text, iso, seconds_text
-from chatserver.web.words import gettext as _
-from chatserver.web.words import ngettext
+from chatserver.words import gettext as _
+from chatserver.words import ngettext
 
 LANES = 5
 """Colours of the rail; a branch takes the one of its place among its siblings."""
@@ -161,7 +162,7 @@ def figures(message: MessageView) -> tuple[str, ...]:
     """The small line below a reply: tokens, speed, time to the first of them. A narrow page shows the first two."""
     parts = []
     if message.tokens:
-        count = f"{message.tokens:,}"
+        count = words.number_text(message.tokens)
         text = ngettext("{count} token", "{count} tokens", message.tokens).format(count=count)
         parts.append("≈ " + text if message.is_estimated else text)
     if message.tokens_per_s:

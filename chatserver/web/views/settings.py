@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import tzinfo
 
 import msgspec
 
 from chatserver.domain.access import ApiKey, Session
 from chatserver.web.views.times import moment_of, when_text
-from chatserver.web.words import gettext as _
+from chatserver.words import gettext as _
+
+
+class OwnSettings(msgspec.Struct, frozen=True):
+    """What somebody chose, '' where they chose nothing."""
+
+    language: str = ""
+    default_model: str = ""
+
+
+def own_settings(kept: Mapping[str, object]) -> OwnSettings:
+    return OwnSettings(str(kept.get("language", "")), str(kept.get("default_model", "")))
 
 
 class SessionView(msgspec.Struct, frozen=True):

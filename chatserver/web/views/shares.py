@@ -11,8 +11,8 @@ from chatserver.domain.conversations import PathItem
 from chatserver.domain.shares import Share, SharedPage
 from chatserver.web.views.messages import MessageView, Render, Versions, message_views
 from chatserver.web.views.times import date_text, moment_of, when_text
-from chatserver.web.words import gettext as _
-from chatserver.web.words import ngettext
+from chatserver.words import gettext as _
+from chatserver.words import ngettext
 
 
 class ShareLine(msgspec.Struct, frozen=True):

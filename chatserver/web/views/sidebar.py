@@ -11,7 +11,7 @@ import msgspec
 from chatserver.domain.conversations import ConversationLine, Hit
 from chatserver.domain.extend import NavItem
 from chatserver.web.views.times import day_title, moment_of
-from chatserver.web.words import gettext as _
+from chatserver.words import gettext as _
 
 
 class LineView(msgspec.Struct, frozen=True):

@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from chatserver.web.words import gettext as _
-
-_MONTHS: tuple[Callable[[], str], ...] = (
-    lambda: _("January"),
-    lambda: _("February"),
-    lambda: _("March"),
-    lambda: _("April"),
-    lambda: _("May"),
-    lambda: _("June"),
-    lambda: _("July"),
-    lambda: _("August"),
-    lambda: _("September"),
-    lambda: _("October"),
-    lambda: _("November"),
-    lambda: _("December"),
-)
+from chatserver import words
+from chatserver.words import gettext as _
 
 
 def zone_of(name: str) -> tzinfo | None:
@@ -45,13 +30,12 @@ def when_text(at_us: int, today: datetime, zone: tzinfo | None) -> str:
     moment = moment_of(at_us, zone)
     if moment.date() == today.date():
         return moment.strftime("%H:%M")
-    return f"{moment.day} {_MONTHS[moment.month - 1]()}" + ("" if moment.year == today.year else f" {moment.year}")
+    return words.date_text(moment, "MMMd" if moment.year == today.year else "yMMMd")
 
 
 def date_text(at_us: int, zone: tzinfo | None) -> str:
     """The whole date, whenever one reads it."""
-    moment = moment_of(at_us, zone)
-    return f"{moment.day} {_MONTHS[moment.month - 1]()} {moment.year}"
+    return words.date_text(moment_of(at_us, zone), "yMMMd")
 
 
 def day_title(at_us: int, today: datetime, zone: tzinfo | None) -> str:
@@ -63,8 +47,8 @@ def day_title(at_us: int, today: datetime, zone: tzinfo | None) -> str:
         return _("Yesterday")
     if age < 8:
         return _("Previous 7 days")
-    month = _MONTHS[day.month - 1]()
-    return month if day.year == today.year else f"{month} {day.year}"
+    moment = moment_of(at_us, zone)
+    return words.month_text(moment) if day.year == today.year else words.date_text(moment, "yMMMM")
 
 
 def iso(at_us: int) -> str:

@@ -1,0 +1,135 @@
+"""Gather every marked message into the catalogues of its package, and say what is not translated yet.
+
+python scripts/translations.py            # update chatserver/locale and plugins/*/*/locale
+python scripts/translations.py --check    # change nothing; exit 1 when something is missing, fuzzy or out of place
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from babel.messages.catalog import Catalog, Message
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po, write_po
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCALES = {"zh": "zh_Hans", "fr": "fr"}
+METHODS = [("**.py", "python"), ("**/templates/**.html", "jinja2")]
+OPTIONS = {"**/templates/**.html": {"trimmed": "true", "extensions": "jinja2.ext.i18n"}}
+KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2)}
+# The page shows the sentences of errors as well: those of what a person does there. Those that are put together from
+# pieces stay English, and so do the command line's.
+ERRORS = "BadInput NotFound Conflict Refused LimitReached Unavailable".split()
+ROOMS_OF_ERRORS = ("chat/", "web/")
+SPOKEN_ELSEWHERE = ("backups", "copying", "export_reader", "exports", "import_files", "imports", "placing", "doctor")
+_PLACES = re.compile(r"\{[^}]*\}|%\([a-z_]+\)[sd]")
+
+
+def packages() -> Iterator[Path]:
+    """The core, and every plugin and theme of ours that marks a message."""
+    yield ROOT / "chatserver"
+    for project in sorted([*ROOT.glob("plugins/*/pyproject.toml"), *ROOT.glob("themes/*/pyproject.toml")]):
+        yield from project.parent.glob("chatserver_*")
+
+
+def gather(package: Path) -> Catalog:
+    """What a package says, in the order of its files. Places in the source are left out, so that lines may move."""
+    catalog = Catalog(fuzzy=False)
+    keywords = KEYWORDS | dict.fromkeys(ERRORS if package.name == "chatserver" else (), None)
+    warnings.simplefilter("ignore")  # of sentences put together from pieces, as said above
+    found = extract_from_dir(package, METHODS, OPTIONS, keywords, comment_tags=("Translators:",))
+    for file, line, message, comments, _context in sorted(found, key=lambda one: (one[0], one[1])):
+        if _is_shown(package, file, line):
+            catalog.add(message, None, auto_comments=comments)
+    return catalog
+
+
+def _is_shown(package: Path, file: str, line: int) -> bool:
+    """Whether the page may show what stands there: anything that is marked, and errors of the rooms behind it."""
+    source = (package / file).read_text().split("\n")[line - 1]
+    if package.name != "chatserver" or not any(f"{error}(" in source for error in ERRORS) or "_(" in source:
+        return True
+    return file.startswith(ROOMS_OF_ERRORS) and Path(file).stem not in SPOKEN_ELSEWHERE
+
+
+def update(package: Path, language: str, said: Catalog) -> Path:
+    path = package / "locale" / f"{language}.po"
+    path.parent.mkdir(exist_ok=True)
+    kept = read(path, language) if path.is_file() else Catalog(locale=LOCALES[language])
+    kept.update(said, no_fuzzy_matching=True)
+    kept.obsolete.clear()
+    kept.fuzzy = False
+    kept.header_comment = "# The words of the page. Gathered by `make translations`."
+    with path.open("wb") as file:
+        write_po(file, kept, width=0, omit_header=False, no_location=True, sort_output=False, include_previous=False)
+    clean = "\n".join(
+        line
+        for line in path.read_text().split("\n")
+        if not line.startswith(('"POT-Creation-Date', '"PO-Revision-Date', '"Generated-By'))
+    )
+    path.write_text(clean)
+    return path
+
+
+def read(path: Path, language: str) -> Catalog:
+    with path.open("rb") as file:
+        return read_po(file, locale=LOCALES[language])
+
+
+def faults(package: Path, language: str, said: Catalog) -> list[str]:
+    """What keeps a package from speaking a language: missing, fuzzy, other places to fill in, words nobody says."""
+    path = package / "locale" / f"{language}.po"
+    if not len(said):
+        return []
+    if not path.is_file():
+        return [f"{path.relative_to(ROOT)} is not there"]
+    kept = read(path, language)
+    where = path.relative_to(ROOT)
+    wrong = [fault for message in said if message.id for fault in _faults_of(message, kept, f"{where}: {message.id!r}")]
+    said_ids = {_id(message) for message in said}
+    wrong += [f"{where}: {m.id!r} is said by nobody" for m in kept if m.id and _id(m) not in said_ids]
+    return wrong
+
+
+def _faults_of(message: Message, kept: Catalog, where: str) -> list[str]:
+    found = kept.get(message.id)
+    texts = [] if found is None else ([found.string] if isinstance(found.string, str) else list(found.string))
+    if found is None or not texts or not all(texts):
+        return [f"{where} is not translated"]
+    if found.fuzzy:
+        return [f"{where} is fuzzy"]
+    given = message.id if isinstance(message.id, str) else message.id[-1]
+    wanted = sorted(set(_PLACES.findall(given)))
+    return [
+        f"{where} has other places to fill in than its translation {text!r}"
+        for text in texts
+        if sorted(set(_PLACES.findall(text))) != wanted
+    ]
+
+
+def _id(message: Message) -> str:
+    return message.id if isinstance(message.id, str) else message.id[0]
+
+
+def main(checks: bool) -> int:
+    wrong: list[str] = []
+    for package in packages():
+        said = gather(package)
+        if not len(said):
+            continue
+        for language in LOCALES:
+            if not checks:
+                update(package, language, said)
+            wrong += faults(package, language, said)
+    for line in wrong:
+        print(line)
+    print(f"{len(wrong)} to mend." if wrong else "Everything is said in every language.")
+    return 1 if checks and wrong else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main("--check" in sys.argv))
