@@ -80,6 +80,7 @@ from chatserver.store.database import Database, Tx, Value
 from chatserver.store.rows import Decoders
 
 __version__ = "0.1.0"
+from chatserver.words import gettext, ngettext
 
 __all__ = [
     "Account",
@@ -167,9 +168,11 @@ __all__ = [
     "checked",
     "clock",
     "estimate_tokens",
+    "gettext",
     "hookimpl",
     "hookspec",
     "migrations",
+    "ngettext",
     "parse_alias",
     "reasoning_of",
     "text_of",

@@ -6,9 +6,10 @@ python scripts/translations.py --check    # change nothing; exit 1 when somethin
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,8 +41,8 @@ def gather(package: Path) -> Catalog:
     """What a package says, in the order of its files. Places in the source are left out, so that lines may move."""
     catalog = Catalog(fuzzy=False)
     keywords = KEYWORDS | dict.fromkeys(ERRORS if package.name == "chatserver" else (), None)
-    warnings.simplefilter("ignore")  # of sentences put together from pieces, as said above
-    found = extract_from_dir(package, METHODS, OPTIONS, keywords, comment_tags=("Translators:",))
+    with contextlib.redirect_stderr(io.StringIO()):  # it tells of every sentence put together from pieces; see above
+        found = list(extract_from_dir(package, METHODS, OPTIONS, keywords, comment_tags=("Translators:",)))
     for file, line, message, comments, _context in sorted(found, key=lambda one: (one[0], one[1])):
         if _is_shown(package, file, line):
             catalog.add(message, None, auto_comments=comments)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import sys
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -469,6 +471,13 @@ class Plugins:
         return list(self._faults.notices)
 
     # --- what is there ----------------------------------------------------------------------------------------------
+
+    def folders(self) -> list[Path]:
+        """Where the packages of the loaded plugins lie, in order of name."""
+        files = [
+            getattr(sys.modules.get(plugin.package), "__file__", None) for _, plugin in sorted(self._plugins.items())
+        ]
+        return list(dict.fromkeys(Path(file).parent for file in files if file))
 
     def registered(self, hook: str) -> list[tuple[str, Any]]:
         """(plugin, item) of a register_* hook, of plugins that are not switched off; sorted as the hook is."""

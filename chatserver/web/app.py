@@ -11,6 +11,7 @@ from litestar import Litestar, Router, asgi
 from litestar.datastructures import State
 
 import chatserver
+from chatserver import words
 from chatserver.errors import ChatserverError, NotFound
 from chatserver.house import House
 from chatserver.web import api, assets, auth, errors, extensions, health, installing, openapi, pages, templating
@@ -32,6 +33,9 @@ def create_app(house: House) -> Litestar:
     `app.state` holds house, door, streams, sign_in and description. Every route wants somebody signed in but those
     with `opt={"public": True}`.
     """
+    for folder in house.plugins.folders():
+        if (folder / "locale").is_dir():
+            words.add_catalogues(folder / "locale")
     templating.install_themes([theme for _, theme in house.plugins.registered("register_themes")])
     streams = Streams(house.accounts.still_valid, per_account=house.limits["streams_per_account"])
     turn_events = TurnEvents(house, streams)

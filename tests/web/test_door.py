@@ -324,7 +324,7 @@ async def test_one_plugin_that_says_no_is_enough(tmp_path: Path) -> None:
 async def test_every_post_that_makes_a_turn_is_counted(shared_site: Site) -> None:
     from chatserver.web.door import SENDS
 
-    makes_turns = re.compile(r"/send$|/(edit|regenerate|continue)$|^/api/conversations/[^/]+/messages$")
+    makes_turns = re.compile(r"/send$|/(edit|regenerate|continue|compare)$|^/api/conversations/[^/]+/messages$")
     for route in shared_site.app.routes:
         if "POST" in (getattr(route, "methods", None) or ()):
             assert bool(SENDS.fullmatch(route.path)) == bool(makes_turns.search(route.path)), route.path

@@ -15,7 +15,7 @@ from chatserver.web import templating, views
 from chatserver.web.auth import form_of
 from chatserver.web.pages.visit import Page, PageRequest, Visit, go, html
 from chatserver.web.views import ChatView
-from chatserver.web.words import gettext as _
+from chatserver.words import gettext as _
 
 
 @get("/c/{conversation_id:str}/{message_id:str}/compare")

@@ -139,7 +139,8 @@ async def _settings_page(
                 await accounts.sessions(visit.actor), current=visit.actor.session_id, now_us=now, zone=visit.zone
             ),
             keys=views.key_views(await accounts.keys(visit.actor), now_us=now, zone=visit.zone),
-        )
+        ),
+        status=status,
     )
 
 

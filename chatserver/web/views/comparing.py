@@ -8,7 +8,7 @@ import msgspec
 
 from chatserver.domain.models import Model
 from chatserver.web.views.messages import MessageView
-from chatserver.web.words import ngettext
+from chatserver.words import ngettext
 
 
 class Column(msgspec.Struct, frozen=True):
