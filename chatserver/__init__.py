@@ -5,7 +5,7 @@ from __future__ import annotations
 from chatserver import clock
 from chatserver.domain.access import Account, Actor, Origin
 from chatserver.domain.calls import Attempt, Call, CallKind, Usage, estimate_tokens
-from chatserver.domain.events import AccountCreated, CallEnded, Delivery, Event, TurnEnded
+from chatserver.domain.events import AccountCreated, AccountErased, CallEnded, Delivery, Event, TurnEnded
 from chatserver.domain.extend import (
     Admission,
     AuthBackend,
@@ -85,6 +85,7 @@ from chatserver.words import gettext, ngettext
 __all__ = [
     "Account",
     "AccountCreated",
+    "AccountErased",
     "Actor",
     "Admission",
     "ArtifactPart",

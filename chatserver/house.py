@@ -14,8 +14,10 @@ from chatserver.chat.comparisons import Comparisons
 from chatserver.chat.conversations import Conversations
 from chatserver.chat.drafts import Drafts
 from chatserver.chat.estimates import Estimates
+from chatserver.chat.exports import OwnExports
 from chatserver.chat.flusher import Flusher
 from chatserver.chat.housekeeping import Housekeeping
+from chatserver.chat.leaving import Leaving
 from chatserver.chat.live import Live
 from chatserver.chat.permissions import Permissions
 from chatserver.chat.prompts import Prompts
@@ -124,6 +126,8 @@ class House:
         self.accounts = Accounts(db, plugins, secret_key)
         self.temporaries = Temporaries(db, self.conversations)
         self.transcripts = Transcripts(db)
+        self.own_exports = OwnExports(db)
+        self.leaving = Leaving(db, self.accounts, self.conversations, self._wake)
         self.shares = Shares(db, self.accounts)
         self.permissions = Permissions(plugins)
         self.channels = Channels(db, plugins, self.catalog, self.asides, self.permissions, secret_key)
@@ -152,6 +156,7 @@ class House:
             [
                 ("", self.titles.job()),
                 ("", self.temporaries.job()),
+                ("", self.leaving.job()),
                 ("", Housekeeping(self.db, lambda: self.plugins.has("handle_event")).job()),
             ]
         )

@@ -199,6 +199,13 @@ class Accounts(Credentials):
             refusal = answer
         raise refused(refusal)
 
+    async def forget_secrets(self, account_id: str) -> None:
+        """No way to sign in keeps anything of an account that is being deleted."""
+        for name, backend in self._backends():
+            forget = getattr(backend, "forget", None)  # the plugins of the version before have none
+            if forget is not None:
+                await self._ask(name, "forget", forget(account_id))
+
     async def _ask(self, name: str, what: str, asked: Awaitable[R]) -> R:
         """A plugin's answer, within its time. What goes wrong in it is reported, and is no traceback for a person."""
         try:

@@ -21,6 +21,7 @@ from chatserver.domain.exports import (
 )
 from chatserver.domain.messages import Parts, encode_parts
 from chatserver.domain.turns import Delta, assemble_parts
+from chatserver.errors import LimitReached
 from chatserver.store import exports as export_rows
 from chatserver.store import turns as turn_rows
 from chatserver.store.database import Database, Tx
@@ -36,6 +37,32 @@ class Exported(msgspec.Struct):
     accounts: int = 0
     conversations: int = 0
     messages: int = 0
+
+
+class OwnExports:
+    """Everything of an account, for whom it is; one at a time for each, since it reads all of it."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._running: set[str] = set()
+
+    def open(self, actor: Actor, program: str) -> AsyncIterator[bytes]:
+        """The file, in pieces of whole lines. Raises LimitReached `exports_per_account` before the first."""
+        if actor.account_id in self._running:
+            raise LimitReached(
+                "Your data is being handed out already. Wait until that has ended.",
+                code="exports_per_account",
+                retry_after_s=10,
+            )
+        return self._write(actor, program)
+
+    async def _write(self, actor: Actor, program: str) -> AsyncIterator[bytes]:
+        self._running.add(actor.account_id)
+        try:
+            async for piece in Exports(self._db, program).export([actor.account]):
+                yield piece
+        finally:
+            self._running.discard(actor.account_id)
 
 
 class Exports:

@@ -13,6 +13,12 @@ class AccountCreated(msgspec.Struct, frozen=True, tag="account.created", tag_fie
     account_id: str
 
 
+class AccountErased(msgspec.Struct, frozen=True, tag="account.erased", tag_field="name"):
+    """An account was deleted and nothing of it is left in the core: whoever keeps something of it, forgets it now."""
+
+    account_id: str
+
+
 class CallEnded(msgspec.Struct, frozen=True, tag="call.ended", tag_field="name"):
     """Every admitted call ends in exactly one of these, also when a later refusal kept it from starting."""
 
@@ -39,7 +45,7 @@ class TurnEnded(msgspec.Struct, frozen=True, tag="turn.ended", tag_field="name")
     labels: dict[str, str] = {}
 
 
-Event = AccountCreated | CallEnded | TurnEnded
+Event = AccountCreated | AccountErased | CallEnded | TurnEnded
 
 encode_event = msgspec.json.Encoder().encode
 decode_event = msgspec.json.Decoder(Event).decode

@@ -280,13 +280,15 @@ class SignInAttempt(msgspec.Struct, frozen=True):
 class AuthBackend(Protocol):
     """A way to sign in. sign_in: the account's id, a Refusal to show, or None when the fields are not for it.
 
-    enroll: keep a secret for an account (account creation, first admin); a Refusal says why it will not do.
+    enroll: keep a secret for an account (account creation, first admin); a Refusal says why it will not do. forget: the
+    account is being deleted, keep nothing of it; may be called again.
     """
 
     name: str
 
     async def sign_in(self, attempt: SignInAttempt) -> str | Refusal | None: ...
     async def enroll(self, account_id: str, secret: str) -> Refusal | None: ...
+    async def forget(self, account_id: str) -> None: ...
 
 
 class JobSpec(msgspec.Struct, frozen=True):

@@ -102,6 +102,8 @@ CORE = [
             "CREATE INDEX share_messages_by_message ON share_messages (message_id)",
             "ALTER TABLE conversations ADD COLUMN temporary INTEGER NOT NULL DEFAULT 0",
             "ALTER TABLE conversations ADD COLUMN ends_at BIGINT NOT NULL DEFAULT 0",
+            "ALTER TABLE accounts ADD COLUMN leaving_since BIGINT NOT NULL DEFAULT 0",
+            "CREATE INDEX accounts_leaving ON accounts (leaving_since) WHERE leaving_since > 0",
             "CREATE INDEX conversations_temporary ON conversations (ends_at) WHERE temporary = 1",
         ),
     ),

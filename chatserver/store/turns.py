@@ -156,6 +156,10 @@ def running_of_account(tx: Tx, account_id: str) -> int:
     return count or 0
 
 
+def running_ids_of(tx: Tx, account_id: str) -> list[str]:
+    return tx.all(str, "SELECT id FROM turns WHERE account_id = :account AND state = 'running'", account=account_id)
+
+
 def running_in(tx: Tx, conversation_id: str) -> list[Turn]:
     rows = tx.all(
         _Row,

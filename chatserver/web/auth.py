@@ -66,6 +66,11 @@ class SignIn:
         secure = " Secure;" if self.origin.is_https else ""
         return f"{self.origin.cookie_name}={value}; Path=/;{secure} HttpOnly; SameSite=Lax; Max-Age={COOKIE_S}"
 
+    def drop_cookie(self) -> str:
+        """The browser forgets that it was ever signed in."""
+        secure = " Secure;" if self.origin.is_https else ""
+        return f"{self.origin.cookie_name}=; Path=/;{secure} HttpOnly; SameSite=Lax; Max-Age=0"
+
     async def try_in(self, fields: Mapping[str, str], request: PageRequest) -> Account | Refusal:
         """One counted try; a failure is kept waiting. Raises LimitReached."""
         email, cookie = fields.get("email", ""), self.cookie(request)

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import re
 import unicodedata
+import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import tzinfo
 from urllib.parse import quote
@@ -68,6 +69,15 @@ def write(transcript: Transcript, kind: ExportFormat, reading: Reading) -> Async
         "json": _json,
     }
     return writers[kind](transcript, reading)
+
+
+async def pack(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same, packed with gzip as it comes, in a thread."""
+    packer = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+    async for piece in pieces:
+        if packed := await asyncio.to_thread(packer.compress, piece):
+            yield packed
+    yield packer.flush()
 
 
 def disposition(title: str, kind: str) -> str:

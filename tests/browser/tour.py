@@ -95,6 +95,8 @@ PAGES: dict[str, Address] = {
     "chats": lambda w: "/chats",
     "search": lambda w: "/search?q=tree",
     "settings": lambda w: "/settings",
+    "my-data": lambda w: "/settings/data",
+    "leave": lambda w: "/settings/data/delete",
     "welcome": lambda w: "/welcome",
     "unknown": lambda w: "/c/unknown",
 }
@@ -135,6 +137,8 @@ ROUTES: dict[str, str] = {
     "/chats": "chats",
     "/search": "search",
     "/settings": "settings",
+    "/settings/data": "my-data",
+    "/settings/data/delete": "leave",
     "/welcome": "welcome",
     "/c/{conversation_id}/share": "share",
     "/shares": "shares",

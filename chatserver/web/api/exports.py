@@ -1,4 +1,4 @@
-"""What one may take away over the API: one chat as a file."""
+"""What one may take away over the API: one chat as a file, or all there is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from litestar import get
 from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import Stream
 
+import chatserver
+from chatserver.clock import now_us
 from chatserver.domain.exports import ExportFormat
 from chatserver.domain.transcripts import TranscriptScope
 from chatserver.web import downloads, views
@@ -49,4 +51,24 @@ async def export_conversation(
     )
 
 
-route_handlers = (export_conversation,)
+@get("/account/export", opt={"permission": ""})
+async def export_account(request: ApiRequest, packed: FromQuery[bool] = True) -> Stream:
+    """All of one's conversations, whole trees, as JSON Lines (docs/export-format.md); packed with gzip, or not."""
+    house, actor = house_of(request), actor_of(request)
+    pieces = house.own_exports.open(actor, f"chatserver {chatserver.__version__}")
+    log.info("account_exported", account=actor.account_id)
+    day = views.iso(now_us())[:10]
+    return Stream(
+        downloads.pack(pieces) if packed else pieces,
+        media_type="application/gzip" if packed else "application/jsonl; charset=utf-8",
+        headers={
+            "content-disposition": downloads.disposition(f"chatserver {day}", "jsonl.gz" if packed else "jsonl"),
+            "content-security-policy": downloads.POLICY,
+        },
+    )
+
+
+route_handlers = (
+    export_conversation,
+    export_account,
+)

@@ -9,6 +9,7 @@ from chatserver.web.pages import (
     conversations,
     looking,
     messages,
+    my_data,
     searching,
     settings,
     shared,
@@ -29,5 +30,6 @@ route_handlers = (
     *connecting.route_handlers,
     *sharing.route_handlers,
     *shared.route_handlers,
+    *my_data.route_handlers,
     *temporary.route_handlers,
 )

@@ -70,6 +70,10 @@ class PasswordBackend:
             return BUSY
         return None
 
+    async def forget(self, account_id: str) -> None:
+        ctx, _ = self._opened()
+        await ctx.db.write(lambda tx: tx.run("DELETE FROM password_credentials WHERE account_id = :id", id=account_id))
+
     async def _hash_of(self, account_id: str) -> str | None:
         ctx, _ = self._opened()
         return await ctx.db.read(

@@ -1,0 +1,61 @@
+"""My data: take it along, see what is shared, delete the account."""
+
+from __future__ import annotations
+
+from litestar import get, post
+
+from chatserver.domain.extend import Refusal
+from chatserver.errors import ChatserverError
+from chatserver.web import templating
+from chatserver.web.auth import desk_of, form_of
+from chatserver.web.pages.visit import Page, PageRequest, Visit, html
+from chatserver.web.views import Frame, Problem
+from chatserver.web.words import gettext as _
+
+ANYBODY = {"permission": ""}
+"""Taking one's data along and leaving are nobody's to forbid."""
+
+
+@get("/settings/data", opt=ANYBODY)
+async def show_data(request: PageRequest) -> Page:
+    visit = await Visit.of(request)
+    holdings = await visit.house.leaving.holdings(visit.actor)
+    return html(templating.render("my_data.html", frame=visit.frame, sidebar=await visit.sidebar(), holdings=holdings))
+
+
+@get("/settings/data/delete", opt=ANYBODY)
+async def show_leave(request: PageRequest) -> Page:
+    return await _leave_page(await Visit.of(request))
+
+
+@post("/settings/data/delete", opt=ANYBODY, status_code=200)
+async def leave(request: PageRequest) -> Page:
+    """For who knows the password; tries are counted like those at the door. The browser's cookie and drafts go too."""
+    visit = await Visit.of(request)
+    form = await form_of(request)
+    desk, account = desk_of(request), visit.actor.account
+    try:
+        known = await desk.try_in({"email": account.email, "password": form.get("password", "")}, request)
+        if isinstance(known, Refusal) or known.id != account.id:
+            return await _leave_page(visit, Problem(_("Nothing was deleted."), _("The password is not right.")))
+        await visit.house.leaving.leave(visit.actor)
+    except ChatserverError as error:
+        if error.status >= 500:
+            raise
+        return await _leave_page(visit, Problem(_("Nothing was deleted."), error.message, code=error.code))
+    answer = html(templating.render("left.html", frame=Frame(look=visit.frame.look)))
+    answer.headers["set-cookie"] = desk.drop_cookie()
+    answer.headers["clear-site-data"] = '"storage"'
+    return answer
+
+
+async def _leave_page(visit: Visit, problem: Problem | None = None) -> Page:
+    holdings = await visit.house.leaving.holdings(visit.actor)
+    return html(templating.render("leave.html", frame=visit.frame, holdings=holdings, problem=problem))
+
+
+route_handlers = (
+    show_data,
+    show_leave,
+    leave,
+)
