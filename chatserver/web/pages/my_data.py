@@ -10,7 +10,7 @@ from chatserver.web import templating
 from chatserver.web.auth import desk_of, form_of
 from chatserver.web.pages.visit import Page, PageRequest, Visit, html
 from chatserver.web.views import Frame, Problem
-from chatserver.web.words import gettext as _
+from chatserver.words import gettext as _
 
 ANYBODY = {"permission": ""}
 """Taking one's data along and leaving are nobody's to forbid."""
