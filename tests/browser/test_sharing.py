@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from chatserver.domain.access import Account
+from chatserver.clock import new_id, now_us
+from chatserver.domain.access import Account, Actor
+from chatserver.domain.messages import Message, ReasoningPart, TextPart
+from chatserver.store.messages import insert_message
 from chatserver.testing.server import PASSWORD
 from tests.browser.gallery import ANSWER
 from tests.browser.stage import Site, ask_and_wait, replies
 from tests.browser.test_access import assert_clean
+from tests.browser.test_hostile import ATTACKS, CORPUS, FIND_BAD
 
 pytestmark = pytest.mark.browser
 
@@ -152,3 +158,50 @@ def test_a_reader_signs_in_and_goes_on_in_a_copy(visit: Visit, stranger: Visit, 
     expect(replies(reader)).to_have_count(4)
     page.reload()
     expect(replies(page)).to_have_count(2)
+
+
+def test_hostile_words_are_text_on_a_shared_page_and_in_a_file(
+    visit: Visit, stranger: Visit, site: Site, account: Account, tmp_path: Path
+) -> None:
+    """The whole corpus as questions and answers, title and all; nothing runs, nothing asks a foreign host."""
+    actor = Actor(account, "web")
+
+    async def furnish() -> tuple[str, str]:
+        conversation = (await site.house.conversations.create(actor, ATTACKS[0])).id
+        tip: list[str | None] = [None]
+
+        def store(tx: Any) -> None:
+            for start in range(0, len(CORPUS), 60):
+                text = "\n\n".join(CORPUS[start : start + 60])
+                for role in ("user", "assistant"):
+                    parts = (ReasoningPart(text[:2000]), TextPart(text)) if role == "assistant" else (TextPart(text),)
+                    message = Message(new_id(), conversation, tip[0], role, "done", parts, ATTACKS[1], now_us())  # type: ignore[arg-type]
+                    insert_message(tx, message)
+                    tip[0] = message.id
+
+        await site.house.db.write(store)
+        made = await site.house.shares.create(actor, conversation, tip[0], thoughts=True)
+        return conversation, made.secret
+
+    conversation, secret = site.call(furnish)
+    asked: list[str] = []
+    reader = stranger(site.url + "/sign-in")
+    reader.on("request", lambda request: asked.append(request.url))
+    reader.goto(f"{site.url}/s/{secret}")
+    expect(replies(reader)).to_have_count(2 * -(-len(CORPUS) // 60))
+    assert reader.evaluate(FIND_BAD) == [] and reader.evaluate("window.pwned") is None
+    assert [url for url in asked if not url.startswith((site.url, "data:"))] == []
+
+    page = visit(f"/c/{conversation}/about/export")
+    page.get_by_label("HTML").check()
+    page.get_by_label("What to export").select_option("tree")
+    page.get_by_label("With the model").check()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").click()
+    file = tmp_path / "chat.html"
+    download.value.save_as(file)
+    asked.clear()
+    reader.goto(file.as_uri())
+    expect(reader.get_by_role("article").first).to_be_visible()
+    assert reader.evaluate(FIND_BAD) == [] and reader.evaluate("window.pwned") is None
+    assert [url for url in asked if not url.startswith("file:")] == []
