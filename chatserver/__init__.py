@@ -59,6 +59,7 @@ from chatserver.domain.messages import (
     text_of,
 )
 from chatserver.domain.models import Candidate, Channel, Model, ModelAlias, parse_alias
+from chatserver.domain.pages import PageAnswer, PageFiles, PageVisit
 from chatserver.domain.turns import ReasoningDelta, TextDelta, ToolCallDelta, Turn, TurnError
 from chatserver.errors import (
     BadInput,
@@ -132,6 +133,9 @@ __all__ = [
     "NavItem",
     "NotFound",
     "Origin",
+    "PageAnswer",
+    "PageFiles",
+    "PageVisit",
     "Part",
     "Parts",
     "Prompt",

@@ -39,6 +39,7 @@ from chatserver.domain.extend import (
     SlotContext,
     ThemeSpec,
 )
+from chatserver.domain.pages import PageFiles
 
 PROJECT = "chatserver"
 Mode = Literal["gather", "first", "chain", "notify"]
@@ -150,6 +151,12 @@ def register_auth_backends() -> list[AuthBackend]:
 @hookspec("gather", at_start=True, fatal=True)
 def register_routes() -> list[Route]:
     """HTTP routes, mounted below `/x/<plugin>/`. The request carries the Actor in `scope["state"]["actor"]`."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec("gather", at_start=True, fatal=True)
+def register_pages() -> list[PageFiles]:
+    """Where the templates, static files and words of the plugin's pages are. At most one a plugin."""
     raise AssertionError("a specification is never called")
 
 

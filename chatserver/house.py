@@ -35,7 +35,7 @@ from chatserver.domain.access import Actor
 from chatserver.domain.extend import Bus, Egress, Migration
 from chatserver.domain.models import Channel, Model
 from chatserver.gateway.catalog import Catalog
-from chatserver.plugins import Plugins
+from chatserver.plugins import Plugins, Press
 from chatserver.store import calls as call_rows
 from chatserver.store import messages as message_rows
 from chatserver.store import search
@@ -87,6 +87,7 @@ class House:
         self.node_id = new_id()
         providers = {provider.name: provider for _, provider in plugins.registered("register_providers")}
         self.catalog = Catalog(providers, channels, http)
+        self.press = Press()
         self.live = Live()
         self.estimates = Estimates()
         self.recovery = Recovery(db, self.live, lock_proves_death=not db.is_shared)
@@ -147,7 +148,12 @@ class House:
         self.estimates.load(await self.db.read(call_rows.model_factors))
         await self.recovery.start()
         await self.plugins.start(
-            db=self.db, http=self.http, jobs=self.jobs, accounts=self.accounts, conversations=self.conversations
+            db=self.db,
+            http=self.http,
+            jobs=self.jobs,
+            accounts=self.accounts,
+            conversations=self.conversations,
+            pages=self.press,
         )
         await self.catalog.start()
         await self.channels.start()
@@ -180,6 +186,10 @@ class House:
         await self.catalog.stop()
         await self.recovery.stop()
         await self.plugins.stop()
+
+    def takes_field(self, name: str) -> bool:
+        """Whether a plugin of this name is told what a sender hands to it."""
+        return any(self.plugins.implements(name, hook) for hook in ("prepare_send", "prepare_prompt"))
 
     def models(self, actor: Actor) -> list[Model]:
         """What the actor may pick, demo models last."""

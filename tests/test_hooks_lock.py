@@ -63,7 +63,7 @@ def test_the_docs_speak_of_no_hook_that_is_not_there() -> None:
 def test_the_docs_name_every_slot() -> None:
     from chatserver.web.slots import MESSAGE_SLOTS, PAGE_SLOTS
 
-    table = documented()["render_slot"]
+    table = documented()["render_slot"].partition("| slot |")[2]
     assert set(re.findall(r"`([a-z]+(?:\.[a-z]+)?)`", table.partition("```")[0])) - {"message_id"} == {
         *PAGE_SLOTS,
         *MESSAGE_SLOTS,
@@ -75,7 +75,7 @@ def examples() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("head", "code"), examples(), ids=[head for head, _ in examples()])
-async def test_the_examples_of_the_docs_load(head: str, code: str) -> None:
+async def test_the_examples_of_the_docs_load(head: str, code: str, tmp_path: Path) -> None:
     module = types.ModuleType("example")
     exec(compile(code, f"docs/hooks.md, {head}", "exec"), module.__dict__)
     holder = next((one for one in vars(module).values() if _holds_hooks(one, module)), module)
@@ -84,9 +84,14 @@ async def test_the_examples_of_the_docs_load(head: str, code: str) -> None:
     assert head not in specs() or head in line.hooks
     await plugins.start()
     await plugins.stop()
+    fixtures: dict[str, object] = {
+        "plugin_manager": lambda **holders: Plugins.load(found=(), extra=list(holders.items())),
+        "tmp_path": tmp_path,
+    }
     for name, test in vars(module).items():
         if name.startswith("test_"):
-            await test(lambda **holders: Plugins.load(found=(), extra=list(holders.items())))
+            wanted = inspect.signature(test).parameters
+            await test(**{fixture: given for fixture, given in fixtures.items() if fixture in wanted})
 
 
 def _holds_hooks(value: object, module: types.ModuleType) -> bool:

@@ -12,6 +12,7 @@ from chatserver.domain.calls import CallKind, Usage
 from chatserver.domain.files import BlobEntry
 from chatserver.domain.messages import MessageState, Parts, Role
 from chatserver.domain.models import Candidate, Channel, Model
+from chatserver.domain.pages import PageAnswer, PageVisit
 from chatserver.domain.turns import ReasoningDelta, TextDelta, ToolCallDelta
 
 
@@ -234,11 +235,21 @@ class Migration(msgspec.Struct, frozen=True):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """A plugin's HTTP route below its prefix. app: raw ASGI. Mounted below `/x/<plugin>`."""
+    """A plugin's HTTP route, mounted below `/x/<plugin>`. A path may hold `{places}`, each one segment.
+
+    app: raw ASGI, asked for anybody. page: a page in the house's frame, for who is signed in and has `permission`.
+    One of the two.
+    """
 
     path: str
-    app: Callable[..., Awaitable[None]]
+    app: Callable[..., Awaitable[None]] | None = None
     methods: tuple[str, ...] = ("GET",)
+    page: Callable[[PageVisit], Awaitable[PageAnswer]] | None = None
+    permission: str = "chat.use"
+
+    def __post_init__(self) -> None:
+        if (self.app is None) == (self.page is None):
+            raise ValueError(f"the route {self.path} wants either an app or a page")
 
 
 class BlobStore(Protocol):
@@ -307,13 +318,18 @@ class NavItem(msgspec.Struct, frozen=True):
 
 
 class SlotContext(msgspec.Struct, frozen=True):
-    """Where a slot is rendered: who looks, at which conversation and message ('' when none), in which language."""
+    """Where a slot is rendered: who looks, at which conversation and message ('' when none), in which language.
+
+    fields: what plugins were handed with the last question of the branch shown, by plugin name, as raw JSON; on the
+    page of a new chat, what its address hands them.
+    """
 
     slot: str
     account: Account
     conversation_id: str = ""
     message_id: str = ""
     language: str = "en"
+    fields: dict[str, msgspec.Raw] = {}
 
 
 class ThemeSpec(msgspec.Struct, frozen=True):

@@ -6,5 +6,6 @@ from chatserver.plugins.context import Context
 from chatserver.plugins.faults import Notice
 from chatserver.plugins.found import BUNDLED, Found
 from chatserver.plugins.loaded import PluginFault, PluginReport, Plugins
+from chatserver.plugins.press import Press
 
-__all__ = ["BUNDLED", "Context", "Found", "Notice", "PluginFault", "PluginReport", "Plugins"]
+__all__ = ["BUNDLED", "Context", "Found", "Notice", "PluginFault", "PluginReport", "Plugins", "Press"]

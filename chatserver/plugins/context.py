@@ -21,8 +21,8 @@ class Context:
 
     db: read and write, within tables named `<plugin>_…`. http: the one egress client. settings: the declared settings
     by name, of their declared kind, secrets left out. clock: now_us, monotonic_s, new_id. log: structlog, bound to the
-    plugin's name. jobs, events, blobs, accounts, conversations: services of the core; one that is not there yet is
-    None.
+    plugin's name. pages: the plugin's templates and static files. jobs, events, blobs, accounts, conversations:
+    services of the core; one that is not there yet is None.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Context:
         self.blobs: Any = services.get("blobs")
         self.accounts: Any = services.get("accounts")
         self.conversations: Any = services.get("conversations")
+        self.pages: Any = services["pages"].of_plugin(name) if "pages" in services else None
 
     def __repr__(self) -> str:
         return f"Context({self.name!r})"

@@ -37,6 +37,9 @@ def create_app(house: House) -> Litestar:
         if (folder / "locale").is_dir():
             words.add_catalogues(folder / "locale")
     templating.install_themes([theme for _, theme in house.plugins.registered("register_themes")])
+    for plugin, files in house.plugins.registered("register_pages"):
+        templating.install_pages(plugin, files)
+    house.press.set_up(templating.render, assets.url)
     streams = Streams(house.accounts.still_valid, per_account=house.limits["streams_per_account"])
     turn_events = TurnEvents(house, streams)
     painters = Painters(house.readers)

@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from chatserver.domain.extend import ThemeSpec
+from chatserver.errors import SetupError
 
 log = structlog.get_logger("chatserver.web")
 
@@ -80,6 +81,13 @@ def install_themes(themes: Sequence[ThemeSpec]) -> None:
 def digests() -> list[str]:
     """One of each folder of files; the list of them names a version of everything static."""
     return [root.digest for root in _roots.values()]
+
+
+def install_folder(name: str, folder: Path) -> None:
+    """Serve a plugin's files under its name. Raises SetupError where a theme of that name is."""
+    if name in _themes:
+        raise SetupError(f"The plugin {name} brings static files and a theme of its own name; give the theme another.")
+    _roots[name] = read_root(name, folder)
 
 
 def themes() -> tuple[ThemeSpec, ...]:

@@ -134,7 +134,7 @@ def without_secret(path: str) -> str:
 
 
 def _here(scope: Mapping[str, Any]) -> bytes:
-    path = scope["path"] + ("?" + scope["query_string"].decode("latin-1") if scope.get("query_string") else "")
+    path = scope["state"]["path"] + ("?" + scope["query_string"].decode("latin-1") if scope.get("query_string") else "")
     return quote(path, safe="").encode() if len(path) <= 500 else b"%2F"
 
 

@@ -12,6 +12,7 @@ import msgspec
 from chatserver.domain.extend import Route
 from chatserver.errors import ChatserverError, NotFound
 from chatserver.house import House
+from chatserver.web import plugin_pages
 
 PREFIX = "/x/"
 _PARAMETER = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
@@ -56,7 +57,10 @@ class Extensions:
             parameters = {key: unquote(value) for key, value in found.groupdict().items()}
             inner = {**scope, "path": f"/{rest}", "root_path": f"{PREFIX}{name}", "path_params": parameters}
             try:
-                await place.route.app(inner, receive, send)
+                if place.route.app is not None:
+                    await place.route.app(inner, receive, send)
+                else:
+                    await plugin_pages.serve(name, place.route, inner, receive, send)
             except Exception as error:  # a route is a plugin's: its fault harms this request only
                 self._plugins.report_fault(name, full, error)
                 raise

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+import msgspec
 from markupsafe import Markup
 
 from chatserver import words
@@ -37,7 +38,13 @@ NOTHING = Slots({})
 
 
 async def fill(
-    plugins: Hooks, account: Account, *, conversation_id: str = "", message_ids: Iterable[str] = (), page: bool = True
+    plugins: Hooks,
+    account: Account,
+    *,
+    conversation_id: str = "",
+    message_ids: Iterable[str] = (),
+    page: bool = True,
+    fields: dict[str, msgspec.Raw] | None = None,
 ) -> Slots:
     """Ask for the places of a page and of its messages; costs nothing when no plugin fills any."""
     if not plugins.has("render_slot"):
@@ -46,7 +53,7 @@ async def fill(
     places += [(slot, message_id) for message_id in message_ids for slot in MESSAGE_SLOTS]
 
     async def ask(slot: str, message_id: str) -> str:
-        context = SlotContext(slot, account, conversation_id, message_id, words.language())
+        context = SlotContext(slot, account, conversation_id, message_id, words.language(), fields or {})
         return "".join(str(answer) for answer in await plugins.gather("render_slot", context=context))
 
     answers = await asyncio.gather(*(ask(slot, message_id) for slot, message_id in places))

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from chatserver import __version__, words
 from chatserver.domain.extend import ThemeSpec
+from chatserver.domain.pages import PageFiles
 from chatserver.errors import SetupError
 from chatserver.web import assets, slots, views
 from chatserver.web.markdown import in_words
@@ -33,6 +34,8 @@ def sheet_links(look: str, part: str = "") -> Markup:
     return Markup("\n").join(link.format(href) for href in assets.stylesheets(look, part))
 
 
+_plugins: dict[str, jinja2.BaseLoader] = {}
+
 BLOCKS = frozenset(f"blocks/{path.name}" for path in (TEMPLATES / "blocks").glob("*.html"))
 """The named blocks: what a theme may fill anew."""
 
@@ -42,7 +45,7 @@ def make_environment(theme: ThemeSpec | None = None) -> jinja2.Environment:
     core = jinja2.FileSystemLoader(TEMPLATES)
     own = theme_templates(theme) if theme is not None else {}
     environment = jinja2.Environment(
-        loader=jinja2.ChoiceLoader([jinja2.DictLoader(own), core]) if own else core,
+        loader=jinja2.ChoiceLoader([jinja2.DictLoader(own), core, jinja2.PrefixLoader(_plugins)]),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -66,6 +69,16 @@ def make_environment(theme: ThemeSpec | None = None) -> jinja2.Environment:
         in_words=in_words,
     )
     return environment
+
+
+def install_pages(plugin: str, files: PageFiles) -> None:
+    """Take up what a plugin's pages are made of. Raises SetupError."""
+    if files.templates_dir:
+        _plugins[plugin] = jinja2.FileSystemLoader(files.templates_dir)
+    if files.static_dir:
+        assets.install_folder(plugin, Path(files.static_dir))
+    if files.locale_dir:
+        words.add_catalogues(Path(files.locale_dir))
 
 
 def theme_templates(theme: ThemeSpec) -> dict[str, str]:

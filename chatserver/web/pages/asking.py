@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
 from litestar import get, post
 from litestar.params import FromPath
 
@@ -13,10 +10,10 @@ from chatserver.domain.conversations import Sent
 from chatserver.domain.messages import text_of
 from chatserver.web import templating, views
 from chatserver.web.auth import form_of
+from chatserver.web.fields import read_fields
 from chatserver.web.pages.comparing import models_of, show_sent
 from chatserver.web.pages.visit import Page, PageRequest, Visit, clean_text, go, html, nothing
 
-FIELD_DEPTH = 4
 SEND_FIELDS = frozenset({"csrf", "conversation_id", "parent_id", "text", "model", "models", "temporary"})
 
 
@@ -39,7 +36,7 @@ async def send(request: PageRequest) -> Page:
         form.get("model", ""),
         models=models,
         idempotency=IdempotencyKey(given_key, asked.encode()) if given_key else None,
-        fields=plugin_fields(form),
+        fields=read_fields(form, SEND_FIELDS),
         temporary=form.get("temporary") == "1",
     )
     if len(models) > 1:
@@ -56,25 +53,6 @@ async def send(request: PageRequest) -> Page:
         templating.render("sent.html", frame=visit.frame, chat=chat, new=new, sidebar=sidebar, slot=slot),
         {"hx-push-url": where},
     )
-
-
-def plugin_fields(form: dict[str, str]) -> dict[str, msgspec.Raw]:
-    """What a form hands to plugins: `name` is a text, `name.key` and `name.key.key` make an object."""
-    found: dict[str, Any] = {}
-    for path, value in form.items():
-        if path in SEND_FIELDS:
-            continue
-        name, *keys = path.split(".", FIELD_DEPTH)
-        if not keys:
-            found.setdefault(name, value)
-            continue
-        place = found[name] = found[name] if isinstance(found.get(name), dict) else {}
-        for key in keys[:-1]:
-            inner = place.get(key)
-            place[key] = inner if isinstance(inner, dict) else {}
-            place = place[key]
-        place[keys[-1]] = value
-    return {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in found.items()}
 
 
 @get("/m/{message_id:str}/edit")

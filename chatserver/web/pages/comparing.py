@@ -123,6 +123,7 @@ async def comparison_of(visit: Visit, found: Comparison) -> ChatView:
         tip_id=found.tip_id,
         running_turn=columns.running_turn if columns else "",
         older_href="",
+        fields=columns.fields if columns else chat.fields,
         comparison=side,
     )
 

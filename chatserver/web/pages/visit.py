@@ -18,6 +18,7 @@ from chatserver.domain.conversations import ConversationLine, PathView
 from chatserver.domain.models import Model
 from chatserver.house import House
 from chatserver.web import slots, templating, views
+from chatserver.web.fields import read_fields
 from chatserver.web.markdown import render
 from chatserver.web.painter import Painters
 from chatserver.web.views import ChatView, Frame, Problem, Sidebar
@@ -159,7 +160,9 @@ class Visit:
             model=str(self.settings.get("default_model", "")),
             problem=self.model_problem(models),
         )
-        return msgspec.structs.replace(view, wants_model=self.wants_model(models))
+        given = read_fields(self.request.query_params)
+        fields = {name: value for name, value in given.items() if self.house.takes_field(name)}
+        return msgspec.structs.replace(view, wants_model=self.wants_model(models), fields=fields)
 
     def wants_model(self, models: Sequence[Model]) -> bool:
         """Whether to offer connecting one: to an admin, while no real model answers, until it was declined."""
@@ -186,6 +189,7 @@ class Visit:
             self.actor.account,
             conversation_id=chat.conversation_id,
             message_ids=chat.message_ids,
+            fields=chat.fields,
             page=page,
         )
 
@@ -194,7 +198,8 @@ class Visit:
         headers = {"hx-push-url": push} if push else {}
         values = {"frame": self.frame, "chat": chat, "slot": await self.slots(chat)}
         if self.target.endswith("#view"):
-            return html(templating.render("branch.html", **values) + extra, headers)
+            is_looking = self.request.method == "GET"
+            return html(templating.render("branch.html", is_looking=is_looking, **values) + extra, headers)
         if self.target.endswith("#main"):
             return html(templating.render("main.html", is_fragment=True, **values) + extra, headers)
         return html(templating.render("chat.html", sidebar=await self.sidebar(chat.conversation_id), **values))

@@ -1,6 +1,7 @@
 // The page's script: streams what is being written, keeps drafts, and makes forms feel like an app. All of it works
 // without this file, more slowly. Sections: words, stream, view, composer, models, messages, side, keys, look, htmx,
 // rooms.
+import * as house from "./app.js"
 
 const root = document.documentElement
 const $ = (selector, from = document) => from.querySelector(selector)
@@ -379,6 +380,7 @@ document.addEventListener("input", ({ target }) => {
   if (target.id === "text") {
     store.set(draftKey(), target.value)
     delete target.form.dataset.key // other words are another request
+    if (target.value[0] === "/") for (const element of $$("[data-slash]")) enter(element.dataset.slash, "slash", element)
   }
   if (target.localName === "textarea") grow(target)
 })
@@ -718,25 +720,29 @@ function switched() {
 // --- rooms: scripts a page asks for only when they are needed ---------------------------------------------------------
 // `data-room="map"` on a button: its first press fetches ./map.js, and every press calls its `press(element, event)`.
 // `data-begin="map"` on anything: `begin(element)` is called once, as soon as it is in the page.
+// `data-slash="map"` on anything: `slash(element)` is called while a message begins with a slash.
+// A plugin names a file of its own by its address; each is handed what this file exports as the last argument.
 
-const room = (name) => import(`./${name}.js`)
+const room = (name) => import(name[0] === "/" ? name : `./${name}.js`)
+const enter = (name, what, ...given) =>
+  room(name).then((entered) => entered[what](...given, house), () => notice(words.unreachable))
 
 document.addEventListener("click", (event) => {
   const element = event.target.closest("[data-room]")
   if (!element || event.defaultPrevented) return
   event.preventDefault()
-  room(element.dataset.room).then((entered) => entered.press(element, event), () => notice(words.unreachable))
+  enter(element.dataset.room, "press", element, event)
 })
 
 function beginRooms() {
   for (const element of $$("[data-begin]")) {
     const name = element.dataset.begin
     delete element.dataset.begin
-    room(name).then((entered) => entered.begin(element), () => {})
+    enter(name, "begin", element)
   }
 }
 
-export { $, $$, conversation, copy, csrf, follow, grow, isTouch, narrow, notice, post, reach, refreshChats, running, say, store, words }
+export { $, $$, conversation, copy, csrf, follow, grow, isTouch, narrow, notice, pickModel, post, reach, refreshChats, running, say, store, words }
 
 // --- begin ----------------------------------------------------------------------------------------------------------
 

@@ -25,7 +25,8 @@ class ModelView(msgspec.Struct, frozen=True):
 class ChatView(msgspec.Struct, frozen=True):
     """The middle of the chat page: one branch, its composer, and what stands in the way of writing.
 
-    wants_model: whoever looks could connect a real model, and there is none.
+    wants_model: whoever looks could connect a real model, and there is none. fields: what plugins were handed with the
+    last question, or by the address.
     """
 
     conversation_id: str = ""
@@ -47,6 +48,7 @@ class ChatView(msgspec.Struct, frozen=True):
     origin_href: str = ""
     origin_title: str = ""
     comparison: ComparisonView | None = None
+    fields: dict[str, msgspec.Raw] = {}
 
     @property
     def lane(self) -> int:
@@ -96,6 +98,7 @@ def chat_view(
         is_cleared=bool(last and last.cleared_after),
         problem=problem or (no_model() if not models else None),
         is_pinned=conversation.pinned,
+        fields=next((item.turn.parameters for item in reversed(path.items) if item.turn), {}),
         is_temporary=conversation.temporary,
     )
 
