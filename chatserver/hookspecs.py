@@ -156,7 +156,7 @@ def register_routes() -> list[Route]:
 
 @hookspec("gather", at_start=True, fatal=True)
 def register_pages() -> list[PageFiles]:
-    """Where the templates, static files and words of the plugin's pages are. At most one a plugin."""
+    """Where the templates and static files of the plugin's pages are. At most one a plugin."""
     raise AssertionError("a specification is never called")
 
 

@@ -14,13 +14,12 @@ from chatserver.domain.models import Model
 class PageFiles(msgspec.Struct, frozen=True):
     """What a plugin's pages are made of; '' where there is none.
 
-    templates_dir: Jinja templates, which name each other `<plugin>/<file>` and extend the core's `sheet.html`.
-    static_dir: style sheets, scripts and pictures, served with hashed names. locale_dir: `<language>.po` files.
+    templates_dir: Jinja templates, which name each other `<plugin>/<file>` and extend the core's `plugin.html`.
+    static_dir: style sheets, scripts and pictures, served with hashed names.
     """
 
     templates_dir: str = ""
     static_dir: str = ""
-    locale_dir: str = ""
 
 
 class PageAnswer(msgspec.Struct, frozen=True):

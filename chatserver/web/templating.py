@@ -77,8 +77,6 @@ def install_pages(plugin: str, files: PageFiles) -> None:
         _plugins[plugin] = jinja2.FileSystemLoader(files.templates_dir)
     if files.static_dir:
         assets.install_folder(plugin, Path(files.static_dir))
-    if files.locale_dir:
-        words.add_catalogues(Path(files.locale_dir))
 
 
 def theme_templates(theme: ThemeSpec) -> dict[str, str]:
