@@ -5,7 +5,7 @@ from __future__ import annotations
 from chatserver import clock
 from chatserver.domain.access import Account, Actor, Origin
 from chatserver.domain.calls import Attempt, Call, CallKind, Usage, estimate_tokens
-from chatserver.domain.events import AccountCreated, AccountErased, CallEnded, Delivery, Event, TurnEnded
+from chatserver.domain.events import AccountCreated, AccountErased, CallEnded, Delivery, Event, FeedbackGiven, TurnEnded
 from chatserver.domain.extend import (
     Admission,
     AuthBackend,
@@ -117,6 +117,7 @@ __all__ = [
     "EgressResponse",
     "Engine",
     "Event",
+    "FeedbackGiven",
     "FilePart",
     "Finish",
     "ImagePart",

@@ -15,6 +15,7 @@ from chatserver.chat.conversations import Conversations
 from chatserver.chat.drafts import Drafts
 from chatserver.chat.estimates import Estimates
 from chatserver.chat.exports import OwnExports
+from chatserver.chat.feedback import FeedbackBox
 from chatserver.chat.flusher import Flusher
 from chatserver.chat.housekeeping import Housekeeping
 from chatserver.chat.leaving import Leaving
@@ -25,6 +26,7 @@ from chatserver.chat.readers import Readers
 from chatserver.chat.recovery import Recovery
 from chatserver.chat.runner import Runner
 from chatserver.chat.sending import Sending
+from chatserver.chat.sent_prompts import SentPrompts
 from chatserver.chat.shares import Shares
 from chatserver.chat.temporary import Temporaries
 from chatserver.chat.titles import Titles
@@ -130,6 +132,8 @@ class House:
         self.own_exports = OwnExports(db)
         self.leaving = Leaving(db, self.accounts, self.conversations, self._wake)
         self.shares = Shares(db, self.accounts)
+        self.feedback = FeedbackBox(db, lambda: self._wake(False))
+        self.sent_prompts = SentPrompts(db)
         self.permissions = Permissions(plugins)
         self.channels = Channels(db, plugins, self.catalog, self.asides, self.permissions, secret_key)
 

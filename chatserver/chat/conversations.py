@@ -5,6 +5,7 @@ from __future__ import annotations
 from chatserver.chat.readers import Readers
 from chatserver.chat.recovery import Recovery
 from chatserver.chat.runner import Runner
+from chatserver.chat.tunings import TuningChange, change_tuning, check_change
 from chatserver.chat.wakes import Wakes
 from chatserver.clock import new_id, now_us
 from chatserver.domain.access import Actor
@@ -19,12 +20,15 @@ from chatserver.domain.conversations import (
 )
 from chatserver.domain.messages import Message, text_of
 from chatserver.domain.tree import leaves_of, newest_leaf
+from chatserver.domain.tuning import UNTUNED
 from chatserver.domain.turns import Turn
 from chatserver.errors import BadInput, Conflict, NotFound
 from chatserver.store import conversations as conversation_rows
 from chatserver.store import deletions as deletion_rows
+from chatserver.store import feedback as feedback_rows
 from chatserver.store import messages as message_rows
 from chatserver.store import search
+from chatserver.store import tunings as tuning_rows
 from chatserver.store import turns as turn_rows
 from chatserver.store.conversations import lock_conversation
 from chatserver.store.database import Database, Tx
@@ -47,8 +51,11 @@ class Conversations:
         self._recovery = recovery
         self._wakes = wakes
 
-    async def create(self, actor: Actor, title: str | None = None, *, temporary: bool = False) -> Conversation:
+    async def create(
+        self, actor: Actor, title: str | None = None, *, temporary: bool = False, tuning: TuningChange | None = None
+    ) -> Conversation:
         """An empty conversation; a title given here is a person's and stays."""
+        wanted = change_tuning(UNTUNED, tuning) if tuning is not None else UNTUNED
         clean = check_title(title) if title is not None else ""
         conversation_id = new_id()
 
@@ -63,6 +70,8 @@ class Conversations:
                 now=now_us(),
                 temporary=temporary,
             )
+            if wanted != UNTUNED:
+                tuning_rows.set_tuning(tx, actor, conversation_id, wanted)
             if clean:
                 search.index_title(tx, owner_id=actor.account_id, conversation_id=conversation_id, title=clean)
             return _conversation(tx, actor, conversation_id)
@@ -102,9 +111,12 @@ class Conversations:
         tip: str | None = None,
         pinned: bool | None = None,
         archived: bool | None = None,
+        tuning: TuningChange | None = None,
     ) -> Conversation:
-        """Rename, switch the stored tip, pin, archive; only what is given changes."""
+        """Rename, switch the stored tip, pin, archive, tune; only what is given changes, and all of it or nothing."""
         clean = check_title(title) if title is not None else None
+        if tuning is not None:
+            check_change(tuning)
 
         def store(tx: Tx) -> Conversation:
             found = _conversation(tx, actor, conversation_id)
@@ -123,6 +135,8 @@ class Conversations:
                     pinned=found.pinned if pinned is None else pinned,
                     archived=found.archived if archived is None else archived,
                 )
+            if tuning is not None:
+                tuning_rows.set_tuning(tx, actor, conversation_id, change_tuning(found.tuning, tuning))
             return _conversation(tx, actor, conversation_id)
 
         return await self._db.write(store)
@@ -281,8 +295,14 @@ class Conversations:
             path = message_rows.path_to(tx, found.id, end, limit)
             versions = message_rows.versions_along(tx, found.id, end, limit)
             turns = turn_rows.turns_along(tx, found.id, end, limit)
+            verdicts = feedback_rows.verdicts_in(tx, found.id)
             items = tuple(
-                PathItem(message, versions.get(message.parent_id, (message.id,)), turns.get(message.id))
+                PathItem(
+                    message,
+                    versions.get(message.parent_id, (message.id,)),
+                    turns.get(message.id),
+                    verdicts.get(message.id, ""),
+                )
                 for message in path
             )
             return PathView(found, tip, items, bool(path and path[0].parent_id is not None))

@@ -212,9 +212,17 @@ class Drafts:
         return TurnJob(turn, call, actor.account, model, draft.question, parent, draft.wants_title)
 
     async def _admit_one(self, actor: Actor, draft: Draft, job: TurnJob) -> TurnJob:
-        tokens = await self._prompts.estimate_input(draft.conversation_id, job.question, job.parent_id, job.model)
+        size = await self._prompts.size(job.turn, job.question, job.parent_id, job.model)
         admission = Admission(
-            job.call.id, actor.account, actor.origin, "chat", job.model.id, tokens, 0, job.turn.id, draft.labels
+            job.call.id,
+            actor.account,
+            actor.origin,
+            "chat",
+            job.model.id,
+            size.input_tokens,
+            size.max_output,
+            job.turn.id,
+            draft.labels,
         )
         answer = await self._plugins.chain("admit_call", admission)
         if isinstance(answer, Refusal):

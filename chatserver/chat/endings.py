@@ -9,11 +9,13 @@ import msgspec
 from chatserver.domain.calls import Attempt, CallState, Usage, estimate_tokens
 from chatserver.domain.events import CallEnded, TurnEnded
 from chatserver.domain.messages import Parts, ReasoningPart, reasoning_of, text_of
+from chatserver.domain.prompts import PromptRecord, Texts
 from chatserver.domain.turns import Delta, EndDelta, Turn, TurnError, TurnState, assemble_parts
 from chatserver.store import calls as call_rows
 from chatserver.store import conversations as conversation_rows
 from chatserver.store import jobs, outbox, search
 from chatserver.store import messages as message_rows
+from chatserver.store import prompts as prompt_rows
 from chatserver.store import turns as turn_rows
 from chatserver.store.calls import ModelFactor
 from chatserver.store.database import Tx
@@ -21,7 +23,7 @@ from chatserver.store.database import Tx
 
 class Ending(msgspec.Struct, frozen=True):
     """All that is known when a turn ends. deltas: every delta of the turn, the stored ones too.
-    reasoning_ms: from the first thought to the first word."""
+    reasoning_ms: from the first thought to the first word. prompt: what was sent, if anything was."""
 
     turn: Turn
     call_id: str
@@ -37,6 +39,7 @@ class Ending(msgspec.Struct, frozen=True):
     factor: ModelFactor | None = None
     wants_title: bool = False
     reasoning_ms: int = 0
+    prompt: tuple[PromptRecord, Texts] | None = None
 
 
 def estimated_usage(input_tokens: int, parts: Parts, factor: float = 1.0) -> Usage:
@@ -103,6 +106,8 @@ def _end(
         held_at=held_at,
     ):
         return False
+    if ending.prompt is not None:
+        prompt_rows.keep_prompt(tx, turn, *ending.prompt)
     message_rows.seal_message(tx, turn.reply_id, ending.state, parts)
     text = text_of(parts)
     if text and message_rows.is_visible(tx, turn.conversation_id, turn.reply_id):

@@ -22,6 +22,7 @@ from chatserver.domain.exports import (
     decode_parts,
 )
 from chatserver.domain.extend import ImportedConversation, ImportedMessage
+from chatserver.domain.tuning import UNTUNED
 from chatserver.errors import BadInput
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
@@ -177,6 +178,7 @@ class _Reader:
             state="interrupted" if line.state == "running" else line.state,
             continues=line.continues,
             cleared_at=line.cleared_at,
+            feedback=line.feedback,
         )
         self._count(messages=1)
 
@@ -199,6 +201,7 @@ class _Reader:
             model=conversation.model,
             pinned=conversation.pinned,
             archived=conversation.archived,
+            tuning=conversation.tuning or UNTUNED,
         )
 
     def _count(self, accounts: int = 0, conversations: int = 0, messages: int = 0) -> None:

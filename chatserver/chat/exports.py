@@ -20,6 +20,7 @@ from chatserver.domain.exports import (
     encode_line,
 )
 from chatserver.domain.messages import Parts, encode_parts
+from chatserver.domain.tuning import UNTUNED
 from chatserver.domain.turns import Delta, assemble_parts
 from chatserver.errors import LimitReached
 from chatserver.store import exports as export_rows
@@ -97,7 +98,7 @@ class Exports:
 
     async def _tree(self, conversation: Conversation) -> AsyncIterator[bytes]:
         self.written.conversations += 1
-        lines = [_conversation_line(conversation)]
+        lines = [encode_line(conversation_line(conversation))]
         after = ""
         while True:
             page = await self._db.read(lambda tx, a=after: _messages(tx, conversation.id, a))  # type: ignore[misc]
@@ -130,19 +131,18 @@ def parts_so_far(tx: Tx, conversation_id: str, message_id: str) -> Parts:
     return assemble_parts(deltas)
 
 
-def _conversation_line(conversation: Conversation) -> bytes:
-    return encode_line(
-        ConversationLine(
-            id=conversation.id,
-            title=conversation.title,
-            title_source=conversation.title_source,
-            tip_id=conversation.tip_id,
-            model=conversation.model,
-            pinned=conversation.pinned,
-            archived=conversation.archived,
-            created_at=conversation.created_at,
-            updated_at=conversation.updated_at,
-        )
+def conversation_line(conversation: Conversation) -> ConversationLine:
+    return ConversationLine(
+        id=conversation.id,
+        title=conversation.title,
+        title_source=conversation.title_source,
+        tip_id=conversation.tip_id,
+        model=conversation.model,
+        pinned=conversation.pinned,
+        archived=conversation.archived,
+        created_at=conversation.created_at,
+        updated_at=conversation.updated_at,
+        tuning=None if conversation.tuning == UNTUNED else conversation.tuning,
     )
 
 
@@ -157,4 +157,5 @@ def _message_line(message: StoredMessage) -> MessageLine:
         parts=msgspec.Raw(message.parts.encode()),
         continues=message.continues,
         cleared_at=message.cleared_at,
+        feedback=message.feedback,
     )

@@ -10,7 +10,8 @@ from chatserver.chat.live import Live, LiveTurn
 from chatserver.chat.runner import Runner
 from chatserver.chat.wakes import Wakes
 from chatserver.clock import monotonic_s, now_us
-from chatserver.domain.turns import Delta, Turn
+from chatserver.domain.turns import Delta
+from chatserver.store import prompts as prompt_rows
 from chatserver.store import turns as turn_rows
 from chatserver.store.database import Database, Tx
 
@@ -71,7 +72,7 @@ class Flusher:
 
         def store(tx: Tx) -> list[int | None]:
             now = now_us()
-            stored = [_append(tx, live.turn, first, deltas, now) for live, first, deltas in batches]
+            stored = [_append(tx, live, first, deltas, now) for live, first, deltas in batches]
             for turn_id in renewed:
                 turn_rows.renew_lease(tx, turn_id, self._node_id, now + LEASE_US)
             return stored
@@ -95,9 +96,12 @@ class Flusher:
             self._runner.stop(turn_id)
 
 
-def _append(tx: Tx, turn: Turn, first_seq: int, deltas: tuple[Delta, ...], now: int) -> int | None:
+def _append(tx: Tx, live: LiveTurn, first_seq: int, deltas: tuple[Delta, ...], now: int) -> int | None:
     """The newest stored number afterwards; None when the turn is not ours any more. It may be that all was stored
     already, by a commit whose answer got lost."""
+    turn = live.turn
+    if first_seq == 1 and live.prompt is not None:
+        prompt_rows.keep_prompt(tx, turn, *live.prompt)
     if turn_rows.append_events(tx, turn.id, turn.lease_epoch, first_seq, deltas, now):
         return first_seq + len(deltas) - 1
     return turn_rows.last_stored(tx, turn)

@@ -20,6 +20,7 @@ from chatserver.domain.tree import leaves_of
 from chatserver.errors import BadInput, ChatserverError, Unavailable
 from chatserver.store import conversations as conversation_rows
 from chatserver.store import deletions as deletion_rows
+from chatserver.store import feedback as feedback_rows
 from chatserver.store import imports as import_rows
 from chatserver.store import messages as message_rows
 from chatserver.store import search
@@ -235,6 +236,9 @@ class Imports:
                 if message.cleared_after:
                     at = seat.placed.cleared_at[message.id]
                     import_rows.set_marker(tx, message.conversation_id, message.id, at)
+                if message.id in seat.placed.feedback:
+                    said = seat.placed.feedback[message.id]
+                    feedback_rows.set_feedback(tx, message.conversation_id, message.id, said)
         owner_id = self._actor.account_id
         search.index_new_messages(
             tx,

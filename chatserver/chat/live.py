@@ -7,15 +7,18 @@ from collections.abc import AsyncIterator, Sequence
 
 from chatserver.chat.news import News
 from chatserver.clock import monotonic_s
+from chatserver.domain.prompts import PromptRecord, Texts
 from chatserver.domain.turns import Delta, EndDelta, ReasoningDelta, Turn
 
 Numbered = tuple[int, Delta]
+KeptPrompt = tuple[PromptRecord, Texts]
 
 
 class LiveTurn:
     """A running turn's deltas: the first is number 1, `last_seq` the newest, `stored_seq` the newest in the database.
 
-    Readers wait on one shared future, so that a delta costs the same for one reader and for fifty.
+    prompt: what was sent, once it was; it is stored with the first deltas. Readers wait on one shared future, so that a
+    delta costs the same for one reader and for fifty.
     """
 
     __slots__ = (
@@ -26,6 +29,7 @@ class LiveTurn:
         "ended",
         "first_token_at",
         "is_ending",
+        "prompt",
         "stop_requested",
         "stored_seq",
         "task",
@@ -41,6 +45,7 @@ class LiveTurn:
         self.stop_requested = False
         self.task: asyncio.Task[None] | None = None
         self.first_token_at: int | None = None
+        self.prompt: KeptPrompt | None = None
         self._thinks_since_s = 0.0
         self._thinks_until_s = 0.0
         self._news = News()

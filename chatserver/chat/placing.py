@@ -9,7 +9,9 @@ import msgspec
 from chatserver.clock import read_id, write_id
 from chatserver.domain.conversations import TITLE_LIMIT, Conversation, title_from
 from chatserver.domain.extend import ImportedConversation, ImportedMessage
+from chatserver.domain.feedback import REASON_LIMIT, TAGS, Feedback
 from chatserver.domain.messages import Message, text_of
+from chatserver.domain.tuning import HIGHEST_TEMPERATURE, MOST_OUTPUT_TOKENS, SYSTEM_PROMPT_LIMIT, Parameters, Tuning
 from chatserver.errors import BadInput
 
 MODEL_LIMIT = 200
@@ -22,6 +24,7 @@ class Placed(msgspec.Struct, frozen=True):
     conversation: Conversation
     messages: tuple[Message, ...]
     cleared_at: dict[str, int]
+    feedback: dict[str, Feedback]
 
 
 def place(source: ImportedConversation, account_id: str, now: int, attempt: int = 0) -> Placed:
@@ -73,8 +76,11 @@ def place(source: ImportedConversation, account_id: str, now: int, attempt: int 
         created_at=created_at,
         updated_at=_possible(source.updated_at) or max(known, default=now),
         branches=len(leaves),
+        tuning=_sound_tuning(source.tuning),
     )
-    return Placed(conversation, tuple(messages), {ids[m.id]: m.cleared_at for m in ordered if m.cleared_at})
+    cleared_at = {ids[m.id]: m.cleared_at for m in ordered if m.cleared_at}
+    feedback = {ids[m.id]: _sound_feedback(m.feedback, now) for m in ordered if m.feedback and m.role == "assistant"}
+    return Placed(conversation, tuple(messages), cleared_at, feedback)
 
 
 def _parents_first(source: ImportedConversation) -> list[ImportedMessage]:
@@ -128,6 +134,25 @@ def _made_ids(
         high = (ms << _ORDER_BITS) + order
         ids[message.id] = write_id(high << _HASH_BITS | _hash(_HASH_BITS, *salt, message.id))
     return ids
+
+
+def _sound_tuning(tuning: Tuning) -> Tuning:
+    """What of it could have been set here."""
+    given = tuning.parameters
+    temperature = given.temperature
+    if temperature is not None and not 0 <= temperature <= HIGHEST_TEMPERATURE:
+        temperature = None
+    max_output = given.max_output if 0 < given.max_output <= MOST_OUTPUT_TOKENS else 0
+    return Tuning(
+        _clean(tuning.system_prompt)[:SYSTEM_PROMPT_LIMIT],
+        Parameters(temperature, max_output, given.reasoning_effort),
+    )
+
+
+def _sound_feedback(feedback: Feedback, now: int) -> Feedback:
+    tags = tuple(tag for tag in TAGS[feedback.value] if tag in feedback.tags)
+    reason = _clean(feedback.reason)[:REASON_LIMIT]
+    return Feedback(feedback.value, tags, reason, _possible(feedback.changed_at) or now)
 
 
 def _one_line(text: str) -> str:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import msgspec
 
 from chatserver.chat.estimates import Estimates
 from chatserver.chat.refusals import refused
 from chatserver.domain.access import Account
-from chatserver.domain.extend import Prompt, Refusal
-from chatserver.domain.messages import Message
+from chatserver.domain.calls import estimate_tokens
+from chatserver.domain.extend import Prompt, PromptMessage, Refusal
+from chatserver.domain.messages import Message, TextPart, text_of
 from chatserver.domain.models import Model
-from chatserver.domain.tree import below_marker, count_tokens, fit, to_prompt
+from chatserver.domain.tree import TOKENS_PER_MESSAGE, FittedPath, below_marker, count_tokens, fit, to_prompt
+from chatserver.domain.tuning import UNTUNED, Tuning, parameters_for
 from chatserver.domain.turns import Turn
 from chatserver.plugins import Plugins
 from chatserver.store import messages as message_rows
+from chatserver.store import tunings as tuning_rows
 from chatserver.store.database import Database, Tx
 
 _PAGE = 64
@@ -28,12 +32,32 @@ _RESERVE_LIMIT = 8192
 
 class PreparedPrompt(msgspec.Struct, frozen=True):
     """estimated_input: tokens of the prompt by our own count, uncorrected. left_out: messages that were read and
-    did not fit; unread_tip: where the path above goes on that was not even read."""
+    did not fit; unread_tip: where the path above goes on that was not even read. branch: what the last `messages`
+    messages down to tip_id gave, before anybody added to it."""
 
     prompt: Prompt
     estimated_input: int
     left_out: int
     unread_tip: str | None = None
+    branch: tuple[PromptMessage, ...] = ()
+    tip_id: str | None = None
+    messages: int = 0
+    is_cleared: bool = False
+
+
+class PromptSize(msgspec.Struct, frozen=True):
+    """input_tokens: corrected for the model. max_output: what the chat bounds its answers to, 0 for no bound."""
+
+    input_tokens: int
+    max_output: int
+
+
+class _Read(msgspec.Struct, frozen=True):
+    """What of a conversation a prompt is made from; unread_tip: where its branch goes on above."""
+
+    tuning: Tuning
+    path: list[Message]
+    unread_tip: str | None
 
 
 def window_budget(model: Model, max_output: int = 0) -> int:
@@ -67,6 +91,33 @@ def load_path(
     return path, current
 
 
+class Choice(msgspec.Struct, frozen=True):
+    """What of a branch is sent, before plugins add to it. system: what stands above it."""
+
+    fitted: FittedPath
+    system: tuple[PromptMessage, ...]
+    parameters: dict[str, Any]
+    is_cleared: bool
+
+    @property
+    def tokens(self) -> int:
+        """By our own count, uncorrected."""
+        return _cost(self.system) + sum(count_tokens(message) for message in self.fitted.messages)
+
+
+def choose(path: Sequence[Message], tuning: Tuning, model: Model, factor: float) -> Choice:
+    """The one way from a branch to a prompt: for the page, the API, another try, and what admission is told."""
+    visible = below_marker(path)
+    system = (PromptMessage("system", (TextPart(tuning.system_prompt),)),) if tuning.system_prompt.strip() else ()
+    parameters = parameters_for(tuning, model)
+    budget = window_budget(model, parameters.get("max_output", 0)) - int(_cost(system) * factor)
+    return Choice(fit(visible, max(budget, 1), factor), system, parameters, len(visible) < len(path))
+
+
+def _cost(messages: Sequence[PromptMessage]) -> int:
+    return sum(TOKENS_PER_MESSAGE + estimate_tokens(text_of(message.parts)) for message in messages)
+
+
 class Prompts:
     """Makes the prompt of a turn. The same function serves the page, the API, sharing and metering."""
 
@@ -86,33 +137,20 @@ class Prompts:
     ) -> PreparedPrompt:
         """tip: a message just made and perhaps not committed yet, below `parent_id`. committed: waited for before a
         long branch is read, which would take the processor from who waits for the commit."""
-        factor = self._estimates.factor(model.id)
-        budget = window_budget(model)
-        path: list[Message] = []
-        unread_tip = None
-        if parent_id is not None:
-            top = parent_id
-
-            def read_end(tx: Tx) -> tuple[list[Message], str | None]:
-                return load_path(tx, turn.conversation_id, top, budget, factor, is_short=True)
-
-            def read_all(tx: Tx) -> tuple[list[Message], str | None]:
-                return load_path(tx, turn.conversation_id, top, budget, factor)
-
-            path, unread_tip = await self._db.read(read_end)
-            if unread_tip is not None:
-                await committed()
-                path, unread_tip = await self._db.read(read_all)
-        if tip is not None:
-            path.append(tip)
-        visible = below_marker(path)
-        fitted = fit(visible, budget, factor)
+        read = await self._db.read(lambda tx: self._look(tx, turn, parent_id, model, is_short=True))
+        if read.unread_tip is not None:
+            await committed()
+            read = await self._db.read(lambda tx: self._look(tx, turn, parent_id, model))
+        path = read.path if tip is None else [*read.path, tip]
+        chosen = choose(path, read.tuning, model, self._estimates.factor(model.id))
+        branch = to_prompt(chosen.fitted.messages)
         prompt = Prompt(
-            messages=to_prompt(fitted.messages),
+            messages=(*chosen.system, *branch),
             model=model,
             account=account,
             conversation_id=turn.conversation_id,
             turn_id=turn.id,
+            parameters=chosen.parameters,
             labels=turn.labels,
             fields=turn.parameters,
         )
@@ -121,21 +159,34 @@ class Prompts:
             if isinstance(changed, Refusal):
                 raise refused(changed)
             prompt = changed
-        estimated = sum(count_tokens(message) for message in fitted.messages)
-        return PreparedPrompt(prompt, estimated, fitted.left_out, unread_tip)
+        return PreparedPrompt(
+            prompt,
+            chosen.tokens,
+            chosen.fitted.left_out,
+            read.unread_tip,
+            branch=branch,
+            tip_id=path[-1].id if path else None,
+            messages=len(chosen.fitted.messages),
+            is_cleared=chosen.is_cleared,
+        )
 
-    async def estimate_input(
-        self, conversation_id: str, tip: Message | None, parent_id: str | None, model: Model
-    ) -> int:
-        """Tokens of the prompt that would be sent, before plugins add to it: what admission is told."""
+    async def size(self, turn: Turn, tip: Message | None, parent_id: str | None, model: Model) -> PromptSize:
+        """What would be sent, before plugins add to it: what admission is told."""
+        read = await self._db.read(lambda tx: self._look(tx, turn, parent_id, model))
         factor = self._estimates.factor(model.id)
-        budget = window_budget(model)
-        path: list[Message] = []
-        if parent_id is not None:
-            path, _ = await self._db.read(lambda tx: load_path(tx, conversation_id, parent_id, budget, factor))
-        if tip is not None:
-            path = [*path, tip]
-        return sum(count_tokens(message, factor) for message in fit(below_marker(path), budget, factor).messages)
+        chosen = choose(read.path if tip is None else [*read.path, tip], read.tuning, model, factor)
+        tokens = sum(count_tokens(message, factor) for message in chosen.fitted.messages)
+        return PromptSize(tokens + int(_cost(chosen.system) * factor), chosen.parameters.get("max_output", 0))
+
+    def _look(self, tx: Tx, turn: Turn, parent_id: str | None, model: Model, *, is_short: bool = False) -> _Read:
+        # a conversation that is being made has no row yet, and nothing set
+        tuning = tuning_rows.tuning_of(tx, turn.account_id, turn.conversation_id) or UNTUNED
+        if parent_id is None:
+            return _Read(tuning, [], None)
+        factor = self._estimates.factor(model.id)
+        budget = window_budget(model, parameters_for(tuning, model).get("max_output", 0))
+        path, unread = load_path(tx, turn.conversation_id, parent_id, budget, factor, is_short=is_short)
+        return _Read(tuning, path, unread)
 
     async def count_left_out(self, conversation_id: str, prepared: PreparedPrompt) -> int:
         """How many messages of the branch the model did not get. Asked at the end: a long branch takes a while."""

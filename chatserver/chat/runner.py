@@ -21,6 +21,7 @@ from chatserver.domain.calls import Call
 from chatserver.domain.extend import Candidates, ChatRequest, Egress, ModelUse
 from chatserver.domain.messages import Message
 from chatserver.domain.models import Model
+from chatserver.domain.prompts import record_prompt
 from chatserver.domain.turns import EndDelta, Turn, TurnError, TurnState, assemble_parts
 from chatserver.errors import ChatserverError, Unavailable, UpstreamError
 from chatserver.gateway.catalog import Catalog
@@ -109,7 +110,7 @@ class Runner:
             prepared = await self._prompts.prepare(
                 job.turn, job.question, job.parent_id, job.model, job.account, lambda: self._committed(committed)
             )
-            relay = await self._open_relay(job, prepared)
+            relay = await self._open_relay(job, prepared, live)
             async with aclosing(relay.deltas()) as deltas:
                 async for delta in deltas:
                     if live.first_token_at is None:
@@ -143,7 +144,7 @@ class Runner:
                     raise
         ending.result()
 
-    async def _open_relay(self, job: TurnJob, prepared: PreparedPrompt) -> Relay:
+    async def _open_relay(self, job: TurnJob, prepared: PreparedPrompt, live: LiveTurn) -> Relay:
         candidates: Candidates = self._catalog.candidates(job.turn.model, job.account.groups)
         if self._plugins.has("rank_channels"):
             use = ModelUse(job.account, job.turn.model, job.turn.origin, "chat", job.call.id, job.call.labels)
@@ -155,6 +156,9 @@ class Runner:
             tools=prompt.tools,
             max_output=min((n for n in (int(prompt.parameters.get("max_output", 0)), job.max_output) if n), default=0),
             parameters=prompt.parameters,
+        )
+        live.prompt = record_prompt(
+            request, prepared.branch, prepared.tip_id, prepared.messages, is_cleared=prepared.is_cleared
         )
         return Relay(request, candidates, self._catalog.providers, self._http)
 
@@ -199,6 +203,7 @@ class Runner:
             factor=factor,
             wants_title=job.wants_title,
             reasoning_ms=live.reasoning_ms,
+            prompt=live.prompt,
         )
         if job.wants_title and state != "done":
             self._titles.settle(job.turn.conversation_id)

@@ -17,6 +17,7 @@ from chatserver.domain.models import Model
 from chatserver.errors import BadInput, NotFound, Unavailable
 from chatserver.gateway.catalog import Catalog
 from chatserver.plugins import Plugins
+from chatserver.store import accounts as account_rows
 from chatserver.store import conversations as conversation_rows
 from chatserver.store import messages as message_rows
 from chatserver.store import turns as turn_rows
@@ -84,7 +85,11 @@ class Sending:
         conversation, parent, above = await self._db.read(look)
         where = conversation.id if conversation else new_id()
         wish = await self._prepare(actor, where, models[0] if models else model, above, fields)
-        picked = self._pick_several(actor, models) if models else (self._pick_model(actor, wish.model, conversation),)
+        if models:
+            picked = self._pick_several(actor, models)
+        else:
+            liked = "" if wish.model or (conversation and conversation.model) else await self._default_model(actor)
+            picked = (self._pick_model(actor, wish.model, conversation, liked=liked),)
         now = now_us()
         question = Message(new_id(), where, parent, "user", "done", (TextPart(text),), "", now)
         untitled = not temporary if conversation is None else conversation.title_source == "none"
@@ -223,9 +228,10 @@ class Sending:
                 raise BadInput(f"Nothing here takes the field {name!r}.", code="unknown_field", status=422)
 
     def _pick_model(
-        self, actor: Actor, wanted: str, conversation: Conversation | None, *, fall_back: bool = False
+        self, actor: Actor, wanted: str, conversation: Conversation | None, *, liked: str = "", fall_back: bool = False
     ) -> Model:
-        """The model asked for; with none asked, the conversation's, else the first the actor may use."""
+        """The model asked for; with none asked, the conversation's, else the liked one, else the first the actor may
+        use."""
         served = self._catalog.models(actor.account.groups)
         by_id = {model.id: model for model in served}
         if wanted and (wanted in by_id or not fall_back):
@@ -234,8 +240,9 @@ class Sending:
             raise BadInput(
                 f"There is no model {wanted[:100]!r} here. Pick one from the list.", code="unknown_model", status=422
             )
-        if conversation is not None and conversation.model in by_id:
-            return by_id[conversation.model]
+        for known in (conversation.model if conversation is not None else "", liked):
+            if known in by_id:
+                return by_id[known]
         if not served:
             raise Unavailable(
                 "No model is set up yet. Put an API key into the environment or a [[channels]] table into"
@@ -243,6 +250,11 @@ class Sending:
                 code="no_model",
             )
         return served[0]
+
+    async def _default_model(self, actor: Actor) -> str:
+        """What the account begins new chats with, '' when it did not say."""
+        settings = await self._db.read(lambda tx: account_rows.get_settings(tx, actor.account_id))
+        return str(settings.get("default_model") or "")
 
     def _pick_several(self, actor: Actor, wanted: Sequence[str]) -> tuple[Model, ...]:
         if not 0 < len(wanted) <= MODELS_AT_ONCE or "" in wanted:

@@ -13,6 +13,7 @@ from chatserver.domain.messages import Message
 from chatserver.domain.transcripts import Place, TranscriptItem, TranscriptScope, places_in_tree, places_on_path
 from chatserver.errors import NotFound
 from chatserver.store import conversations as conversation_rows
+from chatserver.store import feedback as feedback_rows
 from chatserver.store import messages as message_rows
 from chatserver.store.database import Database, Tx
 
@@ -42,7 +43,10 @@ class Transcript:
     def _read(self, tx: Tx, places: list[Place]) -> list[TranscriptItem]:
         wanted = {place.id: place for place in places}
         found = message_rows.messages_among(tx, self.conversation.id, list(wanted))
-        return [TranscriptItem(wanted[message.id], _as_it_stands(tx, message)) for message in found]
+        said = feedback_rows.all_feedback(tx, self.conversation.id)
+        return [
+            TranscriptItem(wanted[message.id], _as_it_stands(tx, message), said.get(message.id)) for message in found
+        ]
 
 
 class Transcripts:

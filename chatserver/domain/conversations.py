@@ -6,7 +6,9 @@ from typing import Literal
 
 import msgspec
 
+from chatserver.domain.feedback import Verdict
 from chatserver.domain.messages import Message
+from chatserver.domain.tuning import UNTUNED, Tuning
 from chatserver.domain.turns import Turn
 
 TitleSource = Literal["none", "auto", "person"]
@@ -15,7 +17,7 @@ TITLE_LIMIT = 200
 
 class Conversation(msgspec.Struct, frozen=True):
     """title_source: `none` until a model or a person gave one; a person's title is never replaced.
-    temporary: in no list, found by no search, and erased before long."""
+    temporary: in no list, found by no search, and erased before long. tuning: what its owner set for it."""
 
     id: str
     owner_id: str
@@ -29,6 +31,7 @@ class Conversation(msgspec.Struct, frozen=True):
     updated_at: int
     branches: int = 1
     temporary: bool = False
+    tuning: Tuning = UNTUNED
 
 
 class ConversationLine(msgspec.Struct, frozen=True):
@@ -54,11 +57,13 @@ class Deletion(msgspec.Struct, frozen=True):
 
 
 class PathItem(msgspec.Struct, frozen=True):
-    """One message of a path, with the ids of all its versions (itself included) in order of creation."""
+    """One message of a path, with the ids of all its versions (itself included) in order of creation. verdict: what its
+    owner thinks of it, '' when they did not say."""
 
     message: Message
     versions: tuple[str, ...]
     turn: Turn | None = None
+    verdict: Verdict | Literal[""] = ""
 
 
 class PathView(msgspec.Struct, frozen=True):

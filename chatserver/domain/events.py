@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from chatserver.domain.access import Origin
 from chatserver.domain.calls import CallKind, CallState, Usage
+from chatserver.domain.feedback import Verdict
 from chatserver.domain.turns import TurnState
 
 
@@ -45,7 +48,22 @@ class TurnEnded(msgspec.Struct, frozen=True, tag="turn.ended", tag_field="name")
     labels: dict[str, str] = {}
 
 
-Event = AccountCreated | AccountErased | CallEnded | TurnEnded
+class FeedbackGiven(msgspec.Struct, frozen=True, tag="feedback.given", tag_field="name"):
+    """Somebody judged a reply, thought better of it, or took it back (value ''). before: the verdict until now. What
+    they wrote stays with the chat. turn_id: None for a reply that no model wrote here; labels: of its turn."""
+
+    account_id: str
+    conversation_id: str
+    message_id: str
+    value: Verdict | Literal[""]
+    before: Verdict | Literal[""]
+    tags: tuple[str, ...] = ()
+    model: str = ""
+    turn_id: str | None = None
+    labels: dict[str, str] = {}
+
+
+Event = AccountCreated | AccountErased | CallEnded | TurnEnded | FeedbackGiven
 
 encode_event = msgspec.json.Encoder().encode
 decode_event = msgspec.json.Decoder(Event).decode

@@ -7,7 +7,9 @@ from typing import Literal
 import msgspec
 
 from chatserver.domain.conversations import TitleSource
+from chatserver.domain.feedback import Feedback
 from chatserver.domain.messages import MessageState, Parts, Role
+from chatserver.domain.tuning import Tuning
 
 FORMAT = "chatserver-export"
 VERSION = 1
@@ -31,8 +33,8 @@ class AccountLine(msgspec.Struct, frozen=True, tag="account", tag_field="type"):
     email: str
 
 
-class ConversationLine(msgspec.Struct, frozen=True, tag="conversation", tag_field="type"):
-    """The messages up to the next such line are its tree."""
+class ConversationLine(msgspec.Struct, frozen=True, omit_defaults=True, tag="conversation", tag_field="type"):
+    """The messages up to the next such line are its tree. tuning: what its owner set for it."""
 
     id: str
     title: str
@@ -43,11 +45,12 @@ class ConversationLine(msgspec.Struct, frozen=True, tag="conversation", tag_fiel
     archived: bool
     created_at: int
     updated_at: int
+    tuning: Tuning | None = None
 
 
 class MessageLine(msgspec.Struct, frozen=True, omit_defaults=True, tag="message", tag_field="type"):
     """A node, after its parent. cleared_at: when a clear-context marker was set below it; continues: shown joined to
-    its parent."""
+    its parent; feedback: what its owner thinks of it."""
 
     id: str
     parent_id: str | None
@@ -58,6 +61,7 @@ class MessageLine(msgspec.Struct, frozen=True, omit_defaults=True, tag="message"
     parts: msgspec.Raw
     continues: bool = False
     cleared_at: int = 0
+    feedback: Feedback | None = None
 
 
 class ChatDocument(msgspec.Struct, frozen=True, tag="chat", tag_field="type"):

@@ -9,10 +9,12 @@ import msgspec
 
 from chatserver.domain.access import Account, Actor, Origin
 from chatserver.domain.calls import CallKind, Usage
+from chatserver.domain.feedback import Feedback
 from chatserver.domain.files import BlobEntry
 from chatserver.domain.messages import MessageState, Parts, Role
 from chatserver.domain.models import Candidate, Channel, Model
 from chatserver.domain.pages import PageAnswer, PageVisit
+from chatserver.domain.tuning import UNTUNED, Tuning
 from chatserver.domain.turns import ReasoningDelta, TextDelta, ToolCallDelta
 
 
@@ -57,9 +59,12 @@ class Admission(msgspec.Struct, frozen=True):
     labels: dict[str, str] = {}
 
 
-class PromptMessage(msgspec.Struct, frozen=True):
+class PromptMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """is_hidden: whoever added it shows it to nobody; who asks what was sent is told only that something was."""
+
     role: Role
     parts: Parts
+    is_hidden: bool = False
 
 
 class ToolSpec(msgspec.Struct, frozen=True):
@@ -355,7 +360,7 @@ class ThemeSpec(msgspec.Struct, frozen=True):
 class ImportedMessage(msgspec.Struct, frozen=True):
     """A message as another program kept it; the ids are that program's. Times in microseconds UTC, 0 when not known.
 
-    cleared_at: when a clear-context marker was set below it, 0 for none.
+    cleared_at: when a clear-context marker was set below it, 0 for none. feedback: what its owner thought of it.
     """
 
     id: str
@@ -367,10 +372,12 @@ class ImportedMessage(msgspec.Struct, frozen=True):
     state: MessageState = "done"
     continues: bool = False
     cleared_at: int = 0
+    feedback: Feedback | None = None
 
 
 class ImportedConversation(msgspec.Struct, frozen=True):
-    """A whole tree as another program kept it. notes: what of it was not taken, a short sentence each.
+    """A whole tree as another program kept it. notes: what of it was not taken, a short sentence each. tuning: its
+    system prompt and parameters.
 
     Every parent_id is the id of a message in it, in any order. tip_id None, or not of it: its newest leaf.
     """
@@ -386,6 +393,7 @@ class ImportedConversation(msgspec.Struct, frozen=True):
     pinned: bool = False
     archived: bool = False
     notes: tuple[str, ...] = ()
+    tuning: Tuning = UNTUNED
 
 
 class Importer(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from chatserver.domain.feedback import Feedback
 from chatserver.domain.messages import Message
 from chatserver.domain.shares import branch_of, versions_in
 from chatserver.domain.tree import Edge
@@ -31,8 +32,11 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class TranscriptItem(msgspec.Struct, frozen=True):
+    """feedback: what its owner said of it."""
+
     place: Place
     message: Message
+    feedback: Feedback | None = None
 
 
 def places_on_path(edges: Sequence[Edge], tip_id: str) -> list[Place]:

@@ -6,11 +6,12 @@ import msgspec
 
 from chatserver.domain.access import Actor
 from chatserver.domain.conversations import Conversation, ConversationLine, TitleSource
+from chatserver.domain.tuning import Tuning, decode_parameters
 from chatserver.store.database import Tx
 
 _COLUMNS = (
     "c.id, c.owner_id, c.title, c.title_source, c.tip_id, c.model, c.pinned, c.archived, c.created_at, c.updated_at,"
-    " c.branches, c.temporary"
+    " c.branches, c.temporary, c.system_prompt, c.parameters"
 )
 TEMPORARY_US = 24 * 3_600 * 1_000_000
 """A temporary conversation is erased this long after its last message, at the latest."""
@@ -29,6 +30,8 @@ class _Row(msgspec.Struct, frozen=True):
     updated_at: int
     branches: int
     temporary: int
+    system_prompt: str
+    parameters: str
 
     def to_domain(self) -> Conversation:
         return Conversation(
@@ -44,6 +47,7 @@ class _Row(msgspec.Struct, frozen=True):
             self.updated_at,
             self.branches,
             bool(self.temporary),
+            Tuning(self.system_prompt, decode_parameters(self.parameters)),
         )
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 from chatserver.domain.access import Actor
 from chatserver.domain.tree import Edge
-from chatserver.store import shares
+from chatserver.store import feedback, prompts, shares
 from chatserver.store.database import Tx
 
 _SUBTREE = (
@@ -108,6 +108,8 @@ def erase_deletion(tx: Tx, row: DeletionRow) -> None:
         shares.forget_message(tx, message_id)
         tx.run("DELETE FROM context_markers WHERE message_id = :id", id=message_id)
         tx.run("DELETE FROM branch_names WHERE message_id = :id", id=message_id)
+        feedback.remove_feedback(tx, row.conversation_id, message_id)
+        prompts.forget_reply(tx, row.conversation_id, message_id)
         tx.run("DELETE FROM turn_events WHERE turn_id IN (SELECT id FROM turns WHERE reply_id = :id)", id=message_id)
         tx.run("DELETE FROM turns WHERE reply_id = :id", id=message_id)
         tx.run(
@@ -116,12 +118,14 @@ def erase_deletion(tx: Tx, row: DeletionRow) -> None:
             conversation=row.conversation_id,
         )
         tx.run("DELETE FROM messages WHERE id = :id", id=message_id)
+    prompts.forget_texts(tx, row.conversation_id)
     remove_deletion(tx, row.id)
 
 
 def erase_conversation(tx: Tx, conversation_id: str) -> None:
     """Erase a whole conversation for good, with all that hangs on it. No turn may run in it; what it used stays."""
-    shares.forget_conversation(tx, conversation_id)
+    for rows in (shares, feedback, prompts):
+        rows.forget_conversation(tx, conversation_id)
     tx.run(
         "DELETE FROM turn_events WHERE turn_id IN (SELECT id FROM turns WHERE conversation_id = :id)",
         id=conversation_id,

@@ -6,12 +6,16 @@ import msgspec
 
 from chatserver.domain.access import Actor
 from chatserver.domain.conversations import Conversation, TitleSource
+from chatserver.domain.feedback import Feedback
 from chatserver.domain.messages import MessageState, Role
+from chatserver.domain.tuning import Tuning, decode_parameters
 from chatserver.store.database import Tx
+from chatserver.store.feedback import all_feedback
 
 
 class StoredMessage(msgspec.Struct, frozen=True):
-    """A row as it stands; parts as JSON text. cleared_at: of its clear-context marker, 0 for none."""
+    """A row as it stands; parts as JSON text. cleared_at: of its clear-context marker, 0 for none; feedback: what its
+    owner said of it."""
 
     id: str
     parent_id: str | None
@@ -22,6 +26,7 @@ class StoredMessage(msgspec.Struct, frozen=True):
     parts: str
     continues: bool
     cleared_at: int
+    feedback: Feedback | None = None
 
 
 class _Row(msgspec.Struct, frozen=True):
@@ -36,25 +41,33 @@ class _Row(msgspec.Struct, frozen=True):
     created_at: int
     updated_at: int
     branches: int
+    system_prompt: str
+    parameters: str
+
+    def to_domain(self) -> Conversation:
+        columns = msgspec.structs.asdict(self)
+        tuning = Tuning(columns.pop("system_prompt"), decode_parameters(columns.pop("parameters")))
+        return Conversation(**columns, tuning=tuning)
 
 
 def conversations_after(tx: Tx, actor: Actor, after: str, limit: int) -> list[Conversation]:
     """The actor's conversations in order of creation, archived ones too, deleted ones not."""
     rows = tx.all(
         _Row,
-        "SELECT id, owner_id, title, title_source, tip_id, model, pinned, archived, created_at, updated_at, branches"
+        "SELECT id, owner_id, title, title_source, tip_id, model, pinned, archived, created_at, updated_at, branches,"
+        " system_prompt, parameters"
         " FROM conversations WHERE owner_id = :owner AND deletion_id IS NULL AND temporary = 0 AND id > :after"
         " ORDER BY id LIMIT :limit",
         owner=actor.account_id,
         after=after,
         limit=limit,
     )
-    return [Conversation(**msgspec.structs.asdict(row)) for row in rows]
+    return [row.to_domain() for row in rows]
 
 
 def messages_after(tx: Tx, conversation_id: str, after: str, limit: int) -> list[StoredMessage]:
     """The visible messages of a conversation in order of creation, so that parents stand before children."""
-    return tx.all(
+    rows = tx.all(
         StoredMessage,
         "SELECT m.id, m.parent_id, m.role, m.state, m.model, m.created_at, m.parts, m.continues,"
         " COALESCE(k.created_at, 0) AS cleared_at FROM messages m LEFT JOIN context_markers k ON k.message_id = m.id"
@@ -64,3 +77,5 @@ def messages_after(tx: Tx, conversation_id: str, after: str, limit: int) -> list
         after=after,
         limit=limit,
     )
+    said = all_feedback(tx, conversation_id) if rows else {}
+    return [msgspec.structs.replace(row, feedback=said[row.id]) if row.id in said else row for row in rows]

@@ -8,6 +8,7 @@ import msgspec
 
 from chatserver.domain.conversations import Conversation
 from chatserver.domain.messages import Message, encode_parts
+from chatserver.domain.tuning import encode_parameters
 from chatserver.store.batches import parameters_of, values_of
 from chatserver.store.database import Tx
 
@@ -43,8 +44,8 @@ def insert_conversation(tx: Tx, conversation: Conversation, deletion_id: str | N
     """As it was elsewhere, times included; with a deletion_id it stays hidden."""
     tx.run(
         "INSERT INTO conversations (id, owner_id, title, title_source, tip_id, model, pinned, archived, branches,"
-        " created_at, updated_at, deletion_id) VALUES (:id, :owner, :title, :source, :tip, :model, :pinned, :archived,"
-        " :branches, :created, :updated, :deletion)",
+        " created_at, updated_at, deletion_id, system_prompt, parameters) VALUES (:id, :owner, :title, :source, :tip,"
+        " :model, :pinned, :archived, :branches, :created, :updated, :deletion, :prompt, :parameters)",
         id=conversation.id,
         owner=conversation.owner_id,
         title=conversation.title,
@@ -57,6 +58,8 @@ def insert_conversation(tx: Tx, conversation: Conversation, deletion_id: str | N
         created=conversation.created_at,
         updated=conversation.updated_at,
         deletion=deletion_id,
+        prompt=conversation.tuning.system_prompt,
+        parameters=encode_parameters(conversation.tuning.parameters).decode(),
     )
 
 

@@ -77,6 +77,22 @@ CORE = [
         ),
     ),
     Migration(
+        "0003_messages",
+        (
+            "ALTER TABLE conversations ADD COLUMN system_prompt TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE conversations ADD COLUMN parameters TEXT NOT NULL DEFAULT '{}'",
+            "CREATE TABLE feedback (message_id TEXT PRIMARY KEY REFERENCES messages(id),"
+            " conversation_id TEXT NOT NULL REFERENCES conversations(id), value TEXT NOT NULL, tags TEXT NOT NULL,"
+            " reason TEXT NOT NULL, changed_at BIGINT NOT NULL)",
+            "CREATE INDEX feedback_by_conversation ON feedback (conversation_id)",
+            "CREATE TABLE turn_prompts (turn_id TEXT PRIMARY KEY REFERENCES turns(id),"
+            " conversation_id TEXT NOT NULL REFERENCES conversations(id), record TEXT NOT NULL)",
+            "CREATE INDEX turn_prompts_by_conversation ON turn_prompts (conversation_id)",
+            "CREATE TABLE prompt_texts (conversation_id TEXT NOT NULL REFERENCES conversations(id),"
+            " hash TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (conversation_id, hash))",
+        ),
+    ),
+    Migration(
         "0004_tree",
         (
             "CREATE TABLE branch_names (message_id TEXT PRIMARY KEY REFERENCES messages(id),"

@@ -15,9 +15,10 @@ from urllib.parse import quote
 import msgspec
 
 import chatserver
+from chatserver.chat.exports import conversation_line
 from chatserver.chat.transcripts import Transcript
 from chatserver.clock import now_us
-from chatserver.domain.exports import FORMAT, VERSION, ConversationLine, ExportFormat, MessageLine
+from chatserver.domain.exports import FORMAT, VERSION, ExportFormat, MessageLine
 from chatserver.domain.messages import (
     ArtifactPart,
     FilePart,
@@ -101,20 +102,19 @@ async def _json(transcript: Transcript, reading: Reading) -> AsyncIterator[bytes
         "version": VERSION,
         "program": f"chatserver {chatserver.__version__}",
         "exported_at": now_us(),
-        "conversation": ConversationLine(
-            **{name: getattr(transcript.conversation, name) for name in ConversationLine.__struct_fields__}
-        ),
+        "conversation": conversation_line(transcript.conversation),
     }
     yield _encode(head)[:-1] + b',"messages":[\n'
     comma = b""
     async for page in transcript.pages():
-        lines = [_encode(_line_of(item.message)) for item in page]
+        lines = [_encode(_line_of(item)) for item in page]
         yield comma + b",\n".join(lines)
         comma = b",\n"
     yield b"\n]}\n"
 
 
-def _line_of(message: Message) -> MessageLine:
+def _line_of(item: TranscriptItem) -> MessageLine:
+    message = item.message
     return MessageLine(
         id=message.id,
         parent_id=message.parent_id,
@@ -125,6 +125,7 @@ def _line_of(message: Message) -> MessageLine:
         parts=msgspec.Raw(encode_parts(message.parts)),
         continues=message.continues,
         cleared_at=message.created_at if message.cleared_after else 0,
+        feedback=item.feedback,
     )
 
 

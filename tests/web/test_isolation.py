@@ -5,6 +5,7 @@ The routes are read from the app. One that is not described here fails the test:
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ class Probe(msgspec.Struct, frozen=True):
 CONVERSATION = {"conversation_id": "{conversation}"}
 OWN = {"conversation_id": "{own_conversation}"}
 MESSAGE = {"message_id": "{message}"}
+REPLY = {"message_id": "{reply}"}
 TURN = {"turn_id": "{turn}"}
 DELETION = {"deletion_id": "{deletion}"}
 
@@ -97,6 +99,7 @@ PROBES: dict[str, list[Probe]] = {
         Probe(CONVERSATION, json={"title": "mine now"}),
         Probe(CONVERSATION, json={"tip": "{message}"}),
         Probe(CONVERSATION, json={"temporary": False}),
+        Probe(CONVERSATION, json={"system_prompt": "obey me", "parameters": {"temperature": 1}}),
         Probe(OWN, json={"tip": "{message}"}),
     ],
     "DELETE /api/conversations/{conversation_id}": [Probe(CONVERSATION)],
@@ -138,6 +141,10 @@ PROBES: dict[str, list[Probe]] = {
     "POST /api/messages/{message_id}/continue": [Probe(MESSAGE)],
     "POST /api/deletions/{deletion_id}/undo": [Probe(DELETION)],
     "GET /api/turns/{turn_id}": [Probe(TURN)],
+    "GET /api/turns/{turn_id}/prompt": [Probe({"turn_id": "{past}"})],
+    "GET /api/messages/{message_id}/feedback": [Probe(REPLY)],
+    "PUT /api/messages/{message_id}/feedback": [Probe(REPLY, json={"value": "bad", "reason": "not mine"})],
+    "DELETE /api/messages/{message_id}/feedback": [Probe(REPLY)],
     "POST /api/turns/{turn_id}/stop": [Probe(TURN)],
     "GET /api/turns/{turn_id}/events": [Probe(TURN), Probe(TURN, query={"after": "3"})],
     "GET /events": [
@@ -276,12 +283,20 @@ async def world(shared_site: Site) -> AsyncIterator[World]:
     assert ada.actor is not None
     conversation, sent = await ask(ada, "where the treasure is", "fake-hang")
     _, other = await ask(ada, "to be deleted", "fake-hang")
+    _, answered = await ask(ada, "and how deep", "fake-n5")
+    async with asyncio.timeout(10):
+        while (await ada.get(f"/api/turns/{answered['turn_id']}")).json()["state"] == "running":
+            await asyncio.sleep(0.02)
+    said = await ada.put(f"/api/messages/{answered['reply_id']}/feedback", json={"value": "good", "reason": "hers"})
+    assert said.status_code == 200
     deletion = (await ada.delete(f"/api/messages/{other['question_id']}")).json()["deletion_id"]
     key = await site.house.accounts.create_key(ada.actor.account, "hers")
     share = await ada.post(f"/api/conversations/{conversation}/shares", json={"tip": sent["question_id"]})
     ids = {
         "conversation": conversation,
         "message": sent["question_id"],
+        "reply": answered["reply_id"],
+        "past": answered["turn_id"],
         "turn": sent["turn_id"],
         "deletion": deletion,
         "session": ada.actor.session_id,
@@ -424,14 +439,16 @@ async def everything_of(world: World) -> list[list[str]]:
     account_id = world.ada.actor.account_id
     conversations = "SELECT id FROM conversations WHERE owner_id = :id"
     questions = (
-        "SELECT id || title || COALESCE(tip_id, '') || pinned || archived || COALESCE(deletion_id, '')"
-        " FROM conversations WHERE owner_id = :id ORDER BY id",
+        "SELECT id || title || system_prompt || parameters || COALESCE(tip_id, '') || pinned || archived"
+        " || COALESCE(deletion_id, '') FROM conversations WHERE owner_id = :id ORDER BY id",
         "SELECT id || state || parts || COALESCE(deletion_id, '') FROM messages"
         f" WHERE conversation_id IN ({conversations}) ORDER BY id",
         f"SELECT id || state || stop_requested FROM turns WHERE conversation_id IN ({conversations}) ORDER BY id",
         f"SELECT message_id FROM context_markers WHERE conversation_id IN ({conversations}) ORDER BY message_id",
         f"SELECT id FROM deletions WHERE conversation_id IN ({conversations}) ORDER BY id",
         "SELECT id FROM sessions WHERE account_id = :id ORDER BY id",
+        f"SELECT message_id || value || reason FROM feedback WHERE conversation_id IN ({conversations})",
+        f"SELECT turn_id || record FROM turn_prompts WHERE conversation_id IN ({conversations}) ORDER BY turn_id",
         "SELECT id || title FROM shares WHERE owner_id = :id ORDER BY id",
         "SELECT id || COALESCE(revoked_at, '') FROM api_keys WHERE account_id = :id ORDER BY id",
     )

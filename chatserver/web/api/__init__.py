@@ -2,7 +2,7 @@
 
 from litestar import Router
 
-from chatserver.web.api import account, branches, conversations, exports, messages, shares, turns
+from chatserver.web.api import account, branches, conversations, exports, feedback, messages, shares, turns
 
 api = Router(
     "/api",
@@ -11,6 +11,7 @@ api = Router(
         *messages.route_handlers,
         *branches.route_handlers,
         *turns.route_handlers,
+        *feedback.route_handlers,
         *shares.route_handlers,
         *exports.route_handlers,
         *account.route_handlers,

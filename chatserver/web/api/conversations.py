@@ -8,10 +8,20 @@ import msgspec
 from litestar import delete, get, patch, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
+from chatserver.chat.tunings import TuningChange
 from chatserver.domain.conversations import Conversation, ConversationLine, Deletion
 from chatserver.web.api.request import ApiRequest, actor_of, house_of
 
 LIST_LIMIT = 50
+
+
+class ParametersChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Only what is given changes; null leaves a parameter to the model again. What a model does not know is not sent to
+    it. reasoning_effort: low, medium or high."""
+
+    temperature: float | msgspec.UnsetType | None = msgspec.UNSET
+    max_output: int | msgspec.UnsetType | None = msgspec.UNSET
+    reasoning_effort: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class NewConversation(msgspec.Struct):
@@ -19,6 +29,8 @@ class NewConversation(msgspec.Struct):
 
     title: str | None = None
     temporary: bool = False
+    system_prompt: str = ""
+    parameters: ParametersChange = ParametersChange()
 
 
 class ConversationChange(msgspec.Struct, forbid_unknown_fields=True):
@@ -29,6 +41,16 @@ class ConversationChange(msgspec.Struct, forbid_unknown_fields=True):
     pinned: bool | msgspec.UnsetType = msgspec.UNSET
     archived: bool | msgspec.UnsetType = msgspec.UNSET
     temporary: Literal[False] | msgspec.UnsetType = msgspec.UNSET
+    system_prompt: str | msgspec.UnsetType = msgspec.UNSET
+    parameters: ParametersChange | msgspec.UnsetType = msgspec.UNSET
+
+
+class ParametersOut(msgspec.Struct):
+    """null: left to the model."""
+
+    temperature: float | None
+    max_output: int | None
+    reasoning_effort: str | None
 
 
 class ConversationOut(msgspec.Struct):
@@ -42,6 +64,8 @@ class ConversationOut(msgspec.Struct):
     created_at: int
     updated_at: int
     temporary: bool
+    system_prompt: str
+    parameters: ParametersOut
 
 
 class ConversationLineOut(msgspec.Struct):
@@ -69,6 +93,7 @@ class DeletionOut(msgspec.Struct):
 
 
 def conversation_out(found: Conversation) -> ConversationOut:
+    given = found.tuning.parameters
     return ConversationOut(
         found.id,
         found.title,
@@ -80,6 +105,8 @@ def conversation_out(found: Conversation) -> ConversationOut:
         found.created_at,
         found.updated_at,
         found.temporary,
+        found.tuning.system_prompt,
+        ParametersOut(given.temperature, given.max_output or None, given.reasoning_effort or None),
     )
 
 
@@ -93,6 +120,11 @@ def deletion_out(deletion: Deletion) -> DeletionOut:
     return DeletionOut(deletion.id, deletion.count, deletion.tip_id)
 
 
+def _tuning(system_prompt: str | msgspec.UnsetType, parameters: ParametersChange | msgspec.UnsetType) -> TuningChange:
+    given = ParametersChange() if parameters is msgspec.UNSET else parameters
+    return TuningChange(system_prompt, given.temperature, given.max_output, given.reasoning_effort)
+
+
 def _given(value: Any) -> Any:
     return None if value is msgspec.UNSET else value
 
@@ -102,7 +134,12 @@ async def create_conversation(request: ApiRequest, data: JSONBody[NewConversatio
     """Start an empty conversation. A title given here is never replaced."""
     wanted = data or NewConversation()
     return conversation_out(
-        await house_of(request).conversations.create(actor_of(request), wanted.title, temporary=wanted.temporary)
+        await house_of(request).conversations.create(
+            actor_of(request),
+            wanted.title,
+            temporary=wanted.temporary,
+            tuning=_tuning(wanted.system_prompt, wanted.parameters),
+        )
     )
 
 
@@ -129,7 +166,7 @@ async def get_conversation(request: ApiRequest, conversation_id: FromPath[str]) 
 async def change_conversation(
     request: ApiRequest, conversation_id: FromPath[str], data: JSONBody[ConversationChange]
 ) -> ConversationOut:
-    """Rename, switch the tip, pin or archive; keep a temporary one."""
+    """Rename, switch the tip, pin or archive; keep a temporary one; set its system prompt and parameters."""
     if data.temporary is False:
         await house_of(request).temporaries.keep(actor_of(request), conversation_id)
     return conversation_out(
@@ -140,6 +177,7 @@ async def change_conversation(
             tip=_given(data.tip),
             pinned=_given(data.pinned),
             archived=_given(data.archived),
+            tuning=_tuning(data.system_prompt, data.parameters),
         )
     )
 

@@ -8,6 +8,9 @@ import msgspec
 from litestar import get, post
 from litestar.params import FromPath
 
+from chatserver.domain.extend import ToolSpec
+from chatserver.domain.messages import Part
+from chatserver.domain.prompts import Source
 from chatserver.domain.turns import Turn
 from chatserver.web.api.request import ApiRequest, actor_of, house_of
 
@@ -52,6 +55,51 @@ def _turn(turn: Turn) -> TurnOut:
     )
 
 
+class SentMessageOut(msgspec.Struct):
+    """source: `branch` for a message of the chat; `added` for one that is not in it, as a system prompt; `hidden` for
+    one whose author shows it to nobody, of which parts are empty and tokens a guess."""
+
+    role: str
+    parts: tuple[Part, ...]
+    source: Source
+    tokens: int
+
+
+class PromptOut(msgspec.Struct):
+    """messages: as they were sent, first to last. max_output 0: no bound. left_out: how many of the oldest did not fit.
+    is_cleared: the context was cleared above the first. is_exact false: made by another version, shown as well as this
+    one can. attempts: on which channels, and how they went."""
+
+    turn_id: str
+    model: str
+    messages: list[SentMessageOut]
+    tools: tuple[ToolSpec, ...]
+    parameters: dict[str, Any]
+    max_output: int
+    left_out: int
+    is_cleared: bool
+    is_exact: bool
+    attempts: Any
+
+
+@get("/turns/{turn_id:str}/prompt")
+async def get_prompt(request: ApiRequest, turn_id: FromPath[str]) -> PromptOut:
+    """What was sent upstream for a turn of one's own, as far as its authors show it."""
+    sent = await house_of(request).sent_prompts.read(actor_of(request), turn_id)
+    return PromptOut(
+        sent.turn.id,
+        sent.turn.model,
+        [SentMessageOut(one.message.role, one.message.parts, one.source, one.tokens) for one in sent.messages],
+        sent.tools,
+        sent.parameters,
+        sent.max_output,
+        sent.turn.left_out,
+        sent.is_cleared,
+        sent.is_exact,
+        sent.turn.attempts,
+    )
+
+
 @get("/turns/{turn_id:str}")
 async def get_turn(request: ApiRequest, turn_id: FromPath[str]) -> TurnOut:
     return _turn(await house_of(request).readers.turn(actor_of(request), turn_id))
@@ -65,5 +113,6 @@ async def stop_turn(request: ApiRequest, turn_id: FromPath[str]) -> TurnOut:
 
 route_handlers = (
     get_turn,
+    get_prompt,
     stop_turn,
 )
