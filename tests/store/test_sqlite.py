@@ -82,26 +82,6 @@ async def test_kill_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
         assert acknowledged <= set(stored)
 
 
-async def test_kill_in_the_middle_of_a_migration_leaves_the_version_before(tmp_path: Path) -> None:
-    path = tmp_path / "chat.db"
-    wal = path.with_name("chat.db-wal")
-    with victim("migrate", path) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "migrating\n"
-        async with asyncio.timeout(30):
-            while not (wal.exists() and wal.stat().st_size > 20_000_000):
-                await asyncio.to_thread(os.sched_yield)
-    database = SqliteDatabase.open(path)
-    tables = await database.read(
-        lambda tx: tx.all(str, "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
-    )
-    assert tables == ["migrations", "numbers"]
-    quick = Migration("0002_slow", ("CREATE TABLE copies (n INTEGER PRIMARY KEY)",))
-    numbers = Migration("0001_numbers", ("CREATE TABLE numbers (n INTEGER PRIMARY KEY)",))
-    assert await database.migrate([("numbers", [numbers, quick])]) == ["numbers/0002_slow"]
-    await database.close()
-
-
 async def test_fifty_writers_are_never_told_locked(notes: SqliteDatabase) -> None:
     async def work() -> None:
         for _ in range(20):

@@ -13,19 +13,32 @@ from pathlib import Path
 
 from chatserver.domain.extend import Migration
 from chatserver.errors import ChatserverError
-from chatserver.store.database import Tx
+from chatserver.store.database import Database, Tx
 from chatserver.store.lock import hold_lock
 from chatserver.store.sqlite import SqliteDatabase
 
 NUMBERS = Migration("0001_numbers", ("CREATE TABLE numbers (n INTEGER PRIMARY KEY)",))
-SLOW = Migration(
-    "0002_slow",
-    (
-        "CREATE TABLE copies (n INTEGER PRIMARY KEY, body TEXT NOT NULL)",
-        "INSERT INTO copies (n, body) WITH RECURSIVE c(n) AS"
-        " (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 20000000) SELECT n, 'text that takes room' FROM c",
-    ),
-)
+
+
+def slow(rows: int) -> Migration:
+    """Two tables, the second filled with so many rows."""
+    return Migration(
+        "0002_slow",
+        (
+            "CREATE TABLE first (n INTEGER PRIMARY KEY)",
+            "CREATE TABLE copies (n INTEGER PRIMARY KEY, body TEXT NOT NULL)",
+            "INSERT INTO copies (n, body) WITH RECURSIVE c(n) AS"
+            f" (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {rows}) SELECT n, 'text that takes room' FROM c",
+            "INSERT INTO numbers (n) SELECT -n FROM copies WHERE n <= 10",
+        ),
+    )
+
+
+def sets(rows: int) -> list[tuple[str, list[Migration]]]:
+    return [("numbers", [NUMBERS, slow(rows), LAST])]
+
+
+LAST = Migration("0003_last", ("CREATE TABLE last (n INTEGER PRIMARY KEY)",))
 
 
 def insert(tx: Tx, number: int) -> None:
@@ -56,15 +69,26 @@ async def write_few(path: Path) -> None:
     await database.close()
 
 
-async def migrate_slowly(path: Path) -> None:
-    database = SqliteDatabase.open(path)
+async def migrate_slowly(place: str, rows: int) -> None:
+    """place: a path, or a URL of PostgreSQL's."""
+    if "://" in place:
+        from chatserver_postgres.database import PostgresDatabase
+
+        database: Database = await PostgresDatabase.open(place)
+    else:
+        database = SqliteDatabase.open(Path(place))
     await database.migrate([("numbers", [NUMBERS])])
     print("migrating", flush=True)
-    await database.migrate([("numbers", [NUMBERS, SLOW])])
+    await database.migrate(sets(rows))
     print("done", flush=True)
+    await database.close()
 
 
 if __name__ == "__main__":
-    path = Path(sys.argv[2])
-    with hold_lock(path):
-        asyncio.run({"write": write_numbers, "few": write_few, "migrate": migrate_slowly}[sys.argv[1]](path))
+    task, place, *more = sys.argv[1:]
+    if task == "migrate":
+        with contextlib.nullcontext() if "://" in place else hold_lock(Path(place)):
+            asyncio.run(migrate_slowly(place, int(more[0])))
+    else:
+        with hold_lock(Path(place)):
+            asyncio.run({"write": write_numbers, "few": write_few}[task](Path(place)))
