@@ -113,8 +113,8 @@ async def cut_readers(site: Site, cuts: int) -> None:
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     async with await session_of(site) as session, Cutter(site.port, random.Random(seed), 6000) as cutter:
-        sents = [await start_chat(session, site.url, "fake-n2000-gap2") for _ in range(4)]
         while cutter.cuts < cuts:
+            sents = [await start_chat(session, site.url, "fake-n2000-gap2") for _ in range(4)]
             readers = [Reader(sent["turn_id"]) for sent in sents for _ in range(3)]
             cut_url = f"http://127.0.0.1:{cutter.port}"
             await asyncio.gather(*(reader.read(session, cut_url, f"127.0.0.1:{site.port}") for reader in readers))
