@@ -10,10 +10,10 @@ from chatserver.chat.live import Live, LiveTurn
 from chatserver.chat.runner import Runner
 from chatserver.chat.wakes import Wakes
 from chatserver.clock import monotonic_s, now_us
-from chatserver.domain.turns import Delta
 from chatserver.store import prompts as prompt_rows
 from chatserver.store import turns as turn_rows
 from chatserver.store.database import Database, Tx
+from chatserver.store.turns import NewEvents
 
 log = structlog.get_logger("chatserver.flusher")
 
@@ -59,10 +59,10 @@ class Flusher:
 
     async def flush(self) -> None:
         """Store what is new. A turn that is held by somebody else by now is stopped here."""
-        batches: list[tuple[LiveTurn, int, tuple[Delta, ...]]] = []
+        batches: list[tuple[LiveTurn, NewEvents]] = []
         for live in self._live.running():
             if not live.is_ending and live.stored_seq < live.last_seq:
-                batches.append((live, live.stored_seq + 1, tuple(live.unstored())))
+                batches.append((live, NewEvents(live.turn, live.stored_seq + 1, tuple(live.unstored()))))
         renew = bool(len(self._live)) and monotonic_s() - self._renewed >= RENEW_S
         await self._stop_who_should()
         if not batches and not renew:
@@ -72,21 +72,27 @@ class Flusher:
 
         def store(tx: Tx) -> list[int | None]:
             now = now_us()
-            stored = [_append(tx, live, first, deltas, now) for live, first, deltas in batches]
-            for turn_id in renewed:
-                turn_rows.renew_lease(tx, turn_id, self._node_id, now + LEASE_US)
-            return stored
+            for live, events in batches:
+                if events.first_seq == 1 and live.prompt is not None:
+                    prompt_rows.keep_prompt(tx, live.turn, *live.prompt)
+            held = turn_rows.append_events(tx, [events for _, events in batches], now)
+            turn_rows.renew_leases(tx, renewed, self._node_id, now + LEASE_US)
+            # Where they were not taken, all may be stored already, by a commit whose answer got lost.
+            return [
+                events.last_seq if live.turn.id in held else turn_rows.last_stored(tx, live.turn)
+                for live, events in batches
+            ]
 
         stored = await self._db.write(store, essential=True)
         if renew:
             self._renewed = monotonic_s()
-        for (live, _, _), last_seq in zip(batches, stored, strict=True):
+        for (live, _), last_seq in zip(batches, stored, strict=True):
             if last_seq is not None:
                 live.stored_seq = last_seq
             elif not live.is_ending and live.task is not None:
                 log.warning("turn_lost", turn=live.turn.id)
                 live.task.cancel()
-        self._wakes.stored((live.turn.id, live.stored_seq) for live, _, _ in batches)
+        self._wakes.stored((live.turn.id, live.stored_seq) for live, _ in batches)
 
     async def _stop_who_should(self) -> None:
         if not self._db.is_shared or not len(self._live) or monotonic_s() - self._looked < LOOK_S:
@@ -94,14 +100,3 @@ class Flusher:
         self._looked = monotonic_s()
         for turn_id in await self._db.read(lambda tx: turn_rows.stops_requested(tx, self._node_id)):
             self._runner.stop(turn_id)
-
-
-def _append(tx: Tx, live: LiveTurn, first_seq: int, deltas: tuple[Delta, ...], now: int) -> int | None:
-    """The newest stored number afterwards; None when the turn is not ours any more. It may be that all was stored
-    already, by a commit whose answer got lost."""
-    turn = live.turn
-    if first_seq == 1 and live.prompt is not None:
-        prompt_rows.keep_prompt(tx, turn, *live.prompt)
-    if turn_rows.append_events(tx, turn.id, turn.lease_epoch, first_seq, deltas, now):
-        return first_seq + len(deltas) - 1
-    return turn_rows.last_stored(tx, turn)

@@ -9,6 +9,7 @@ import msgspec
 from chatserver.domain.access import Actor, Origin
 from chatserver.domain.calls import Attempt, Usage
 from chatserver.domain.turns import Delta, Turn, TurnError, TurnState, decode_deltas, encode_deltas
+from chatserver.store.batches import parameters_of, runs_of, values_of
 from chatserver.store.database import Tx
 from chatserver.store.messages import PATH
 
@@ -24,6 +25,7 @@ _labels = msgspec.json.Decoder(dict[str, str]).decode
 _parameters = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _error = msgspec.json.Decoder(TurnError).decode
 PURGED_FACT = "events_purged_before"
+_INSERT_EVENTS = "INSERT INTO turn_events (turn_id, first_seq, last_seq, deltas, created_at) VALUES "
 
 
 class _Row(msgspec.Struct, frozen=True):
@@ -81,6 +83,18 @@ class StoredEvents(msgspec.Struct, frozen=True):
     first_seq: int
     last_seq: int
     deltas: tuple[Delta, ...]
+
+
+class NewEvents(msgspec.Struct, frozen=True):
+    """The next deltas of a turn, to be stored under its epoch, right behind those that are."""
+
+    turn: Turn
+    first_seq: int
+    deltas: tuple[Delta, ...]
+
+    @property
+    def last_seq(self) -> int:
+        return self.first_seq + len(self.deltas) - 1
 
 
 class _EventRow(msgspec.Struct, frozen=True):
@@ -177,13 +191,15 @@ def expired_turns(tx: Tx, now: int, *, all_running: bool = False) -> list[Turn]:
     return [row.to_domain() for row in rows]
 
 
-def renew_lease(tx: Tx, turn_id: str, owner: str, until: int) -> None:
-    tx.run(
-        "UPDATE turns SET lease_until = :until WHERE id = :id AND state = 'running' AND lease_owner = :owner",
-        until=until,
-        id=turn_id,
-        owner=owner,
-    )
+def renew_leases(tx: Tx, turn_ids: Sequence[str], owner: str, until: int) -> None:
+    for run in runs_of(turn_ids):
+        tx.run(
+            "UPDATE turns SET lease_until = :until WHERE state = 'running' AND lease_owner = :owner"
+            f" AND id IN (VALUES {values_of(('{}',), len(run))})",
+            until=until,
+            owner=owner,
+            **parameters_of([(one,) for one in run]),
+        )
 
 
 def take_over(tx: Tx, turn: Turn) -> Turn | None:
@@ -225,32 +241,30 @@ def stops_requested(tx: Tx, owner: str) -> list[str]:
     )
 
 
-def append_events(tx: Tx, turn_id: str, epoch: int, first_seq: int, deltas: Sequence[Delta], now: int) -> bool:
-    """Store the next deltas of a turn; False when the turn has ended or is held by a later epoch."""
-    last_seq = first_seq + len(deltas) - 1
-    held = tx.run(
-        "UPDATE turns SET last_seq = :last WHERE id = :id AND state = 'running' AND lease_epoch = :epoch"
-        " AND last_seq = :before",
-        last=last_seq,
-        id=turn_id,
-        epoch=epoch,
-        before=first_seq - 1,
-    )
-    if held:
-        _insert_events(tx, turn_id, first_seq, deltas, now)
-    return bool(held)
+def append_events(tx: Tx, batches: Sequence[NewEvents], now: int) -> set[str]:
+    """Store the next deltas of many turns. The ids of those that took theirs: another has ended, or is held by a later
+    epoch, or was not at this number."""
+    held: set[str] = set()
+    for run in runs_of(batches):
+        places = [(one.turn.id, one.turn.lease_epoch, one.first_seq - 1, one.last_seq) for one in run]
+        held.update(
+            tx.all(
+                str,
+                "UPDATE turns SET last_seq = v.column4 FROM (VALUES " + values_of(("{}",) * 4, len(run)) + ") AS v"
+                " WHERE turns.id = v.column1 AND turns.state = 'running' AND turns.lease_epoch = v.column2"
+                " AND turns.last_seq = v.column3 RETURNING id",
+                **parameters_of(places),
+            )
+        )
+    for kept in runs_of([one for one in batches if one.turn.id in held]):
+        rows = [(one.turn.id, one.first_seq, one.last_seq, encode_deltas(one.deltas).decode(), now) for one in kept]
+        tx.run(_INSERT_EVENTS + values_of(("{}",) * 5, len(rows)), **parameters_of(rows))
+    return held
 
 
 def _insert_events(tx: Tx, turn_id: str, first_seq: int, deltas: Sequence[Delta], now: int) -> None:
-    tx.run(
-        "INSERT INTO turn_events (turn_id, first_seq, last_seq, deltas, created_at)"
-        " VALUES (:id, :first, :last, :deltas, :now)",
-        id=turn_id,
-        first=first_seq,
-        last=first_seq + len(deltas) - 1,
-        deltas=encode_deltas(deltas).decode(),
-        now=now,
-    )
+    row = (turn_id, first_seq, first_seq + len(deltas) - 1, encode_deltas(deltas).decode(), now)
+    tx.run(_INSERT_EVENTS + values_of(("{}",) * 5, 1), **parameters_of([row]))
 
 
 def events_after(tx: Tx, turn_id: str, after: int, limit_rows: int = 200) -> list[StoredEvents]:

@@ -230,7 +230,7 @@ def own_server() -> Iterator[PostgresServer]:
 async def test_a_database_away_for_longer_than_a_lease_ends_no_turn(
     own_server: PostgresServer, fake_upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("sending.LEASE_US", 2_000_000), ("flusher.LEASE_US", 2_000_000), ("flusher.RENEW_S", 0.5)):
+    for name, value in (("drafts.LEASE_US", 2_000_000), ("flusher.LEASE_US", 2_000_000), ("flusher.RENEW_S", 0.5)):
         monkeypatch.setattr(f"chatserver.chat.{name}", value)
     monkeypatch.setattr("chatserver.chat.recovery.SWEEP_S", 0.2)
     monkeypatch.setattr("chatserver_postgres.crew.PATIENCE_S", 1.0)
