@@ -63,6 +63,8 @@ def test_what_a_plugin_may_not_run(sql: str) -> None:
 
 
 class OneTx:
+    engine = "sqlite"
+
     def all(self, row_type: type, sql: str, **parameters: Any) -> list[Any]:
         return [sql]
 

@@ -205,7 +205,8 @@ def test_a_plugins_project_keeps_the_conventions(name: str) -> None:
     project = read(folder / "pyproject.toml")["project"]
     plugin = folder.name
     assert name == f"chatserver-{plugin}"
-    assert project["entry-points"]["chatserver.plugins"] == {plugin: f"chatserver_{plugin}"}
+    (entry,) = project["entry-points"]["chatserver.plugins"].items()
+    assert (entry[0], entry[1].partition(":")[0]) == (plugin, f"chatserver_{plugin}")
     assert BUNDLED[plugin] == name
     assert "chatserver>=0.1,<0.3" in project["dependencies"]
     assert project["license"].startswith("Apache-2.0")

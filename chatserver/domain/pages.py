@@ -38,7 +38,8 @@ class PageVisit(Protocol):
 
     page: a whole page from a template of the plugin; it is given `frame`, `sidebar`, `slot` and the values. problem: an
     error to show above it, with its status unless another is given. news: a good word to show there. fragment: a
-    template alone. go: to a path of this server, with GET. listed: every value of a name of the form.
+    template alone. go: to a path of this server, with GET. listed: every value of a name of the form. when: a moment in
+    microseconds, as the reader says it.
     """
 
     actor: Actor
@@ -54,3 +55,4 @@ class PageVisit(Protocol):
     def fragment(self, template: str, *, status: int = 200, **values: Any) -> PageAnswer: ...
     def go(self, path: str) -> PageAnswer: ...
     def listed(self, name: str) -> list[str]: ...
+    def when(self, at_us: int) -> str: ...

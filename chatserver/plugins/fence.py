@@ -157,6 +157,8 @@ def _problem(sql: str, prefix: str, is_schema: bool) -> str:
 class PlainTx(Protocol):
     """The calls of a transaction, as plugins see them."""
 
+    engine: str
+
     def all(self, row_type: type[T], sql: str, **parameters: Value) -> list[T]: ...
     def one(self, row_type: type[T], sql: str, **parameters: Value) -> T | None: ...
     def run(self, sql: str, **parameters: Value) -> int: ...
@@ -176,6 +178,7 @@ class FencedTx:
     def __init__(self, tx: PlainTx, prefix: str) -> None:
         self._tx = tx
         self._prefix = prefix
+        self.engine = tx.engine
 
     def all(self, row_type: type[T], sql: str, **parameters: Value) -> list[T]:
         check(sql, self._prefix)

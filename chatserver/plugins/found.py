@@ -21,6 +21,7 @@ BUNDLED = {
     "echo": "chatserver-echo",
     "local": "chatserver-local",
     "imports": "chatserver-imports",
+    "presets": "chatserver-presets",
     "postgres": "chatserver-postgres",
     "redis": "chatserver-redis",
     "s3": "chatserver-s3",

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 from litestar import Request
 from litestar.datastructures import State
 
+from chatserver.clock import now_us
 from chatserver.domain.access import Actor
 from chatserver.domain.extend import Route
 from chatserver.domain.models import Model
@@ -41,6 +42,10 @@ class PluginVisit:
 
     def listed(self, name: str) -> list[str]:
         return self._form.get(name, [])
+
+    def when(self, at_us: int) -> str:
+        zone = self._visit.zone
+        return views.when_text(at_us, views.moment_of(now_us(), zone), zone)
 
     async def page(
         self, template: str, *, news: str = "", problem: Exception | None = None, status: int = 0, **values: Any

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import msgspec
 
 from chatserver.domain.access import Account, Actor
@@ -66,10 +67,22 @@ def furnish(site: Site, email: str = "ada@example.org", name: str = "Ada Grove")
     first, tip = site.call(live, 60)
     share = site.call(lambda: site.house.shares.create(actor, first.conversation_id, tip.reply_id, "tree"))
     temporary = site.call(lambda: site.house.sending.send(actor, None, None, "Not to be kept", "swift", temporary=True))
-    ids = {"secret": share.secret, "temporary": temporary.conversation_id}
+    preset = site.call(lambda: make_preset(site, actor, cookie))
+    ids = {"secret": share.secret, "temporary": temporary.conversation_id, "preset": preset}
     return World(
         site, account, actor, first.conversation_id, first.question_id or "", first.reply_id, tip.reply_id, ids
     )
+
+
+async def make_preset(site: Site, actor: Actor, cookie: str) -> str:
+    """A preset with two versions and two variables, made by its form: a plugin's rows are nobody else's to write."""
+    headers = {"x-csrf": site.house.accounts.csrf_token(actor), "sec-fetch-site": "same-origin"}
+    form = {"name": "City guide", "before": "You know {{city}} well.", "after": "Answer in a {{tone}} tone."}
+    async with httpx.AsyncClient(base_url=site.url, cookies={"sid": cookie}, headers=headers) as client:
+        made = await client.post("/x/presets/new", data=form)
+        where = made.headers["location"].partition("?")[0]
+        await client.post(where, data={**form, "model": "thinker", "temperature": "0.7"})
+    return str(where.rsplit("/", 1)[1])
 
 
 Address = Callable[[World], str]
@@ -98,6 +111,11 @@ PAGES: dict[str, Address] = {
     "my-data": lambda w: "/settings/data",
     "leave": lambda w: "/settings/data/delete",
     "welcome": lambda w: "/welcome",
+    "presets": lambda w: f"/x/presets/?deleted={w.ids['preset']}",
+    "preset": lambda w: f"/x/presets/{w.ids['preset']}?saved=1",
+    "preset-versions": lambda w: f"/x/presets/{w.ids['preset']}/versions",
+    "preset-version": lambda w: f"/x/presets/{w.ids['preset']}/versions/1",
+    "preset-picked": lambda w: f"/?presets.id={w.ids['preset']}",
     "unknown": lambda w: "/c/unknown",
 }
 """Pages of somebody signed in."""

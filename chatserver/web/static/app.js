@@ -280,6 +280,7 @@ function settleView(view) {
 const isTouch = matchMedia("(hover: none) and (pointer: coarse)")
 const draftKey = () => `draft:${conversation() || "new"}`
 let sending = null
+let slashing = 0 // lists for a slash that are on their way: Enter waits for them
 
 function compose() {
   const stop = $("#stop")
@@ -380,7 +381,8 @@ document.addEventListener("input", ({ target }) => {
   if (target.id === "text") {
     store.set(draftKey(), target.value)
     delete target.form.dataset.key // other words are another request
-    if (target.value[0] === "/") for (const element of $$("[data-slash]")) enter(element.dataset.slash, "slash", element)
+    if (target.value[0] === "/")
+      for (const element of $$("[data-slash]")) slashing++, enter(element.dataset.slash, "slash", element).finally(() => slashing--)
   }
   if (target.localName === "textarea") grow(target)
 })
@@ -566,7 +568,7 @@ document.addEventListener("keydown", (event) => {
   const sends = root.dataset.send === "ctrl_enter" || isTouch.matches ? command : true
   if (target.id === "text" && key === "Enter" && !event.shiftKey && !event.altKey && sends) {
     event.preventDefault()
-    if (!$("#send").hidden && target.value.trim()) target.form.requestSubmit($("#send"))
+    if (!$("#send").hidden && !slashing && target.value.trim()) target.form.requestSubmit($("#send"))
     return
   }
   const editor = target.closest?.(".editor")

@@ -37,7 +37,17 @@ from chatserver.web.views.settings import (
 )
 from chatserver.web.views.shares import SharedView, ShareLine, share_lines, shared_view
 from chatserver.web.views.sidebar import HitView, LineGroup, LineView, Sidebar, hit_views, sidebar
-from chatserver.web.views.times import clock_text, date_text, day_title, hour_of, iso, seconds_text, when_text, zone_of
+from chatserver.web.views.times import (
+    clock_text,
+    date_text,
+    day_title,
+    hour_of,
+    iso,
+    moment_of,
+    seconds_text,
+    when_text,
+    zone_of,
+)
 
 __all__ = [
     "LANES",
@@ -86,6 +96,7 @@ __all__ = [
     "message_view",
     "message_views",
     "model_views",
+    "moment_of",
     "new_chat_view",
     "no_model",
     "own_settings",
