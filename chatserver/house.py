@@ -16,6 +16,7 @@ from chatserver.chat.drafts import Drafts
 from chatserver.chat.estimates import Estimates
 from chatserver.chat.exports import OwnExports
 from chatserver.chat.feedback import FeedbackBox
+from chatserver.chat.filing import Filing
 from chatserver.chat.flusher import Flusher
 from chatserver.chat.housekeeping import Housekeeping
 from chatserver.chat.leaving import Leaving
@@ -125,6 +126,7 @@ class House:
         self.comparisons = Comparisons(db, self.recovery)
         self.conversations = Conversations(db, self.readers, self.runner, self.recovery, self.wakes)
         self.branches = Branches(db)
+        self.filing = Filing(db, self.conversations)
         self.flusher = Flusher(db, self.live, self.runner, self.node_id, self.wakes)
         self.accounts = Accounts(db, plugins, secret_key)
         self.temporaries = Temporaries(db, self.conversations)

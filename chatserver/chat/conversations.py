@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from chatserver.chat.readers import Readers
 from chatserver.chat.recovery import Recovery
 from chatserver.chat.runner import Runner
@@ -18,6 +20,7 @@ from chatserver.domain.conversations import (
     PathItem,
     PathView,
 )
+from chatserver.domain.filing import ListFilter, SearchFilter
 from chatserver.domain.messages import Message, text_of
 from chatserver.domain.tree import leaves_of, newest_leaf
 from chatserver.domain.tuning import UNTUNED
@@ -39,6 +42,7 @@ PAGE = 40
 Lines = tuple[list[ConversationLine], str | None]
 Messages = list[Message]
 Hits = list[Hit]
+Turns = list[Turn]
 
 
 class Conversations:
@@ -79,20 +83,12 @@ class Conversations:
         return await self._db.write(store)
 
     async def list(
-        self,
-        actor: Actor,
-        after: str | None = None,
-        limit: int = 50,
-        *,
-        archived: bool = False,
-        pinned: bool | None = None,
+        self, actor: Actor, after: str | None = None, limit: int = 50, wanted: ListFilter = ListFilter()
     ) -> Lines:
         """A page of conversations, the last changed first, and the cursor of the next page."""
         before = _cursor(after)
         lines = await self._db.read(
-            lambda tx: conversation_rows.list_conversations(
-                tx, actor, before=before, limit=limit + 1, archived=archived, pinned=pinned
-            )
+            lambda tx: conversation_rows.list_conversations(tx, actor, wanted, before=before, limit=limit + 1)
         )
         if len(lines) <= limit:
             return lines, None
@@ -144,20 +140,10 @@ class Conversations:
     async def delete(self, actor: Actor, conversation_id: str) -> Deletion:
         """Hide a whole conversation; its turns stop; it can be taken back for 30 days."""
         deletion_id = new_id()
-
-        def store(tx: Tx) -> tuple[Deletion, list[Turn]]:
-            _conversation(tx, actor, conversation_id)
-            running = turn_rows.running_in(tx, conversation_id)
-            count = len(message_rows.edges_of(tx, conversation_id))
-            row = DeletionRow(deletion_id, conversation_id, None, None, count, now_us())
-            deletion_rows.insert_deletion(tx, row)
-            conversation_rows.hide_conversation(tx, actor, conversation_id, deletion_id)
-            search.forget_conversation(tx, conversation_id)
-            return Deletion(deletion_id, conversation_id, count), running
-
-        deletion, running = await self._db.write(store, essential=True)
-        for turn in running:
-            await self._stop(turn)
+        deletion, running = await self._db.write(
+            lambda tx: hide_whole(tx, actor, conversation_id, deletion_id), essential=True
+        )
+        await self.stop_all(running)
         return deletion
 
     async def delete_message(self, actor: Actor, message_id: str) -> Deletion:
@@ -187,9 +173,13 @@ class Conversations:
             return Deletion(deletion_id, found.id, count, tip), running
 
         deletion, running = await self._db.write(store, essential=True)
-        for turn in running:
-            await self._stop(turn)
+        await self.stop_all(running)
         return deletion
+
+    async def stop_all(self, turns: Iterable[Turn]) -> None:
+        """Stop these turns, wherever they run."""
+        for turn in turns:
+            await self._stop(turn)
 
     async def message(self, actor: Actor, message_id: str) -> Message:
         """One message of the actor's own."""
@@ -346,21 +336,15 @@ class Conversations:
 
         return await self._db.read(look)
 
-    async def search(self, actor: Actor, query: str, limit: int = 50) -> Hits:
-        """Places in the actor's own messages and titles, the newest first."""
-
-        def look(tx: Tx) -> Hits:
-            hits = search.find(tx, owner_id=actor.account_id, query=query, limit=limit)
-            found = []
-            for hit in hits:
-                conversation = conversation_rows.conversation_of(tx, actor, hit.conversation_id)
-                if conversation is not None:
-                    found.append(
-                        Hit(hit.conversation_id, hit.message_id, hit.text, conversation.title, conversation.updated_at)
-                    )
-            return found
-
-        return await self._db.read(look)
+    async def search(
+        self, actor: Actor, query: str, limit: int = 50, wanted: SearchFilter = SearchFilter(), before: int = 0
+    ) -> Hits:
+        """Places in the actor's own messages and titles, the newest first. before: the cursor of the last one seen."""
+        return await self._db.read(
+            lambda tx: search.find(
+                tx, owner_id=actor.account_id, query=query, limit=limit, wanted=wanted, before=before
+            )
+        )
 
     async def stop(self, actor: Actor, turn_id: str) -> Turn:
         """Stop a turn, wherever it runs. Stopping one that has ended changes nothing."""
@@ -373,6 +357,17 @@ class Conversations:
         if not self._runner.stop(turn.id):
             await self._db.write(lambda tx: turn_rows.request_stop(tx, turn.id), essential=True)
             self._wakes.stop(turn.id)
+
+
+def hide_whole(tx: Tx, actor: Actor, conversation_id: str, deletion_id: str) -> tuple[Deletion, Turns]:
+    """Put a conversation out of sight, and say which of its turns are to be stopped. Raises NotFound."""
+    _conversation(tx, actor, conversation_id)
+    running = turn_rows.running_in(tx, conversation_id)
+    count = len(message_rows.edges_of(tx, conversation_id))
+    deletion_rows.insert_deletion(tx, DeletionRow(deletion_id, conversation_id, None, None, count, now_us()))
+    conversation_rows.hide_conversation(tx, actor, conversation_id, deletion_id)
+    search.forget_conversation(tx, conversation_id)
+    return Deletion(deletion_id, conversation_id, count), running
 
 
 def check_title(title: str) -> str:

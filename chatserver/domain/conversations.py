@@ -17,7 +17,8 @@ TITLE_LIMIT = 200
 
 class Conversation(msgspec.Struct, frozen=True):
     """title_source: `none` until a model or a person gave one; a person's title is never replaced.
-    temporary: in no list, found by no search, and erased before long. tuning: what its owner set for it."""
+    temporary: in no list, found by no search, and erased before long. tuning: what its owner set for it. folder_id '': in
+    none."""
 
     id: str
     owner_id: str
@@ -32,6 +33,8 @@ class Conversation(msgspec.Struct, frozen=True):
     branches: int = 1
     temporary: bool = False
     tuning: Tuning = UNTUNED
+    folder_id: str = ""
+    tags: tuple[str, ...] = ()
 
 
 class ConversationLine(msgspec.Struct, frozen=True):
@@ -45,6 +48,8 @@ class ConversationLine(msgspec.Struct, frozen=True):
     archived: bool
     is_running: bool
     branches: int
+    folder_id: str = ""
+    tags: tuple[str, ...] = ()
 
 
 class Deletion(msgspec.Struct, frozen=True):
@@ -104,13 +109,16 @@ class Sent(msgspec.Struct, frozen=True):
 
 
 class Hit(msgspec.Struct, frozen=True):
-    """A place found by search. message_id '' means the title."""
+    """A place found by search. message_id '' means the title. marks: where the words stand in text, from and to.
+    cursor: what asks for the hits after this one."""
 
     conversation_id: str
     message_id: str
     text: str
     title: str = ""
     at: int = 0
+    marks: tuple[tuple[int, int], ...] = ()
+    cursor: int = 0
 
 
 ForkScope = Literal["path", "branches", "all"]

@@ -6,12 +6,15 @@ import msgspec
 
 from chatserver.domain.access import Actor
 from chatserver.domain.conversations import Conversation, ConversationLine, TitleSource
+from chatserver.domain.filing import ListFilter
 from chatserver.domain.tuning import Tuning, decode_parameters
 from chatserver.store.database import Tx
 
+_decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
+
 _COLUMNS = (
     "c.id, c.owner_id, c.title, c.title_source, c.tip_id, c.model, c.pinned, c.archived, c.created_at, c.updated_at,"
-    " c.branches, c.temporary, c.system_prompt, c.parameters"
+    " c.branches, c.temporary, c.system_prompt, c.parameters, c.folder_id, c.tags"
 )
 TEMPORARY_US = 24 * 3_600 * 1_000_000
 """A temporary conversation is erased this long after its last message, at the latest."""
@@ -32,6 +35,8 @@ class _Row(msgspec.Struct, frozen=True):
     temporary: int
     system_prompt: str
     parameters: str
+    folder_id: str
+    tags: str
 
     def to_domain(self) -> Conversation:
         return Conversation(
@@ -48,6 +53,8 @@ class _Row(msgspec.Struct, frozen=True):
             self.branches,
             bool(self.temporary),
             Tuning(self.system_prompt, decode_parameters(self.parameters)),
+            self.folder_id,
+            _decode_tags(self.tags),
         )
 
 
@@ -60,6 +67,8 @@ class _LineRow(msgspec.Struct, frozen=True):
     archived: int
     is_running: int
     branches: int
+    folder_id: str
+    tags: str
 
 
 def lock_conversation(tx: Tx, conversation_id: str) -> None:
@@ -105,19 +114,29 @@ def conversation_of(tx: Tx, actor: Actor, conversation_id: str) -> Conversation 
 
 
 def list_conversations(
-    tx: Tx, actor: Actor, *, before: tuple[int, str] | None, limit: int, archived: bool, pinned: bool | None
+    tx: Tx, actor: Actor, wanted: ListFilter, *, before: tuple[int, str] | None, limit: int
 ) -> list[ConversationLine]:
     """The newest first by last change. before: the (updated_at, id) of the last line of the page before."""
     where = "" if before is None else " AND (c.updated_at < :at OR (c.updated_at = :at AND c.id < :id))"
-    if pinned is not None:
-        where += f" AND c.pinned = {int(pinned)}"
-    at, after_id = before or (0, "")
-    parameters: dict[str, str | int] = {"owner": actor.account_id, "limit": limit, "archived": int(archived)}
+    parameters: dict[str, str | int] = {
+        "owner": actor.account_id,
+        "limit": limit,
+        "archived": int(wanted.archived),
+    }
     if before is not None:
-        parameters |= {"at": at, "id": after_id}
+        parameters |= {"at": before[0], "id": before[1]}
+    if wanted.pinned is not None:
+        where += f" AND c.pinned = {int(wanted.pinned)}"
+    if wanted.folder_id is not None:
+        where += " AND c.folder_id = :folder"
+        parameters["folder"] = wanted.folder_id
+    if wanted.tag:
+        tagged = "SELECT t.conversation_id FROM conversation_tags t WHERE t.owner_id = :owner AND t.tag = :tag"
+        where += f" AND c.id IN ({tagged})"
+        parameters["tag"] = wanted.tag
     rows = tx.all(
         _LineRow,
-        "SELECT c.id, c.title, c.tip_id, c.updated_at, c.pinned, c.archived, c.branches,"
+        "SELECT c.id, c.title, c.tip_id, c.updated_at, c.pinned, c.archived, c.branches, c.folder_id, c.tags,"
         " CASE WHEN EXISTS (SELECT 1 FROM turns t WHERE t.conversation_id = c.id AND t.state = 'running')"
         " THEN 1 ELSE 0 END AS is_running FROM conversations c"
         " WHERE c.owner_id = :owner AND c.archived = :archived AND c.deletion_id IS NULL"
@@ -135,6 +154,8 @@ def list_conversations(
             bool(row.archived),
             bool(row.is_running),
             row.branches,
+            row.folder_id,
+            _decode_tags(row.tags),
         )
         for row in rows
     ]

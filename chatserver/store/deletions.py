@@ -6,7 +6,7 @@ import msgspec
 
 from chatserver.domain.access import Actor
 from chatserver.domain.tree import Edge
-from chatserver.store import feedback, prompts, shares
+from chatserver.store import feedback, folders, prompts, shares
 from chatserver.store.database import Tx
 
 _SUBTREE = (
@@ -124,7 +124,7 @@ def erase_deletion(tx: Tx, row: DeletionRow) -> None:
 
 def erase_conversation(tx: Tx, conversation_id: str) -> None:
     """Erase a whole conversation for good, with all that hangs on it. No turn may run in it; what it used stays."""
-    for rows in (shares, feedback, prompts):
+    for rows in (shares, feedback, prompts, folders):
         rows.forget_conversation(tx, conversation_id)
     tx.run(
         "DELETE FROM turn_events WHERE turn_id IN (SELECT id FROM turns WHERE conversation_id = :id)",

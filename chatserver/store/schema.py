@@ -77,6 +77,20 @@ CORE = [
         ),
     ),
     Migration(
+        "0002_order",
+        (
+            "CREATE TABLE folders (id TEXT PRIMARY KEY, owner_id TEXT NOT NULL REFERENCES accounts(id),"
+            " parent_id TEXT REFERENCES folders(id), name TEXT NOT NULL, created_at BIGINT NOT NULL)",
+            "CREATE INDEX folders_by_owner ON folders (owner_id)",
+            "ALTER TABLE conversations ADD COLUMN folder_id TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE conversations ADD COLUMN tags TEXT NOT NULL DEFAULT '[]'",
+            "CREATE INDEX conversations_by_folder ON conversations (owner_id, folder_id, updated_at)",
+            "CREATE TABLE conversation_tags (conversation_id TEXT NOT NULL REFERENCES conversations(id),"
+            " tag TEXT NOT NULL, owner_id TEXT NOT NULL, PRIMARY KEY (conversation_id, tag))",
+            "CREATE INDEX conversation_tags_by_owner ON conversation_tags (owner_id, tag)",
+        ),
+    ),
+    Migration(
         "0003_messages",
         (
             "ALTER TABLE conversations ADD COLUMN system_prompt TEXT NOT NULL DEFAULT ''",

@@ -12,6 +12,7 @@ import msgspec
 
 from chatserver.domain.conversations import Hit
 from chatserver.domain.extend import Migration
+from chatserver.domain.filing import SearchFilter
 from chatserver.domain.messages import decode_parts, text_of
 from chatserver.store.batches import parameters_of, runs_of, values_of
 from chatserver.store.database import Tx
@@ -53,13 +54,16 @@ class Body(Protocol):
 
 
 _FIND = (
-    "SELECT e.conversation_id AS conversation_id, e.message_id AS message_id, c.title AS title, m.parts AS parts,"
-    " COALESCE(m.created_at, c.updated_at) AS at {source}"
+    "SELECT e.id AS id, e.conversation_id AS conversation_id, e.message_id AS message_id, c.title AS title,"
+    " m.parts AS parts, COALESCE(m.created_at, c.updated_at) AS at {source}"
     " JOIN conversations c ON c.id = e.conversation_id AND c.owner_id = e.owner_id"
     " LEFT JOIN messages m ON m.id = e.message_id AND m.conversation_id = e.conversation_id"
     " WHERE {match} AND e.owner_id = :owner_id AND c.deletion_id IS NULL AND c.temporary = 0"
-    " AND (e.message_id = '' OR (m.id IS NOT NULL AND m.deletion_id IS NULL)) ORDER BY {newest} DESC LIMIT :limit"
+    " AND (e.message_id = '' OR (m.id IS NOT NULL AND m.deletion_id IS NULL)){narrowed}"
+    " ORDER BY {newest} DESC LIMIT :limit"
 )
+NARROWED = "/* narrowed */"
+"""Where a question's filters go, between what an engine finds and the order it is told in."""
 
 
 class Fts5:
@@ -78,6 +82,7 @@ class Fts5:
         source="FROM search_index CROSS JOIN search_entries e ON e.id = search_index.rowid",
         match="search_index MATCH :query",
         newest="search_index.rowid",
+        narrowed=NARROWED,
     )
 
     def add(self, tx: Tx, entry_id: int, words: list[str]) -> None:
@@ -115,7 +120,7 @@ class Lexemes:
     find_sql = (
         "WITH e AS MATERIALIZED (SELECT id, owner_id, conversation_id, message_id FROM search_index"
         " WHERE words @@ CAST(:query AS TSQUERY) AND owner_id = :owner_id) "
-        + _FIND.format(source="FROM e", match="TRUE", newest="e.id")
+        + _FIND.format(source="FROM e", match="TRUE", newest="e.id", narrowed=NARROWED)
     )
 
     def add(self, tx: Tx, entry_id: int, words: list[str]) -> None:
@@ -256,6 +261,7 @@ def forget_conversation(tx: Tx, conversation_id: str) -> None:
 
 
 class Found(msgspec.Struct, frozen=True):
+    id: int
     conversation_id: str
     message_id: str
     title: str
@@ -263,22 +269,82 @@ class Found(msgspec.Struct, frozen=True):
     at: int
 
 
-def find(tx: Tx, *, owner_id: str, query: str, limit: int = 50) -> list[Hit]:
+def find(
+    tx: Tx,
+    *,
+    owner_id: str,
+    query: str,
+    limit: int = 50,
+    wanted: SearchFilter = SearchFilter(),
+    before: int = 0,
+) -> list[Hit]:
     """Messages and titles of one owner that hold every word of `query`, the newest first; the last word may be begun
-    only. Any text is a query; one without words finds nothing. Hit.text is a passage of at most 240 characters."""
+    only. Any text is a query; one without words finds nothing. Hit.text is a passage of at most 240 characters.
+
+    before: the cursor of the last hit of the page before.
+    """
     asked = list(runs(fold(query[:MAX_QUERY])))
     words = _query_words(owner_id, asked)
     if not words:
         return []
     body = _BODIES[tx.engine]
-    rows = tx.all(Found, body.find_sql, owner_id=owner_id, query=body.query(words), limit=limit)
+    narrowed, parameters = _narrow(wanted, before)
+    sql = body.find_sql.replace(NARROWED, narrowed)
+    rows = tx.all(Found, sql, owner_id=owner_id, query=body.query(words), limit=limit, **parameters)
     needles = sorted((run for run, _ in asked), key=len, reverse=True)
-    needles += [run[start : start + 2] for run, is_unspaced in asked if is_unspaced for start in range(len(run) - 1)]
+    pairs = [run[start : start + 2] for run, is_unspaced in asked if is_unspaced for start in range(len(run) - 1)]
     hits = []
     for row in rows:
         text = row.title if row.parts is None else text_of(decode_parts(row.parts))
-        hits.append(Hit(row.conversation_id, row.message_id, passage(text, needles), row.title, row.at))
+        shown = passage(text, needles + pairs)
+        hits.append(
+            Hit(
+                row.conversation_id,
+                row.message_id,
+                shown,
+                row.title,
+                row.at,
+                marks=marks_in(shown, needles),
+                cursor=row.id,
+            )
+        )
     return hits
+
+
+def _narrow(wanted: SearchFilter, before: int) -> tuple[str, dict[str, str | int]]:
+    """The conditions of a filter on a hit's conversation and message, and their parameters."""
+    conditions: dict[str, tuple[str, str | int]] = {
+        "before": ("e.id < :before", before),
+        "model": ("m.model = :model", wanted.model),
+        "role": ("m.role = :role", wanted.role),
+        "folder": ("c.folder_id = :folder", wanted.folder_id),
+        "tag": (
+            "c.id IN (SELECT t.conversation_id FROM conversation_tags t WHERE t.owner_id = :owner_id AND t.tag = :tag)",
+            wanted.tag,
+        ),
+        "since": ("COALESCE(m.created_at, c.updated_at) >= :since", wanted.since),
+        "until": ("COALESCE(m.created_at, c.updated_at) < :until", wanted.until),
+    }
+    used = {name: one for name, one in conditions.items() if one[1]}
+    return "".join(f" AND {sql}" for sql, _ in used.values()), {name: value for name, (_, value) in used.items()}
+
+
+def marks_in(text: str, needles: list[str]) -> tuple[tuple[int, int], ...]:
+    """Where words of a text begin like one of the needles: from and to, in order, none within another. Empty where
+    folding changes a text's length, so that no mark stands beside its word."""
+    folded = fold(text)
+    if len(folded) != len(text):
+        return ()
+    found = sorted(
+        (match.start(), match.end())
+        for needle in needles
+        for match in re.finditer(r"(?<![^\W_])" + re.escape(needle) if needle.isascii() else re.escape(needle), folded)
+    )
+    marks: list[tuple[int, int]] = []
+    for start, end in found:
+        if not marks or start >= marks[-1][1]:
+            marks.append((start, end))
+    return tuple(marks)
 
 
 def passage(text: str, needles: list[str]) -> str:

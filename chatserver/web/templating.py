@@ -66,6 +66,8 @@ def make_environment(theme: ThemeSpec | None = None) -> jinja2.Environment:
         seconds_text=views.seconds_text,
         number_text=words.number_text,
         words=words,
+        bound_keys=views.bound_keys,
+        key_names=views.key_names,
         in_words=in_words,
     )
     return environment

@@ -214,7 +214,7 @@ async def test_titles_are_found_and_follow_a_rename(db: Database) -> None:
     def look(tx: Tx) -> tuple[list[Hit], list[Hit]]:
         return search.find(tx, owner_id="ada", query="holiday"), search.find(tx, owner_id="ada", query="plans")
 
-    assert await db.read(look) == ([], [Hit("c-ada", "", "Garden plans", "Garden plans", 7)])
+    assert await db.read(look) == ([], [Hit("c-ada", "", "Garden plans", "Garden plans", 7, ((7, 12),), 2)])
 
 
 async def test_passages_show_the_hit(db: Database, say: Say) -> None:

@@ -2,7 +2,7 @@
 
 from litestar import Router
 
-from chatserver.web.api import account, branches, conversations, exports, feedback, messages, shares, turns
+from chatserver.web.api import account, branches, conversations, exports, feedback, folders, messages, shares, turns
 
 api = Router(
     "/api",
@@ -14,6 +14,7 @@ api = Router(
         *feedback.route_handlers,
         *shares.route_handlers,
         *exports.route_handlers,
+        *folders.route_handlers,
         *account.route_handlers,
     ],
 )

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 from litestar import get
 from litestar.params import FromQuery
 
+from chatserver.domain.filing import SearchFilter
 from chatserver.web.api.request import ApiRequest, actor_of, house_of
+from chatserver.web.days import day_end_us, day_start_us
+
+HITS = 50
 
 
 class ModelOut(msgspec.Struct):
@@ -30,6 +36,7 @@ class HitOut(msgspec.Struct):
 
 class HitList(msgspec.Struct):
     hits: list[HitOut]
+    next: int | None
 
 
 class AccountOut(msgspec.Struct):
@@ -49,10 +56,24 @@ async def list_models(request: ApiRequest) -> ModelList:
 
 
 @get("/search")
-async def search(request: ApiRequest, q: FromQuery[str] = "") -> HitList:
-    """Places in one's own messages and titles that hold every word, the newest first."""
-    hits = await house_of(request).conversations.search(actor_of(request), q)
-    return HitList([HitOut(hit.conversation_id, hit.message_id or None, hit.text, hit.title) for hit in hits])
+async def search(
+    request: ApiRequest,
+    q: FromQuery[str] = "",
+    model: FromQuery[str] = "",
+    role: FromQuery[Literal["", "user", "assistant"]] = "",
+    folder: FromQuery[str] = "",
+    tag: FromQuery[str] = "",
+    after_date: FromQuery[str] = "",
+    before_date: FromQuery[str] = "",
+    cursor: FromQuery[int] = 0,
+) -> HitList:
+    """Places in one's own messages and titles that hold every word, the newest first. after_date, before_date: days as
+    2026-11-26, UTC, both included. cursor: `next` of the page before."""
+    wanted = SearchFilter(model, role, folder, tag, day_start_us(after_date), day_end_us(before_date))
+    hits = await house_of(request).conversations.search(actor_of(request), q, HITS, wanted, cursor)
+    following = hits[-1].cursor if len(hits) == HITS else None
+    shown = [HitOut(hit.conversation_id, hit.message_id or None, hit.text, hit.title) for hit in hits]
+    return HitList(shown, following)
 
 
 @get("/account", opt={"permission": ""})

@@ -10,6 +10,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from chatserver.chat.tunings import TuningChange
 from chatserver.domain.conversations import Conversation, ConversationLine, Deletion
+from chatserver.domain.filing import ListFilter
 from chatserver.web.api.request import ApiRequest, actor_of, house_of
 
 LIST_LIMIT = 50
@@ -43,6 +44,8 @@ class ConversationChange(msgspec.Struct, forbid_unknown_fields=True):
     temporary: Literal[False] | msgspec.UnsetType = msgspec.UNSET
     system_prompt: str | msgspec.UnsetType = msgspec.UNSET
     parameters: ParametersChange | msgspec.UnsetType = msgspec.UNSET
+    folder_id: str | msgspec.UnsetType | None = msgspec.UNSET
+    tags: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ParametersOut(msgspec.Struct):
@@ -66,6 +69,8 @@ class ConversationOut(msgspec.Struct):
     temporary: bool
     system_prompt: str
     parameters: ParametersOut
+    folder_id: str | None
+    tags: tuple[str, ...]
 
 
 class ConversationLineOut(msgspec.Struct):
@@ -77,6 +82,8 @@ class ConversationLineOut(msgspec.Struct):
     running: bool
     branches: int
     updated_at: int
+    folder_id: str | None
+    tags: tuple[str, ...]
 
 
 class ConversationList(msgspec.Struct):
@@ -107,12 +114,23 @@ def conversation_out(found: Conversation) -> ConversationOut:
         found.temporary,
         found.tuning.system_prompt,
         ParametersOut(given.temperature, given.max_output or None, given.reasoning_effort or None),
+        found.folder_id or None,
+        found.tags,
     )
 
 
 def _line(line: ConversationLine) -> ConversationLineOut:
     return ConversationLineOut(
-        line.id, line.title, line.tip_id, line.pinned, line.archived, line.is_running, line.branches, line.updated_at
+        line.id,
+        line.title,
+        line.tip_id,
+        line.pinned,
+        line.archived,
+        line.is_running,
+        line.branches,
+        line.updated_at,
+        line.folder_id or None,
+        line.tags,
     )
 
 
@@ -149,11 +167,13 @@ async def list_conversations(
     after: FromQuery[str | None] = None,
     archived: FromQuery[bool] = False,
     pinned: FromQuery[bool | None] = None,
+    folder: FromQuery[str | None] = None,
+    tag: FromQuery[str] = "",
 ) -> ConversationList:
-    """One's conversations, the last changed first. after: `next` of the page before."""
-    lines, following = await house_of(request).conversations.list(
-        actor_of(request), after, LIST_LIMIT, archived=archived, pinned=pinned
-    )
+    """One's conversations, the last changed first. after: `next` of the page before. folder: a folder's id, empty for
+    those in none."""
+    wanted = ListFilter(archived, pinned, folder, tag)
+    lines, following = await house_of(request).conversations.list(actor_of(request), after, LIST_LIMIT, wanted)
     return ConversationList([_line(line) for line in lines], following)
 
 
@@ -166,9 +186,17 @@ async def get_conversation(request: ApiRequest, conversation_id: FromPath[str]) 
 async def change_conversation(
     request: ApiRequest, conversation_id: FromPath[str], data: JSONBody[ConversationChange]
 ) -> ConversationOut:
-    """Rename, switch the tip, pin or archive; keep a temporary one; set its system prompt and parameters."""
+    """Rename, switch the tip, pin or archive; put into a folder, null takes it out; tag; keep a temporary one; set its
+    system prompt and parameters."""
     if data.temporary is False:
         await house_of(request).temporaries.keep(actor_of(request), conversation_id)
+    if data.folder_id is not msgspec.UNSET or data.tags is not msgspec.UNSET:
+        await house_of(request).filing.file(
+            actor_of(request),
+            conversation_id,
+            folder_id=None if data.folder_id is msgspec.UNSET else data.folder_id or "",
+            tags=_given(data.tags),
+        )
     return conversation_out(
         await house_of(request).conversations.update(
             actor_of(request),

@@ -47,7 +47,9 @@ async def pin(request: PageRequest, conversation_id: FromPath[str]) -> Page:
 async def _about_changed(visit: Visit, conversation: Conversation) -> Page:
     if not visit.is_htmx:
         return go(f"/c/{conversation.id}")
-    chat = ChatView(conversation.id, views.title_of(conversation), is_pinned=conversation.pinned)
+    chat = ChatView(
+        conversation.id, views.title_of(conversation), is_pinned=conversation.pinned, is_archived=conversation.archived
+    )
     sidebar = await visit.sidebar(conversation.id)
     return html(templating.render("about_changed.html", frame=visit.frame, chat=chat, sidebar=sidebar))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 from litestar import get
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath
 
 from chatserver.web import templating, views
 from chatserver.web.pages.visit import Page, PageRequest, Visit, go, html
@@ -49,19 +49,9 @@ async def show_latest(request: PageRequest, conversation_id: FromPath[str], mess
     return go(f"/c/{conversation_id}/{leaf}")
 
 
-@get("/chats")
-async def show_chats(request: PageRequest, current: FromQuery[str] = "") -> Page:
-    visit = await Visit.of(request)
-    sidebar = await visit.sidebar(current)
-    if visit.is_htmx:
-        return html(templating.render("lines.html", sidebar=sidebar))
-    return html(templating.render("chat.html", frame=visit.frame, chat=visit.new_chat(), sidebar=sidebar))
-
-
 route_handlers = (
     show_new_chat,
     show_conversation,
     show_branch,
     show_latest,
-    show_chats,
 )

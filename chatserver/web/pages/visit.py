@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import tzinfo
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 from litestar import Request, Response
@@ -15,6 +16,7 @@ from chatserver import words
 from chatserver.clock import now_us
 from chatserver.domain.access import Actor
 from chatserver.domain.conversations import ConversationLine, PathView
+from chatserver.domain.filing import Folder, ListFilter, Tag
 from chatserver.domain.models import Model
 from chatserver.house import House
 from chatserver.web import slots, templating, views
@@ -81,13 +83,17 @@ class Visit:
         return self.house.models(self.actor)
 
     async def sidebar(self, current: str = "") -> Sidebar:
-        """Pinned chats first, then the latest; older ones are found by search."""
-        conversations = self.house.conversations
+        """Folders, then pinned chats, then the latest of those in no folder; older ones have a page."""
+        conversations, filing = self.house.conversations, self.house.filing
         after = self.request.query_params.get("after")
         lines: list[ConversationLine] = []
+        folders: list[Folder] = []
+        tags: list[Tag] = []
         if not after:
-            lines, _more = await conversations.list(self.actor, limit=SIDEBAR_LINES, pinned=True)
-        latest, following = await conversations.list(self.actor, after, SIDEBAR_LINES, pinned=False)
+            lines, _more = await conversations.list(self.actor, None, SIDEBAR_LINES, ListFilter(pinned=True))
+            folders, tags = await filing.folders(self.actor), await filing.tags(self.actor)
+        loose = ListFilter(pinned=False, folder_id="" if folders or after else None)
+        latest, following = await conversations.list(self.actor, after, SIDEBAR_LINES, loose)
         lines = [*lines, *latest]
         nav = await self.house.plugins.gather("nav_items", actor=self.actor)
         return views.sidebar(
@@ -98,6 +104,8 @@ class Visit:
             after=following or "",
             below=self.request.query_params.get("below", ""),
             nav=nav,
+            folders=folders,
+            tags=tags,
         )
 
     async def chat(self, path: PathView, *, problem: Problem | None = None) -> ChatView:
@@ -224,6 +232,12 @@ def html(text: str, headers: dict[str, str] | None = None, status: int = 200) ->
 
 def go(where: str) -> Page:
     return Response(b"", status_code=303, headers={"location": where}, media_type="text/html")
+
+
+def again(request: PageRequest, **changes: str | int) -> str:
+    """The address of this request with some of its query changed."""
+    asked = {name: value for name, value in request.query_params.items() if name not in changes}
+    return f"{request.scope['path']}?{urlencode({**asked, **changes})}"
 
 
 def nothing() -> Page:

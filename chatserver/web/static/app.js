@@ -574,12 +574,11 @@ document.addEventListener("keydown", (event) => {
   const editor = target.closest?.(".editor")
   if (editor && key === "Enter" && command) { event.preventDefault(); return editor.requestSubmit() }
   if (editor && key === "Escape") { event.preventDefault(); return closeEditor(editor) }
-  if (event.altKey && !command && event.code === "KeyM") { event.preventDefault(); return $("#open-panel")?.click() }
-  if (command && event.shiftKey && key.toLowerCase() === "o") { event.preventDefault(); return $("#composer") ? newChat() : location.assign("/") }
-  if (command && !event.shiftKey && key.toLowerCase() === "k") {
+  const named = bound[chord(event)]
+  if (named && (named !== "shortcuts" && named !== "rename" || !target.closest?.("input, textarea, select"))) {
+    if ((named === "previous" || named === "next") && target.value) return // moves by words in there
     event.preventDefault()
-    if (narrow.matches ? root.dataset.drawer !== "open" : root.dataset.side === "closed") toggleSide(true)
-    return $("#find").select()
+    return does(named)
   }
   const menu = $("[data-menu][open]")
   if (key === "Escape" && menu) { menu.open = false; return $("summary", menu).focus() }
@@ -588,17 +587,33 @@ document.addEventListener("keydown", (event) => {
     if (target.id === "find") { if (target.value) { target.value = ""; refreshChats() } else $("#text")?.focus(); return }
     return stop()
   }
-  if (event.altKey && !command && (key === "ArrowLeft" || key === "ArrowRight")) {
-    if (target.value) return // moves by words in there
-    const side = key === "ArrowLeft" ? 0 : 1
-    const groups = $$(".sib").filter((group) => group.getBoundingClientRect().top < innerHeight)
-    const group = $(".sib", target.closest?.("article") ?? document.createElement("i")) ?? groups.at(-1)
-    if (!group) return
-    event.preventDefault()
-    const wanted = group.children[side ? 2 : 0]
-    if (wanted.localName === "a") wanted.click()
-  }
 })
+
+// what the one list of commands calls a key, and what each does that neither leads to a page nor presses a button
+const bound = JSON.parse(words.keys)
+const chord = ({ key, code, altKey, ctrlKey, metaKey, shiftKey }) => {
+  const name = /^Key[A-Z]$/.test(code) ? code[3] : key
+  const mod = ctrlKey || metaKey
+  return [mod && "mod", altKey && "alt", shiftKey && mod && "shift", name.toLowerCase()].filter(Boolean).join("+")
+}
+const commands = {
+  new: () => $("#composer") ? newChat() : location.assign("/"),
+  map: () => $("#open-panel")?.click(),
+  palette: () => room("palette").then((entered) => entered.open()),
+  shortcuts: () => $("#dialog") ? htmx.ajax("GET", "/shortcuts", { target: "#dialog", swap: "innerHTML" }) : location.assign("/shortcuts"),
+  rename: () => room("order").then((entered) => entered.rename(conversation())),
+  theme: () => { const theme = getComputedStyle(root).colorScheme === "dark" || (root.dataset.theme !== "light" && matchMedia("(prefers-color-scheme: dark)").matches) ? "light" : "dark"; root.dataset.theme = theme; post("/settings/look", { theme }) },
+  previous: () => turnVersion(0),
+  next: () => turnVersion(2),
+}
+const does = (name) => commands[name]?.()
+
+function turnVersion(side) {
+  const groups = $$(".sib").filter((group) => group.getBoundingClientRect().top < innerHeight)
+  const group = $(".sib", document.activeElement.closest?.("article") ?? document.createElement("i")) ?? groups.at(-1)
+  const wanted = group?.children[side]
+  if (wanted?.localName === "a") wanted.click()
+}
 
 // --- look: theme, side and time zone, kept on the account -----------------------------------------------------------
 
@@ -736,6 +751,17 @@ document.addEventListener("click", (event) => {
   enter(element.dataset.room, "press", element, event)
 })
 
+document.addEventListener("dblclick", (event) => {
+  const line = event.target.closest("[data-line], [data-title]")
+  if (line) room("order").then((entered) => entered.rename(line.dataset.line ?? conversation(), line))
+})
+document.addEventListener("toggle", (event) => {
+  if (event.target.matches?.("[data-folder]")) room("order").then((entered) => entered.unfold(event.target))
+}, true)
+document.addEventListener("dragstart", (event) => {
+  if (event.target.matches?.("[data-line]")) room("order").then((entered) => entered.drag(event.target))
+})
+
 function beginRooms() {
   for (const element of $$("[data-begin]")) {
     const name = element.dataset.begin
@@ -744,7 +770,7 @@ function beginRooms() {
   }
 }
 
-export { $, $$, conversation, copy, csrf, follow, grow, isTouch, narrow, notice, pickModel, post, reach, refreshChats, running, say, store, words }
+export { $, $$, conversation, copy, csrf, does, follow, grow, isTouch, narrow, notice, pickModel, post, reach, refreshChats, retitle, running, say, store, words }
 
 // --- begin ----------------------------------------------------------------------------------------------------------
 

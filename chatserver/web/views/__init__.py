@@ -12,6 +12,7 @@ from chatserver.web.views.chat import (
     pick_model,
     title_of,
 )
+from chatserver.web.views.commands import Command, Hint, bound_keys, commands, hints, key_names
 from chatserver.web.views.comparing import ComparisonView, comparison_href, comparison_view
 from chatserver.web.views.connecting import ConnectView, FoundView, OfferView, connect_view, trial_text
 from chatserver.web.views.frame import Frame, Me, Problem, me_of, no_model, problem_title
@@ -36,7 +37,18 @@ from chatserver.web.views.settings import (
     session_views,
 )
 from chatserver.web.views.shares import SharedView, ShareLine, share_lines, shared_view
-from chatserver.web.views.sidebar import HitView, LineGroup, LineView, Sidebar, hit_views, sidebar
+from chatserver.web.views.sidebar import (
+    FolderView,
+    HitView,
+    LineGroup,
+    LineView,
+    Sidebar,
+    folder_views,
+    hit_views,
+    line_views,
+    marked,
+    sidebar,
+)
 from chatserver.web.views.times import (
     clock_text,
     date_text,
@@ -52,11 +64,14 @@ from chatserver.web.views.times import (
 __all__ = [
     "LANES",
     "ChatView",
+    "Command",
     "ComparisonView",
     "ConnectView",
     "DifferenceView",
+    "FolderView",
     "FoundView",
     "Frame",
+    "Hint",
     "HitView",
     "KeyView",
     "LineGroup",
@@ -75,8 +90,10 @@ __all__ = [
     "Sidebar",
     "Versions",
     "as_temporary",
+    "bound_keys",
     "chat_view",
     "clock_text",
+    "commands",
     "compared",
     "comparison_href",
     "comparison_view",
@@ -86,12 +103,17 @@ __all__ = [
     "device_name",
     "difference_view",
     "figures",
+    "folder_views",
     "greeting",
+    "hints",
     "hit_views",
     "hour_of",
     "iso",
+    "key_names",
     "key_views",
+    "line_views",
     "map_view",
+    "marked",
     "me_of",
     "message_view",
     "message_views",

@@ -42,6 +42,7 @@ class ChatView(msgspec.Struct, frozen=True):
     greeting: str = ""
     suggestions: tuple[str, ...] = ()
     is_pinned: bool = False
+    is_archived: bool = False
     is_temporary: bool = False
     wants_model: bool = False
     branch_name: str = ""
@@ -99,6 +100,7 @@ def chat_view(
         problem=problem or (no_model() if not models else None),
         is_pinned=conversation.pinned,
         fields=next((item.turn.parameters for item in reversed(path.items) if item.turn), {}),
+        is_archived=conversation.archived,
         is_temporary=conversation.temporary,
     )
 

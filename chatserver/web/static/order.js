@@ -1,0 +1,70 @@
+// Keeping chats in order: rename in place, folders that open, chats dragged into them.
+
+import { $, $$, conversation, csrf, notice, refreshChats, retitle, store, words } from "./app.js"
+
+const change = (id, fields) => fetch(`/api/conversations/${id}`, {
+  method: "PATCH", headers: { "X-CSRF": csrf(), "Content-Type": "application/json" }, body: JSON.stringify(fields),
+}).then(async (answer) => {
+  const told = await answer.json().catch(() => null)
+  if (!answer.ok) throw new Error(told?.error?.message ?? words.odd)
+  return told
+})
+
+// a textbox in place of the title: Enter keeps, Esc and an unchanged text leave it as it was
+export function rename(id, where = $("[data-title]")) {
+  if (!id || !where || $("[data-renaming]")) return
+  const place = where.matches("[data-line]") ? $("span", where) : where
+  const before = place.textContent
+  const box = Object.assign(document.createElement("input"), { value: before, maxLength: 200, className: "rename" })
+  box.dataset.renaming = ""
+  box.setAttribute("aria-label", where.closest(".head")?.dataset.rename || before)
+  place.replaceChildren(box)
+  box.select()
+  box.focus()
+  let isDone = false
+  const finish = (keeps) => {
+    if (isDone) return
+    isDone = true
+    const after = box.value.trim()
+    place.textContent = keeps && after ? after : before
+    if (!keeps || !after || after === before) return
+    change(id, { title: after }).then(() => retitle(id, after), (error) => { place.textContent = before; notice(error.message) })
+  }
+  box.addEventListener("keydown", (event) => {
+    event.stopPropagation()
+    if (event.key === "Enter" && !event.isComposing) finish(true)
+    else if (event.key === "Escape") finish(false)
+  })
+  box.addEventListener("blur", () => finish(true))
+  for (const kind of ["click", "dblclick", "mousedown"]) box.addEventListener(kind, (event) => { event.stopPropagation(); if (kind === "click") event.preventDefault() })
+}
+
+export async function unfold(folder) {
+  const open = new Set(store.get("folders").split(" ").filter(Boolean))
+  folder.open ? open.add(folder.dataset.folder) : open.delete(folder.dataset.folder)
+  store.set("folders", [...open].join(" "))
+  if (!folder.open || folder.dataset.loaded) return
+  folder.dataset.loaded = "yes"
+  await htmx.ajax("GET", `/chats?folder=${folder.dataset.folder}&current=${conversation()}`, { target: $(".folder-lines", folder), swap: "innerHTML" })
+}
+
+// folders stay as they were left
+export function begin() {
+  const open = store.get("folders").split(" ")
+  for (const folder of $$("[data-folder]")) if (open.includes(folder.dataset.folder)) folder.open = true
+}
+
+export function drag(line) {
+  const targets = $$("[data-folder] > summary, .chats > section:not(.folders) h2")
+  const over = (event) => { event.preventDefault(); event.currentTarget.classList.add("drop") }
+  const out = (event) => event.currentTarget.classList.remove("drop")
+  const drop = (event) => {
+    event.preventDefault()
+    change(line.dataset.line, { folder_id: event.currentTarget.parentElement.dataset.folder ?? null }).then(refreshChats, (error) => notice(error.message))
+  }
+  const listeners = { dragover: over, dragleave: out, drop }
+  for (const target of targets) for (const [kind, listener] of Object.entries(listeners)) target.addEventListener(kind, listener)
+  line.addEventListener("dragend", () => {
+    for (const target of targets) { target.classList.remove("drop"); for (const [kind, listener] of Object.entries(listeners)) target.removeEventListener(kind, listener) }
+  }, { once: true })
+}
