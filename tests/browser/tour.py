@@ -68,7 +68,16 @@ def furnish(site: Site, email: str = "ada@example.org", name: str = "Ada Grove")
     share = site.call(lambda: site.house.shares.create(actor, first.conversation_id, tip.reply_id, "tree"))
     temporary = site.call(lambda: site.house.sending.send(actor, None, None, "Not to be kept", "swift", temporary=True))
     preset = site.call(lambda: make_preset(site, actor, cookie))
-    ids = {"secret": share.secret, "temporary": temporary.conversation_id, "preset": preset}
+    folder = site.call(lambda: site.house.filing.make_folder(actor, "Engines"))
+    site.call(
+        lambda: site.house.filing.file(actor, first.conversation_id, folder_id=folder.id, tags=["storage", "sql"])
+    )
+    ids = {
+        "secret": share.secret,
+        "temporary": temporary.conversation_id,
+        "preset": preset,
+        "folder": folder.id,
+    }
     return World(
         site, account, actor, first.conversation_id, first.question_id or "", first.reply_id, tip.reply_id, ids
     )
@@ -93,6 +102,9 @@ PAGES: dict[str, Address] = {
     "export": lambda w: f"/c/{w.conversation}/about/export",
     "end": lambda w: f"/c/{w.ids['temporary']}/about/end",
     "chat": lambda w: f"/c/{w.conversation}/{w.tip}",
+    "folder": lambda w: f"/chats?folder={w.ids['folder']}",
+    "filing": lambda w: f"/c/{w.conversation}/filing",
+    "shortcuts": lambda w: "/shortcuts",
     "map": lambda w: f"/c/{w.conversation}/{w.tip}/map",
     "difference": lambda w: f"/c/{w.conversation}/difference/{w.tip}/{w.reply}",
     "name-branch": lambda w: f"/c/{w.conversation}/{w.tip}/rename-branch",
@@ -136,6 +148,7 @@ NO_PAGES = {
     "/healthz",
     "/readyz",
     "/metrics",
+    "/palette",  # options of the palette's list
     "/sw.js",
     "/setup/{token}",  # test_around.py
 }
@@ -143,6 +156,8 @@ NO_PAGES = {
 ROUTES: dict[str, str] = {
     "/": "new",
     "/c/{conversation_id}/{message_id}": "chat",
+    "/c/{conversation_id}/filing": "filing",
+    "/shortcuts": "shortcuts",
     "/c/{conversation_id}/{message_id}/map": "map",
     "/c/{conversation_id}/difference/{left}/{right}": "difference",
     "/c/{conversation_id}/{message_id}/rename-branch": "name-branch",

@@ -703,12 +703,14 @@ document.addEventListener("htmx:after:swap", (event) => {
     const line = $(`[data-line="${conversation()}"] span`)
     return line && retitle(conversation(), line.textContent)
   }
-  if ($("#dialog")?.open) $("#dialog").close()
+  // what was asked for from the dialog has come; what the page asks for by itself leaves it open
+  const isAnswered = of(event).sourceElement?.closest?.("#dialog, .menu") || target?.id === "main"
+  if ($("#dialog")?.open && isAnswered) $("#dialog").close()
   for (const toast of $$("#toasts [data-fades]")) setTimeout(() => toast.remove(), 1000 * toast.dataset.fades)
   mark(conversation())
   if (target?.id === "main") {
     startComposer()
-    if (!isTouch.matches) $("#text")?.focus()
+    if (!isTouch.matches && !$("[data-renaming]")) $("#text")?.focus()
     const id = of(event).request?.anchor
     if (id) reach(id)
   }
