@@ -179,6 +179,7 @@ class _Reader:
             continues=line.continues,
             cleared_at=line.cleared_at,
             feedback=line.feedback,
+            branch=line.branch,
         )
         self._count(messages=1)
 
@@ -202,6 +203,8 @@ class _Reader:
             pinned=conversation.pinned,
             archived=conversation.archived,
             tuning=conversation.tuning or UNTUNED,
+            folder=conversation.folder,
+            tags=conversation.tags,
         )
 
     def _count(self, accounts: int = 0, conversations: int = 0, messages: int = 0) -> None:

@@ -24,6 +24,7 @@ from chatserver.domain.tuning import UNTUNED
 from chatserver.domain.turns import Delta, assemble_parts
 from chatserver.errors import LimitReached
 from chatserver.store import exports as export_rows
+from chatserver.store import folders as folder_rows
 from chatserver.store import turns as turn_rows
 from chatserver.store.database import Database, Tx
 from chatserver.store.exports import StoredMessage
@@ -98,7 +99,13 @@ class Exports:
 
     async def _tree(self, conversation: Conversation) -> AsyncIterator[bytes]:
         self.written.conversations += 1
-        lines = [encode_line(conversation_line(conversation))]
+        line = conversation_line(conversation)
+        if conversation.folder_id:
+            owner, wanted = conversation.owner_id, conversation.folder_id
+            line = msgspec.structs.replace(
+                line, folder=await self._db.read(lambda tx: folder_rows.path_of(tx, owner, wanted))
+            )
+        lines = [encode_line(line)]
         after = ""
         while True:
             page = await self._db.read(lambda tx, a=after: _messages(tx, conversation.id, a))  # type: ignore[misc]
@@ -143,6 +150,7 @@ def conversation_line(conversation: Conversation) -> ConversationLine:
         created_at=conversation.created_at,
         updated_at=conversation.updated_at,
         tuning=None if conversation.tuning == UNTUNED else conversation.tuning,
+        tags=conversation.tags,
     )
 
 
@@ -158,4 +166,5 @@ def _message_line(message: StoredMessage) -> MessageLine:
         continues=message.continues,
         cleared_at=message.cleared_at,
         feedback=message.feedback,
+        branch=message.branch,
     )

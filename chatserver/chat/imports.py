@@ -18,9 +18,11 @@ from chatserver.domain.extend import ImportedConversation
 from chatserver.domain.messages import Message, text_of
 from chatserver.domain.tree import leaves_of
 from chatserver.errors import BadInput, ChatserverError, Unavailable
+from chatserver.store import branches as branch_rows
 from chatserver.store import conversations as conversation_rows
 from chatserver.store import deletions as deletion_rows
 from chatserver.store import feedback as feedback_rows
+from chatserver.store import folders as folder_rows
 from chatserver.store import imports as import_rows
 from chatserver.store import messages as message_rows
 from chatserver.store import search
@@ -212,6 +214,12 @@ class Imports:
     def _open(self, tx: Tx, seat: _Seat, deletion_id: str | None) -> None:
         conversation = seat.placed.conversation
         import_rows.insert_conversation(tx, conversation, deletion_id)
+        if seat.placed.folder:
+            folder_rows.lock_folders(tx, self._actor)
+            folder_id = folder_rows.folder_named(tx, conversation.owner_id, seat.placed.folder, self._now)
+            folder_rows.set_folder(tx, self._actor, conversation.id, folder_id)
+        if conversation.tags:
+            folder_rows.set_tags(tx, self._actor, conversation.id, conversation.tags)
         if conversation.title:
             search.index_title(
                 tx, owner_id=conversation.owner_id, conversation_id=conversation.id, title=conversation.title
@@ -236,6 +244,8 @@ class Imports:
                 if message.cleared_after:
                     at = seat.placed.cleared_at[message.id]
                     import_rows.set_marker(tx, message.conversation_id, message.id, at)
+                if name := seat.placed.branches.get(message.id):
+                    branch_rows.set_name(tx, message.conversation_id, message.id, name, self._now)
                 if message.id in seat.placed.feedback:
                     said = seat.placed.feedback[message.id]
                     feedback_rows.set_feedback(tx, message.conversation_id, message.id, said)

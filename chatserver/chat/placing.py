@@ -10,11 +10,13 @@ from chatserver.clock import read_id, write_id
 from chatserver.domain.conversations import TITLE_LIMIT, Conversation, title_from
 from chatserver.domain.extend import ImportedConversation, ImportedMessage
 from chatserver.domain.feedback import REASON_LIMIT, TAGS, Feedback
+from chatserver.domain.filing import NAME_LIMIT, TAG_LIMIT, TAGS_LIMIT
 from chatserver.domain.messages import Message, text_of
 from chatserver.domain.tuning import HIGHEST_TEMPERATURE, MOST_OUTPUT_TOKENS, SYSTEM_PROMPT_LIMIT, Parameters, Tuning
 from chatserver.errors import BadInput
 
 MODEL_LIMIT = 200
+BRANCH_NAME_LIMIT = 60
 _TIME_BITS, _ORDER_BITS, _HASH_BITS = 48, 20, 60
 
 
@@ -25,6 +27,8 @@ class Placed(msgspec.Struct, frozen=True):
     messages: tuple[Message, ...]
     cleared_at: dict[str, int]
     feedback: dict[str, Feedback]
+    branches: dict[str, str] = {}
+    folder: tuple[str, ...] = ()
 
 
 def place(source: ImportedConversation, account_id: str, now: int, attempt: int = 0) -> Placed:
@@ -77,10 +81,13 @@ def place(source: ImportedConversation, account_id: str, now: int, attempt: int 
         updated_at=_possible(source.updated_at) or max(known, default=now),
         branches=len(leaves),
         tuning=_sound_tuning(source.tuning),
+        tags=_sound_names(source.tags, TAG_LIMIT)[:TAGS_LIMIT],
     )
     cleared_at = {ids[m.id]: m.cleared_at for m in ordered if m.cleared_at}
     feedback = {ids[m.id]: _sound_feedback(m.feedback, now) for m in ordered if m.feedback and m.role == "assistant"}
-    return Placed(conversation, tuple(messages), cleared_at, feedback)
+    branches = {ids[m.id]: name for m in ordered if (name := _one_line(m.branch)[:BRANCH_NAME_LIMIT])}
+    folder = _sound_names(source.folder, NAME_LIMIT)[:2]
+    return Placed(conversation, tuple(messages), cleared_at, feedback, branches, folder)
 
 
 def _parents_first(source: ImportedConversation) -> list[ImportedMessage]:
@@ -134,6 +141,11 @@ def _made_ids(
         high = (ms << _ORDER_BITS) + order
         ids[message.id] = write_id(high << _HASH_BITS | _hash(_HASH_BITS, *salt, message.id))
     return ids
+
+
+def _sound_names(names: tuple[str, ...], limit: int) -> tuple[str, ...]:
+    """Each once, on one line, no longer than it may be, without commas."""
+    return tuple(dict.fromkeys(name for one in names if (name := _one_line(one.replace(",", " "))[:limit].strip())))
 
 
 def _sound_tuning(tuning: Tuning) -> Tuning:

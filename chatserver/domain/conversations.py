@@ -17,8 +17,8 @@ TITLE_LIMIT = 200
 
 class Conversation(msgspec.Struct, frozen=True):
     """title_source: `none` until a model or a person gave one; a person's title is never replaced.
-    temporary: in no list, found by no search, and erased before long. tuning: what its owner set for it. folder_id '': in
-    none."""
+    temporary: in no list, found by no search, and erased before long. tuning: what its owner set for it.
+    folder_id '': in none."""
 
     id: str
     owner_id: str

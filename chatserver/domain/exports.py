@@ -34,7 +34,8 @@ class AccountLine(msgspec.Struct, frozen=True, tag="account", tag_field="type"):
 
 
 class ConversationLine(msgspec.Struct, frozen=True, omit_defaults=True, tag="conversation", tag_field="type"):
-    """The messages up to the next such line are its tree. tuning: what its owner set for it."""
+    """The messages up to the next such line are its tree. tuning: what its owner set for it. folder: the
+    names from the top down."""
 
     id: str
     title: str
@@ -46,11 +47,13 @@ class ConversationLine(msgspec.Struct, frozen=True, omit_defaults=True, tag="con
     created_at: int
     updated_at: int
     tuning: Tuning | None = None
+    folder: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
 
 
 class MessageLine(msgspec.Struct, frozen=True, omit_defaults=True, tag="message", tag_field="type"):
     """A node, after its parent. cleared_at: when a clear-context marker was set below it; continues: shown joined to
-    its parent; feedback: what its owner thinks of it."""
+    its parent; feedback: what its owner thinks of it; branch: the name of the branch that begins here."""
 
     id: str
     parent_id: str | None
@@ -62,6 +65,7 @@ class MessageLine(msgspec.Struct, frozen=True, omit_defaults=True, tag="message"
     continues: bool = False
     cleared_at: int = 0
     feedback: Feedback | None = None
+    branch: str = ""
 
 
 class ChatDocument(msgspec.Struct, frozen=True, tag="chat", tag_field="type"):

@@ -361,6 +361,7 @@ class ImportedMessage(msgspec.Struct, frozen=True):
     """A message as another program kept it; the ids are that program's. Times in microseconds UTC, 0 when not known.
 
     cleared_at: when a clear-context marker was set below it, 0 for none. feedback: what its owner thought of it.
+    branch: the name of the branch that begins here.
     """
 
     id: str
@@ -373,11 +374,12 @@ class ImportedMessage(msgspec.Struct, frozen=True):
     continues: bool = False
     cleared_at: int = 0
     feedback: Feedback | None = None
+    branch: str = ""
 
 
 class ImportedConversation(msgspec.Struct, frozen=True):
     """A whole tree as another program kept it. notes: what of it was not taken, a short sentence each. tuning: its
-    system prompt and parameters.
+    system prompt and parameters. folder: the names from the top down, at most two.
 
     Every parent_id is the id of a message in it, in any order. tip_id None, or not of it: its newest leaf.
     """
@@ -394,6 +396,8 @@ class ImportedConversation(msgspec.Struct, frozen=True):
     archived: bool = False
     notes: tuple[str, ...] = ()
     tuning: Tuning = UNTUNED
+    folder: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
 
 
 class Importer(msgspec.Struct, frozen=True):

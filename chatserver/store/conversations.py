@@ -10,7 +10,7 @@ from chatserver.domain.filing import ListFilter
 from chatserver.domain.tuning import Tuning, decode_parameters
 from chatserver.store.database import Tx
 
-_decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
+decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
 
 _COLUMNS = (
     "c.id, c.owner_id, c.title, c.title_source, c.tip_id, c.model, c.pinned, c.archived, c.created_at, c.updated_at,"
@@ -54,7 +54,7 @@ class _Row(msgspec.Struct, frozen=True):
             bool(self.temporary),
             Tuning(self.system_prompt, decode_parameters(self.parameters)),
             self.folder_id,
-            _decode_tags(self.tags),
+            decode_tags(self.tags),
         )
 
 
@@ -155,7 +155,7 @@ def list_conversations(
             bool(row.is_running),
             row.branches,
             row.folder_id,
-            _decode_tags(row.tags),
+            decode_tags(row.tags),
         )
         for row in rows
     ]

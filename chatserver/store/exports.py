@@ -9,6 +9,8 @@ from chatserver.domain.conversations import Conversation, TitleSource
 from chatserver.domain.feedback import Feedback
 from chatserver.domain.messages import MessageState, Role
 from chatserver.domain.tuning import Tuning, decode_parameters
+from chatserver.store.branches import names_of
+from chatserver.store.conversations import decode_tags
 from chatserver.store.database import Tx
 from chatserver.store.feedback import all_feedback
 
@@ -27,6 +29,7 @@ class StoredMessage(msgspec.Struct, frozen=True):
     continues: bool
     cleared_at: int
     feedback: Feedback | None = None
+    branch: str = ""
 
 
 class _Row(msgspec.Struct, frozen=True):
@@ -43,11 +46,14 @@ class _Row(msgspec.Struct, frozen=True):
     branches: int
     system_prompt: str
     parameters: str
+    folder_id: str
+    tags: str
 
     def to_domain(self) -> Conversation:
         columns = msgspec.structs.asdict(self)
         tuning = Tuning(columns.pop("system_prompt"), decode_parameters(columns.pop("parameters")))
-        return Conversation(**columns, tuning=tuning)
+        tags = decode_tags(columns.pop("tags"))
+        return Conversation(**columns, tuning=tuning, tags=tags)
 
 
 def conversations_after(tx: Tx, actor: Actor, after: str, limit: int) -> list[Conversation]:
@@ -55,7 +61,7 @@ def conversations_after(tx: Tx, actor: Actor, after: str, limit: int) -> list[Co
     rows = tx.all(
         _Row,
         "SELECT id, owner_id, title, title_source, tip_id, model, pinned, archived, created_at, updated_at, branches,"
-        " system_prompt, parameters"
+        " system_prompt, parameters, folder_id, tags"
         " FROM conversations WHERE owner_id = :owner AND deletion_id IS NULL AND temporary = 0 AND id > :after"
         " ORDER BY id LIMIT :limit",
         owner=actor.account_id,
@@ -78,4 +84,10 @@ def messages_after(tx: Tx, conversation_id: str, after: str, limit: int) -> list
         limit=limit,
     )
     said = all_feedback(tx, conversation_id) if rows else {}
-    return [msgspec.structs.replace(row, feedback=said[row.id]) if row.id in said else row for row in rows]
+    names = names_of(tx, conversation_id) if rows else {}
+    return [
+        msgspec.structs.replace(row, feedback=said.get(row.id), branch=names.get(row.id, ""))
+        if row.id in said or row.id in names
+        else row
+        for row in rows
+    ]

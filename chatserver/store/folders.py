@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from chatserver.clock import new_id
 from chatserver.domain.access import Actor
 from chatserver.domain.filing import Folder, Tag
 from chatserver.store.database import Tx
@@ -30,6 +31,52 @@ def folder_of(tx: Tx, actor: Actor, folder_id: str) -> Folder | None:
         id=folder_id,
         owner=actor.account_id,
     )
+
+
+def path_of(tx: Tx, owner_id: str, folder_id: str) -> tuple[str, ...]:
+    """The names from the top down to one of the owner's folders; empty when there is none of this id."""
+    names: list[str] = []
+    wanted: str | None = folder_id
+    while wanted and len(names) < 2:
+        found = tx.one(
+            Folder,
+            "SELECT id, name, parent_id, 0 AS chats FROM folders WHERE id = :id AND owner_id = :owner",
+            id=wanted,
+            owner=owner_id,
+        )
+        if found is None:
+            break
+        names.insert(0, found.name)
+        wanted = found.parent_id
+    return tuple(names)
+
+
+def folder_named(tx: Tx, owner_id: str, names: tuple[str, ...], now: int) -> str:
+    """The id of the owner's folder of these names from the top down, at most two, made where there is none."""
+    parent: str | None = None
+    for name in names[:2]:
+        at_the_top = "parent_id IS NULL" if parent is None else "parent_id = :parent"
+        given = {} if parent is None else {"parent": parent}
+        found = tx.one(
+            str,
+            f"SELECT id FROM folders WHERE owner_id = :owner AND name = :name AND {at_the_top} ORDER BY id LIMIT 1",
+            owner=owner_id,
+            name=name,
+            **given,
+        )
+        if found is None:
+            found = new_id()
+            tx.run(
+                "INSERT INTO folders (id, owner_id, parent_id, name, created_at)"
+                " VALUES (:id, :owner, :parent, :name, :now)",
+                id=found,
+                owner=owner_id,
+                parent=parent,
+                name=name,
+                now=now,
+            )
+        parent = found
+    return parent or ""
 
 
 def lock_folders(tx: Tx, actor: Actor) -> None:

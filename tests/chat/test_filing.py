@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
+from chatserver.chat.exports import Exports
+from chatserver.chat.import_files import ImportFile
+from chatserver.chat.imports import take_file
 from chatserver.domain.filing import ListFilter, SearchFilter
 from chatserver.errors import BadInput, NotFound
 from chatserver.house import House
@@ -175,3 +179,20 @@ async def test_hits_say_where_their_words_stand(house: House, ann: Person) -> No
     for query in ("harvest", "分佣"):
         (hit,) = await house.conversations.search(ann.actor, query, 50, SearchFilter(role="user"))
         assert {hit.text[start:end].lower() for start, end in hit.marks} == {query}
+
+
+async def test_folders_tags_and_names_of_branches_go_along(
+    house: House, ann: Person, bob: Person, tmp_path: Path
+) -> None:
+    asked = await ann.ask(None, "Where to keep this?", model="fake-n5")
+    work = await house.filing.make_folder(ann.actor, "Work")
+    inner = await house.filing.make_folder(ann.actor, "Release", work.id)
+    await house.filing.file(ann.actor, asked.conversation_id, folder_id=inner.id, tags=["kept"])
+    await house.branches.name(ann.actor, asked.reply_id, "The only one")
+    file = tmp_path / "export.jsonl"
+    file.write_bytes(b"".join([piece async for piece in Exports(house.db, "test").export([ann.actor.account])]))
+    await take_file(house.db, ImportFile(file, []), {"ann@example.org": bob.actor, "": bob.actor})
+    (line,), _ = await house.conversations.list(bob.actor)
+    assert line.tags == ("kept",)
+    assert [(one.name, one.chats) for one in await house.filing.folders(bob.actor)] == [("Work", 0), ("Release", 1)]
+    assert (await house.branches.standing(bob.actor, line.id, line.tip_id or ""))[0] == "The only one"

@@ -555,7 +555,7 @@ const closeDrawer = () => { if (root.dataset.drawer === "open") toggleSide(false
 narrow.addEventListener("change", () => { if (!narrow.matches && root.dataset.drawer) { delete root.dataset.drawer; $("#veil").hidden = true; for (const element of $$("#main, .skip")) element.inert = false } })
 
 const newChat = () => htmx.ajax("GET", "/", { target: "#main", swap: "outerHTML", push: "/", headers: { "HX-Target": "main#main" } })
-const refreshChats = () => htmx.ajax("GET", `/chats?current=${conversation()}`, { target: "#chats", swap: "innerHTML" })
+const refreshChats = () => htmx.ajax("GET", `/chats?current=${conversation()}`, { source: $("#chats"), target: "#chats", swap: "innerHTML" })
 
 // --- keys -----------------------------------------------------------------------------------------------------------
 
@@ -600,7 +600,7 @@ const commands = {
   new: () => $("#composer") ? newChat() : location.assign("/"),
   map: () => $("#open-panel")?.click(),
   palette: () => room("palette").then((entered) => entered.open()),
-  shortcuts: () => $("#dialog") ? htmx.ajax("GET", "/shortcuts", { target: "#dialog", swap: "innerHTML" }) : location.assign("/shortcuts"),
+  shortcuts: () => $("#dialog") ? htmx.ajax("GET", "/shortcuts", { source: $("#dialog"), target: "#dialog", swap: "innerHTML" }) : location.assign("/shortcuts"),
   rename: () => room("order").then((entered) => entered.rename(conversation())),
   theme: () => { const theme = getComputedStyle(root).colorScheme === "dark" || (root.dataset.theme !== "light" && matchMedia("(prefers-color-scheme: dark)").matches) ? "light" : "dark"; root.dataset.theme = theme; post("/settings/look", { theme }) },
   previous: () => turnVersion(0),

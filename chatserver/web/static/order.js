@@ -45,7 +45,7 @@ export async function unfold(folder) {
   store.set("folders", [...open].join(" "))
   if (!folder.open || folder.dataset.loaded) return
   folder.dataset.loaded = "yes"
-  await htmx.ajax("GET", `/chats?folder=${folder.dataset.folder}&current=${conversation()}`, { target: $(".folder-lines", folder), swap: "innerHTML" })
+  await htmx.ajax("GET", `/chats?folder=${folder.dataset.folder}&current=${conversation()}`, { source: folder, target: $(".folder-lines", folder), swap: "innerHTML" })
 }
 
 // folders stay as they were left

@@ -31,7 +31,7 @@ async function load(focus) {
   panel().hidden = false
   document.documentElement.dataset.panel = "open"
   opener()?.setAttribute("aria-pressed", "true")
-  htmx.ajax("GET", href, { target: "#panel", swap: "innerHTML", headers: { "HX-Target": "aside#panel" } }).then(() => {
+  htmx.ajax("GET", href, { source: panel(), target: "#panel", swap: "innerHTML", headers: { "HX-Target": "aside#panel" } }).then(() => {
     if (focus) ($(".map-rows [aria-current]", panel()) ?? $("a", panel()))?.focus()
     $(".map-rows .tip", panel())?.scrollIntoView({ block: "nearest" })
   })
