@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from chatserver.domain.messages import text_of
 from tests.browser.stage import Site, ask, ask_and_wait, replies
 from tests.browser.test_access import assert_clean
+from tests.browser.test_hostile import ATTACKS
 
 pytestmark = pytest.mark.browser
 
@@ -192,3 +193,28 @@ def test_without_a_script_a_preset_is_used_too(visit: Visit, site: Site) -> None
     expect(replies(page).nth(1)).to_contain_text("You said: Hello")
     assert system_prompts(site) == ["You know Oslo."]
     page.get_by_role("combobox", name="Preset").select_option("")
+
+
+def test_hostile_presets_are_text_everywhere(visit: Visit, site: Site) -> None:
+    page = visit()
+    hostile = "\n".join(ATTACKS)
+    for attack in ATTACKS[:4]:
+        make(page, site, attack[:80], Instructions=hostile + " {{city}}", Added_to_each_question=hostile)
+        assert page.evaluate("window.pwned") is None
+    where = page.url.partition("?")[0]
+    for path in (where, f"{where}/versions", f"{where}/versions/1", f"{site.url}/x/presets/"):
+        page.goto(path)
+        assert page.evaluate("window.pwned") is None
+        assert page.locator("#main").count() == 1 and page.locator("main script, main img, main iframe").count() == 0
+    page.get_by_role("link", name="Use <script>").click()
+    page.get_by_label("city", exact=True).fill(ATTACKS[1])
+    ask_and_wait(page, "Hello")
+    page.reload()
+    expect(page.get_by_label("city", exact=True)).to_have_value(ATTACKS[1])
+    page.get_by_role("textbox", name="Message").press_sequentially("/")
+    expect(page.get_by_role("listbox", name="Presets").get_by_role("option")).to_have_count(4)
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name=re.compile("^Remove preset <img"))).to_be_visible()
+    assert page.evaluate("window.pwned") is None
+    assert page.locator("#composer script, #composer img").count() == 0

@@ -110,6 +110,16 @@ async def test_somebody_elses_preset_answers_like_one_that_never_was(site: Site,
     assert stranger.headers["location"].startswith("/sign-in")
 
 
+@pytest.mark.parametrize(("language", "words"), [("fr", "Préréglages"), ("zh", "预设")])
+async def test_its_pages_speak_the_readers_language(site: Site, ada: SiteClient, language: str, words: str) -> None:
+    assert ada.actor is not None
+    await site.house.accounts.set_settings(ada.actor, {"language": language})
+    page = (await ada.get("/x/presets/")).text
+    assert f"<h1>{words}</h1>" in page
+    wrong = (await ada.post("/x/presets/new", data={"name": ""})).text
+    assert "Give the preset a name." not in wrong
+
+
 async def test_switched_off_it_is_nowhere(site: Site, ada: SiteClient) -> None:
     await make(ada)
     site.house.plugins.switch("presets", False)
