@@ -138,7 +138,9 @@ async def open_site(
     channels = []
     if upstream_url:
         aliases = tuple(ModelAlias(name, name) for name in models)
-        channels.append(Channel("fake", "openai", base_url=upstream_url, api_key="sk-fake", models=aliases))
+        # a model that hangs does so until it is stopped, however long the tests of a file take
+        fake = Channel("fake", "openai", base_url=upstream_url, api_key="sk-fake", models=aliases, first_token_s=900)
+        channels.append(fake)
     try:
         await db.migrate(migration_sets(db.engine, loaded))
         house = House(

@@ -291,6 +291,13 @@ async def ask(client: httpx.AsyncClient, text: str, model: str) -> tuple[str, di
     return conversation, (await client.post(f"/api/conversations/{conversation}/messages", json=body)).json()
 
 
+async def ended(client: httpx.AsyncClient, turn_id: str) -> None:
+    """Wait for a turn, so that its ending is not taken for what a probe did."""
+    async with asyncio.timeout(20):
+        while (await client.get(f"/api/turns/{turn_id}")).json()["state"] == "running":
+            await asyncio.sleep(0.02)
+
+
 class World(msgspec.Struct):
     site: Site
     ada: Any
@@ -308,12 +315,11 @@ async def world(shared_site: Site) -> AsyncIterator[World]:
     conversation, sent = await ask(ada, "where the treasure is", "fake-hang")
     _, other = await ask(ada, "to be deleted", "fake-hang")
     _, answered = await ask(ada, "and how deep", "fake-n5")
-    async with asyncio.timeout(10):
-        while (await ada.get(f"/api/turns/{answered['turn_id']}")).json()["state"] == "running":
-            await asyncio.sleep(0.02)
+    await ended(ada, answered["turn_id"])
     said = await ada.put(f"/api/messages/{answered['reply_id']}/feedback", json={"value": "good", "reason": "hers"})
     assert said.status_code == 200
     deletion = (await ada.delete(f"/api/messages/{other['question_id']}")).json()["deletion_id"]
+    await ended(ada, other["turn_id"])
     key = await site.house.accounts.create_key(ada.actor.account, "hers")
     share = await ada.post(f"/api/conversations/{conversation}/shares", json={"tip": sent["question_id"]})
     ids = {
@@ -343,6 +349,7 @@ async def world(shared_site: Site) -> AsyncIterator[World]:
     own = {}
     for name in ("member", "key", "scoped", "admin", "suspended"):
         own_conversation, own_sent = await ask(visitors[name], "mine", "fake-n5")
+        await ended(visitors[name], own_sent["turn_id"])
         own[name] = {
             "own_conversation": own_conversation,
             "own_message": own_sent["reply_id"],
