@@ -22,7 +22,7 @@ from chatserver.errors import ChatserverError, SetupError
 
 if TYPE_CHECKING:
     from chatserver.chat.accounts import Accounts
-    from chatserver.chat.backups import Manifest
+    from chatserver.chat.backups import Manifest, Restored
     from chatserver.chat.import_files import ImportFile
     from chatserver.chat.imports import ImportReport
     from chatserver.domain.access import Account, Actor
@@ -310,8 +310,11 @@ def backup(file: Path, data: str | None, config: str | None) -> None:
     from chatserver.chat.backups import make_backup
 
     settings = _settings(data, config, makes_key=False)
-    _require_database(settings)
-    made = make_backup(settings.database_file, file, __version__)
+    if settings.database_url:
+        made = asyncio.run(_back_up_shared(settings, file))
+    else:
+        _require_database(settings)
+        made = make_backup(settings.database_file, file, __version__)
     click.echo(f"{file}: {made.rows} rows of {len(made.tables)} tables, {file.stat().st_size / 1e6:.1f} MB.")
     click.echo(f"Not in it, and needed beside it: the secret key and {settings.config_file}.")
 
@@ -320,22 +323,54 @@ def backup(file: Path, data: str | None, config: str | None) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @places
 def restore(file: Path, data: str | None, config: str | None) -> None:
-    """Put a backup in the place of the database. The server must be stopped; the old database is kept."""
+    """Put a backup in the place of the database. The server must be stopped; the old database is kept.
+
+    On PostgreSQL the database must be empty: make a fresh one, and let CHATSERVER_DATABASE_URL name it.
+    """
     from chatserver.chat.backups import restore
     from chatserver.house import migration_sets
     from chatserver.store.lock import hold_lock
 
     settings = _settings(data, config, makes_key=False)
-    _require_sqlite(settings)
-    sets = migration_sets("sqlite", _load_plugins(settings, is_lenient=True))
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with hold_lock(settings.database_file):
-        done = asyncio.run(restore(file, settings.database_file, sets))
-    click.echo(f"{settings.database_file} is now what {file} holds{_told(done.found.manifest)}.")
-    if done.found.waiting:
+    if settings.database_url:
+        done = asyncio.run(_restore_shared(settings, file))
+    else:
+        sets = migration_sets("sqlite", _load_plugins(settings, is_lenient=True))
+        with hold_lock(settings.database_file):
+            done = asyncio.run(restore(file, settings.database_file, sets))
+    where = "The database" if settings.database_url else settings.database_file
+    click.echo(f"{where} is now what {file} holds{_told(done.found.manifest)}.")
+    if done.found.waiting and not settings.database_url:
         click.echo(f"It is of an older version: {len(done.found.waiting)} migrations run at the next start.")
     if done.kept is not None:
         click.echo(f"The database from before is kept, until you delete it: {done.kept}")
+
+
+async def _back_up_shared(settings: Settings, file: Path) -> Manifest:
+    from chatserver.chat.shared_backups import back_up_shared
+    from chatserver.databases import open_database
+    from chatserver.house import migration_sets
+
+    plugins = _load_plugins(settings)
+    db = await open_database(settings, plugins, alone=False)
+    try:
+        return await back_up_shared(db, file, lambda engine: migration_sets(engine, plugins), __version__)
+    finally:
+        await db.close()
+
+
+async def _restore_shared(settings: Settings, file: Path) -> Restored:
+    from chatserver.chat.shared_backups import restore_shared
+    from chatserver.databases import open_database
+    from chatserver.house import migration_sets
+
+    plugins = _load_plugins(settings)
+    db = await open_database(settings, plugins, alone=False)
+    try:
+        return await restore_shared(file, db, lambda engine: migration_sets(engine, plugins), scratch=settings.data_dir)
+    finally:
+        await db.close()
 
 
 @commands.command()
@@ -534,7 +569,6 @@ def _told(manifest: Manifest | None) -> str:
 
 
 def _require_database(settings: Settings) -> None:
-    _require_sqlite(settings)
     if not settings.database_file.exists():
         raise SetupError(f"There is no database in {settings.data_dir} yet; serve makes it.")
 
@@ -657,14 +691,6 @@ def _settings(data: str | None, config: str | None, *, makes_key: bool = True, *
     from chatserver import settings
 
     return settings.load({"data": data, "config": config, **options}, makes_key=makes_key)
-
-
-def _require_sqlite(settings: Settings) -> None:
-    if settings.database_url:
-        raise SetupError(
-            f"This is for SQLite, and CHATSERVER_DATABASE_URL is set ({settings.source_of('database_url')}): use the "
-            "tools of that database, as pg_dump and pg_restore."
-        )
 
 
 def _load_plugins(settings: Settings, *, is_lenient: bool = False) -> Plugins:

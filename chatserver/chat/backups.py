@@ -14,7 +14,7 @@ from chatserver.store.backups import DatabaseFile, Manifest, make_backup, put_in
 
 Sets = list[tuple[str, list[Migration]]]
 
-__all__ = ["Manifest", "Restored", "Soundness", "inspect", "make_backup", "restore"]
+__all__ = ["Manifest", "Restored", "Soundness", "check_backup", "inspect", "make_backup", "restore"]
 
 
 class Soundness(msgspec.Struct, frozen=True):
@@ -50,8 +50,14 @@ async def inspect(path: Path, sets: Sets, *, is_live: bool) -> Soundness:
 
 
 async def restore(source: Path, path: Path, sets: Sets) -> Restored:
-    """Put a backup in the place of the database at `path`, whose lock the caller holds. A damaged or newer one is
-    refused; one with broken invariants is not, for the doctor can mend them."""
+    """Put a backup in the place of the database at `path`, whose lock the caller holds."""
+    found = check_backup(source, sets)
+    return Restored(found, put_in_place(source, path))
+
+
+def check_backup(source: Path, sets: Sets) -> Soundness:
+    """A damaged or newer backup is refused with SetupError; one with broken invariants is not: the doctor can mend
+    them."""
     file = DatabaseFile(source, is_still=True)
     try:
         manifest = file.manifest()
@@ -61,8 +67,7 @@ async def restore(source: Path, path: Path, sets: Sets) -> Restored:
         file.close()
     if problems:
         raise SetupError(f"{source} is damaged and was not restored: {problems[0]}. Take another backup.")
-    kept = put_in_place(source, path)
-    return Restored(Soundness((), manifest, tuple(waiting)), kept)
+    return Soundness((), manifest, tuple(waiting))
 
 
 def _of_core(titles: Iterable[str]) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 from chatserver.domain.extend import Migration
 from chatserver.errors import SetupError
 from chatserver.store import copies, search, tables
-from chatserver.store.copies import Progress
+from chatserver.store.copies import Progress, Source
 from chatserver.store.database import Database, Tx
 from chatserver.store.migrations import COPY_SET, sets_in
 from chatserver.store.tables import Named, Table, Tally
@@ -28,7 +28,7 @@ class Copied(msgspec.Struct, frozen=True):
 
 
 async def copy_house(
-    source: Database,
+    source: Source,
     target: Database,
     sets_of: Callable[[str], Sets],
     *,
@@ -45,6 +45,7 @@ async def copy_house(
     left = await _check_source(source, sets_of(source.engine))
     await _open_target(target, sets_of(target.engine), names, resumes)
     copied = [await _describe(source, target, named) for named in names]
+    numbers: dict[str, int] = {}
     for table in copied:
         await _copy_rows(source, target, table)
         if table.inward:
@@ -52,15 +53,16 @@ async def copy_house(
         if table.numbered:
             number = await source.read(lambda tx, one=table: tables.last_number(tx, one))  # type: ignore[misc]
             await target.write(lambda tx, one=table, n=number: tables.set_last_number(tx, one, n))  # type: ignore[misc]
+            numbers[table.name] = number
         tell(f"{table.name}: copied")
     await _fill_index(target)
     tell("search: indexed")
-    tallies = await _compare(source, target, copied)
+    tallies = await _compare(source, target, copied, numbers)
     await target.write(copies.finish)
     return Copied(sum(tally.rows for tally in tallies.values()), tallies, left)
 
 
-async def _check_source(source: Database, sets: Sets) -> tuple[str, ...]:
+async def _check_source(source: Source, sets: Sets) -> tuple[str, ...]:
     """The sets of plugins that are not here."""
     waiting = await copies.waiting(source, sets)
     if waiting:
@@ -85,7 +87,7 @@ async def _open_target(target: Database, sets: Sets, names: list[Named], resumes
     await target.migrate([*sets, *copies.SETS])
 
 
-async def _describe(source: Database, target: Database, named: Named) -> Table:
+async def _describe(source: Source, target: Database, named: Named) -> Table:
     here = await source.read(lambda tx: tables.describe(tx, named))
     there = await target.read(lambda tx: tables.describe(tx, named))
     if here != there:
@@ -96,7 +98,7 @@ async def _describe(source: Database, target: Database, named: Named) -> Table:
     return here
 
 
-async def _copy_rows(source: Database, target: Database, table: Table) -> None:
+async def _copy_rows(source: Source, target: Database, table: Table) -> None:
     at = await target.read(lambda tx: copies.progress_of(tx, table.name))
     while not at.is_done:
         rows = await source.read(lambda tx, after=at.position: tables.page_of(tx, table, after, PAGE))  # type: ignore[misc]
@@ -112,7 +114,7 @@ async def _copy_rows(source: Database, target: Database, table: Table) -> None:
         at = after
 
 
-async def _copy_links(source: Database, target: Database, table: Table) -> None:
+async def _copy_links(source: Source, target: Database, table: Table) -> None:
     """The references that pointed ahead when their rows were copied."""
     name = f"{table.name} links"
     at = await target.read(lambda tx: copies.progress_of(tx, name))
@@ -145,11 +147,18 @@ async def _fill_index(target: Database) -> None:
         at = await target.write(fill)
 
 
-async def _compare(source: Database, target: Database, copied: list[Table]) -> dict[str, Tally]:
-    """Every table on both sides, read again from the first row to the last. Raises SetupError where they differ."""
+async def _compare(source: Source, target: Database, copied: list[Table], numbers: dict[str, int]) -> dict[str, Tally]:
+    """Every table on both sides, read again from the first row to the last. Raises SetupError where they differ.
+
+    numbers: how far the source's own had counted when it was copied; they count on beside any snapshot.
+    """
     tallies = {}
     for table in copied:
-        here, there = await _tally(source, table), await _tally(target, table)
+        counted = 0
+        if table.numbered:
+            counted = await target.read(lambda tx, one=table: tables.last_number(tx, one))  # type: ignore[misc]
+        here = await _tally(source, table, numbers.get(table.name, 0))
+        there = await _tally(target, table, counted)
         if here != there:
             what = f"{here.rows} rows here and {there.rows} there" if here.rows != there.rows else "their contents"
             raise SetupError(
@@ -165,13 +174,11 @@ async def _compare(source: Database, target: Database, copied: list[Table]) -> d
     return tallies
 
 
-async def _tally(db: Database, table: Table) -> Tally:
-    rows, total = 0, 0
+async def _tally(db: Source, table: Table, counted: int) -> Tally:
+    rows, total = 0, counted
     position: tables.Position = ()
     while page := await db.read(lambda tx, at=position: tables.page_of(tx, table, at, PAGE)):  # type: ignore[misc]
         rows += len(page)
         total = (total + tables.sum_of(page, len(table.columns))) % tables.MAX_SUM
         position = tables.next_position(table, page, position)
-    if table.numbered:
-        total += await db.read(lambda tx: tables.last_number(tx, table))
     return Tally(rows, f"{total:032x}")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
 import msgspec
 
 from chatserver.domain.extend import Migration
 from chatserver.errors import SetupError
-from chatserver.store.database import Database, Tx
+from chatserver.store.database import Tx
 from chatserver.store.migrations import COPY_SET, Sets
 from chatserver.store.tables import Position
 
+R = TypeVar("R")
 SETS: Sets = [
     (
         COPY_SET,
@@ -39,7 +43,16 @@ class _Stored(msgspec.Struct, frozen=True):
     is_done: bool
 
 
-async def waiting(db: Database, sets: Sets) -> list[str]:
+class Source(Protocol):
+    """What is read from: a database nobody writes to meanwhile, or one moment of it."""
+
+    @property
+    def engine(self) -> str: ...
+    async def read(self, function: Callable[[Tx], R]) -> R: ...
+    async def plan(self, sets: Sets) -> list[str]: ...
+
+
+async def waiting(db: Source, sets: Sets) -> list[str]:
     """The migrations still to run, as `set/name`. Raises SetupError for a newer or a foreign schema."""
     return await db.plan(sets)
 

@@ -126,7 +126,8 @@ async def filled(tmp_path: Path, fake_upstream: FakeUpstream) -> AsyncIterator[S
 async def everything(db: Database) -> dict[str, tables.Tally]:
     named = tables.tables_of(sets_of(db.engine))
     described = [await db.read(lambda tx, one=one: tables.describe(tx, one)) for one in named]  # type: ignore[misc]
-    return {table.name: await copying._tally(db, table) for table in described}
+    counted = [await db.read(lambda tx, one=one: tables.last_number(tx, one)) for one in described]  # type: ignore[misc]
+    return {table.name: await copying._tally(db, table, n) for table, n in zip(described, counted, strict=True)}
 
 
 async def hits(db: Database, query: str) -> list[str]:

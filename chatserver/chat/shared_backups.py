@@ -1,0 +1,63 @@
+"""Back up a database that many nodes share into the same kind of file as a box's, and fill an empty one from it."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from chatserver.chat.backups import Manifest, Restored, Sets, check_backup, make_backup
+from chatserver.chat.copying import copy_house
+from chatserver.errors import SetupError
+from chatserver.store.database import Database
+from chatserver.store.snapshot import hold_snapshot
+from chatserver.store.sqlite import SqliteDatabase
+
+SetsOf = Callable[[str], Sets]
+
+
+async def back_up_shared(db: Database, target: Path, sets_of: SetsOf, version: str) -> Manifest:
+    """One moment of the database as a file that `restore` takes on either engine, while every node works on.
+
+    `target` appears whole or not at all. Tables of plugins that are not here are not in it: raises SetupError then.
+    """
+    with _scratch(target.parent) as path:
+        copy = SqliteDatabase.open(path)
+        try:
+            async with hold_snapshot(db) as snapshot:
+                done = await copy_house(snapshot, copy, sets_of)
+            if done.left:
+                raise SetupError(
+                    f"The database also holds tables of {', '.join(done.left)}, which is not installed here or not on;"
+                    " a backup without them would not be one. Install it, or use pg_dump."
+                )
+        finally:
+            await copy.close()
+        return make_backup(path, target, version)
+
+
+async def restore_shared(source: Path, db: Database, sets_of: SetsOf, scratch: Path) -> Restored:
+    """Fill an empty database from a backup, made on either engine. Raises SetupError for a damaged or newer one, and
+    for a database that holds something: what is there is never overwritten. Broken off, it goes on when it is repeated.
+
+    scratch: a folder with room for a copy of the backup.
+    """
+    found = check_backup(source, sets_of("sqlite"))
+    with _scratch(scratch) as path:
+        shutil.copyfile(source, path)
+        copy = SqliteDatabase.open(path)
+        try:
+            await copy.migrate(sets_of("sqlite"))
+            await copy_house(copy, db, sets_of, resumes=True)
+        finally:
+            await copy.close()
+    return Restored(found, None)
+
+
+@contextlib.contextmanager
+def _scratch(beside: Path) -> Iterator[Path]:
+    """A database file for the time being, on the disk where there must be room anyway."""
+    with tempfile.TemporaryDirectory(prefix=".chatserver-", dir=beside) as folder:
+        yield Path(folder) / "copy.db"
