@@ -1,4 +1,4 @@
-"""A database as it was at one moment, held while others write on: what is read in many steps belongs together."""
+"""A database as it was at one moment, held while others write on: what is read in many steps is of one piece."""
 
 from __future__ import annotations
 

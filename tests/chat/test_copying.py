@@ -126,8 +126,13 @@ async def filled(tmp_path: Path, fake_upstream: FakeUpstream) -> AsyncIterator[S
 async def everything(db: Database) -> dict[str, tables.Tally]:
     named = tables.tables_of(sets_of(db.engine))
     described = [await db.read(lambda tx, one=one: tables.describe(tx, one)) for one in named]  # type: ignore[misc]
-    counted = [await db.read(lambda tx, one=one: tables.last_number(tx, one)) for one in described]  # type: ignore[misc]
-    return {table.name: await copying._tally(db, table, n) for table, n in zip(described, counted, strict=True)}
+    found = {}
+    for table in described:
+        counted = 0
+        if table.numbered:
+            counted = await db.read(lambda tx, one=table: tables.last_number(tx, one))  # type: ignore[misc]
+        found[table.name] = await copying._tally(db, table, counted)
+    return found
 
 
 async def hits(db: Database, query: str) -> list[str]:
