@@ -130,15 +130,16 @@ async def _run_server(settings: Settings, plugins: Plugins, listener: socket.soc
     """speaks: say where it is and how to begin; of several workers one does."""
     import msgspec
 
-    from chatserver.databases import open_bus, open_database
+    from chatserver.databases import SPOOL, open_blobs, open_bus, open_database
     from chatserver.gateway.egress import EgressClient
     from chatserver.house import House, migration_sets
     from chatserver.web import server
 
     db = await open_database(settings, plugins, alone=True)
     http = EgressClient()
-    bus = None
+    bus = blobs = None
     try:
+        blobs = await open_blobs(settings, plugins)
         for title in await db.migrate(migration_sets(db.engine, plugins)):
             click.echo(f"Migrated:      {title}")
         bus = await open_bus(settings, plugins)
@@ -153,6 +154,8 @@ async def _run_server(settings: Settings, plugins: Plugins, listener: socket.soc
             trusted_proxies=settings.trusted_proxies,
             grace_s=settings.grace_s,
             bus=bus,
+            blob_store=blobs,
+            spool=settings.data_dir / SPOOL,
         )
         try:
             await house.start()
@@ -167,6 +170,8 @@ async def _run_server(settings: Settings, plugins: Plugins, listener: socket.soc
     finally:
         if bus is not None:
             await bus.close()
+        if blobs is not None:
+            await blobs.close()
         await http.close()
         await db.close()
 

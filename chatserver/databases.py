@@ -20,8 +20,8 @@ from chatserver.store.lock import hold_lock
 
 log = logging.getLogger(__name__)
 
-BLOBS = "blobs"
-"""The folder of files in a data folder."""
+BLOBS, SPOOL = "blobs", "spool"
+"""The folders in a data folder of what files hold, and of what is on its way there."""
 
 
 async def open_database(settings: Settings, plugins: Plugins, *, alone: bool) -> Database:
@@ -63,6 +63,11 @@ async def open_bus(settings: Settings, plugins: Plugins) -> Bus | None:
 async def open_blobs(settings: Settings, plugins: Plugins) -> BlobStore:
     """The store of CHATSERVER_BLOB_URL, else the folder `blobs` in the data folder. Raises SetupError."""
     if not settings.blob_url:
+        if settings.database_url:
+            log.warning(
+                "Files are kept in %s: nodes on other machines need the same folder, or CHATSERVER_BLOB_URL.",
+                settings.data_dir / BLOBS,
+            )
         return FolderStore(settings.data_dir / BLOBS)
     try:
         return await open_blob_url(settings.blob_url, plugins)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import structlog
 
 from chatserver.chat.accounts import Accounts
 from chatserver.chat.asides import Asides
+from chatserver.chat.blobs import Blobs
 from chatserver.chat.branches import Branches
 from chatserver.chat.channels import Channels
 from chatserver.chat.comparisons import Comparisons
@@ -16,6 +18,7 @@ from chatserver.chat.drafts import Drafts
 from chatserver.chat.estimates import Estimates
 from chatserver.chat.exports import OwnExports
 from chatserver.chat.feedback import FeedbackBox
+from chatserver.chat.files import Files
 from chatserver.chat.filing import Filing
 from chatserver.chat.flusher import Flusher
 from chatserver.chat.housekeeping import Housekeeping
@@ -29,13 +32,14 @@ from chatserver.chat.runner import Runner
 from chatserver.chat.sending import Sending
 from chatserver.chat.sent_prompts import SentPrompts
 from chatserver.chat.shares import Shares
+from chatserver.chat.showing import Showing
 from chatserver.chat.temporary import Temporaries
 from chatserver.chat.titles import Titles
 from chatserver.chat.transcripts import Transcripts
 from chatserver.chat.wakes import Wakes
 from chatserver.clock import keep_after, new_id
 from chatserver.domain.access import Actor
-from chatserver.domain.extend import Bus, Egress, Migration
+from chatserver.domain.extend import BlobStore, Bus, Egress, Migration
 from chatserver.domain.models import Channel, Model
 from chatserver.gateway.catalog import Catalog
 from chatserver.plugins import Plugins, Press
@@ -63,6 +67,7 @@ class House:
 
     limits: by name, 0 means none. public_url: '' on loopback. grace_s: how long running turns get at the end.
     bus: how the nodes of a shared database wake each other; without one they look by themselves, more often.
+    blob_store: where the content of files lies. spool: a folder of this machine for what is on its way there.
     """
 
     def __init__(
@@ -78,6 +83,8 @@ class House:
         trusted_proxies: tuple[str, ...] = (),
         grace_s: float = 30.0,
         bus: Bus | None = None,
+        blob_store: BlobStore,
+        spool: Path,
     ) -> None:
         self.db = db
         self.plugins = plugins
@@ -96,7 +103,9 @@ class House:
         self.recovery = Recovery(db, self.live, lock_proves_death=not db.is_shared)
         self.wakes = Wakes(bus, lambda: self.flusher.look_soon())
         self.readers = Readers(db, self.live, self.recovery, self.wakes)
-        self.prompts = Prompts(db, plugins, self.estimates)
+        self.blobs = Blobs(db, blob_store, spool)
+        self.files = Files(db, self.blobs, self.limits)
+        self.prompts = Prompts(db, plugins, self.estimates, Showing(self.files))
         self.asides = Asides(db, plugins, self.catalog, http)
         self.titles = Titles(db, self.asides)
         self.jobs = Jobs(db, self.node_id, plugins)
@@ -153,10 +162,13 @@ class House:
         keep_after(await self.db.read(message_rows.newest_id))
         self.estimates.load(await self.db.read(call_rows.model_factors))
         await self.recovery.start()
+        await self.blobs.start()
         await self.plugins.start(
             db=self.db,
             http=self.http,
             jobs=self.jobs,
+            blobs=self.blobs,
+            files=self.files,
             accounts=self.accounts,
             conversations=self.conversations,
             pages=self.press,
@@ -169,6 +181,7 @@ class House:
                 ("", self.titles.job()),
                 ("", self.temporaries.job()),
                 ("", self.leaving.job()),
+                ("", self.files.job()),
                 ("", Housekeeping(self.db, lambda: self.plugins.has("handle_event")).job()),
             ]
         )

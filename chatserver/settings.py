@@ -38,6 +38,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sign_ups_per_hour: int = 5
     upload_mb: int = 25
     storage_mb: int = 1024
+    files_per_account: int = 2000
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from chatserver.chat.attachments import still_there
 from chatserver.chat.flusher import LEASE_US
 from chatserver.chat.prompts import Prompts
 from chatserver.chat.refusals import refused
@@ -18,7 +19,7 @@ from chatserver.domain.calls import Call
 from chatserver.domain.conversations import Asked, Sent, title_from
 from chatserver.domain.events import CallEnded
 from chatserver.domain.extend import Admission, Refusal
-from chatserver.domain.messages import Message, text_of
+from chatserver.domain.messages import Message, text_of, words_of
 from chatserver.domain.models import Model
 from chatserver.domain.turns import Turn
 from chatserver.errors import BadInput, ChatserverError, Conflict, LimitReached, NotFound, Unavailable
@@ -50,7 +51,8 @@ class Draft(msgspec.Struct, frozen=True):
     """What a request will write: a question, if any, below `parent_id`, and replies below it, siblings of each other.
 
     models: who writes each reply; none for a reply that is there already, as an edited one. question_id: what the
-    replies answer. fields: what plugins were handed. labels: what they wrote on the turns and calls.
+    replies answer. attachments: files the question holds. fields: what plugins were handed. labels: what they wrote on
+    the turns and calls.
     """
 
     conversation_id: str
@@ -62,6 +64,7 @@ class Draft(msgspec.Struct, frozen=True):
     is_new: bool = False
     wants_title: bool = False
     is_temporary: bool = False
+    attachments: tuple[str, ...] = ()
     fields: dict[str, msgspec.Raw] = {}
     labels: dict[str, str] = {}
 
@@ -301,7 +304,7 @@ class Drafts:
 
 def _write_place(tx: Tx, actor: Actor, draft: Draft, now: int) -> None:
     """The conversation a draft belongs to: made, or found to be there still, with the parent to write below."""
-    question = text_of(draft.question.parts) if draft.question else ""
+    question = words_of(draft.question.parts) if draft.question else ""
     if draft.is_new:
         conversation_rows.insert_conversation(
             tx,
@@ -325,6 +328,7 @@ def _write_place(tx: Tx, actor: Actor, draft: Draft, now: int) -> None:
 
 def _write_messages(tx: Tx, actor: Actor, draft: Draft, now: int) -> None:
     """The nodes, what search finds of them, and the view that moves to the first of the replies."""
+    still_there(tx, actor, draft.attachments)
     forks = (
         draft.is_new or draft.parent_id is None or message_rows.has_children(tx, draft.conversation_id, draft.parent_id)
     )

@@ -9,6 +9,7 @@ import msgspec
 
 from chatserver.chat.estimates import Estimates
 from chatserver.chat.refusals import refused
+from chatserver.chat.showing import Showing
 from chatserver.domain.access import Account
 from chatserver.domain.calls import estimate_tokens
 from chatserver.domain.extend import Prompt, PromptMessage, Refusal
@@ -121,10 +122,11 @@ def _cost(messages: Sequence[PromptMessage]) -> int:
 class Prompts:
     """Makes the prompt of a turn. The same function serves the page, the API, sharing and metering."""
 
-    def __init__(self, db: Database, plugins: Plugins, estimates: Estimates) -> None:
+    def __init__(self, db: Database, plugins: Plugins, estimates: Estimates, showing: Showing) -> None:
         self._db = db
         self._plugins = plugins
         self._estimates = estimates
+        self._showing = showing
 
     async def prepare(
         self,
@@ -145,7 +147,7 @@ class Prompts:
         chosen = choose(path, read.tuning, model, self._estimates.factor(model.id))
         branch = to_prompt(chosen.fitted.messages)
         prompt = Prompt(
-            messages=(*chosen.system, *branch),
+            messages=(*chosen.system, *await self._showing.fill(branch, model, account)),
             model=model,
             account=account,
             conversation_id=turn.conversation_id,

@@ -13,6 +13,7 @@ from chatserver.chat.endings import Ending, estimated_usage, write_ending
 from chatserver.chat.estimates import Estimates
 from chatserver.chat.live import Live, LiveTurn
 from chatserver.chat.prompts import PreparedPrompt, Prompts
+from chatserver.chat.showing import spelled_out
 from chatserver.chat.titles import Titles
 from chatserver.chat.wakes import Wakes
 from chatserver.clock import now_us
@@ -160,7 +161,8 @@ class Runner:
         live.prompt = record_prompt(
             request, prepared.branch, prepared.tip_id, prepared.messages, is_cleared=prepared.is_cleared
         )
-        return Relay(request, candidates, self._catalog.providers, self._http)
+        spelled = msgspec.structs.replace(request, messages=spelled_out(request.messages))
+        return Relay(spelled, candidates, self._catalog.providers, self._http)
 
     async def _end(
         self,

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from chatserver.chat.attachments import attached, check_readable
 from chatserver.chat.drafts import Draft, Drafts, IdempotencyKey, check_parent, reply_running
 from chatserver.chat.refusals import refused
 from chatserver.clock import new_id, now_us
 from chatserver.domain.access import Actor
 from chatserver.domain.conversations import Conversation, Sent
 from chatserver.domain.extend import Refusal, SendRequest
+from chatserver.domain.files import file_ids
 from chatserver.domain.messages import FilePart, ImagePart, Message, Parts, TextPart
 from chatserver.domain.models import Model
 from chatserver.errors import BadInput, NotFound, Unavailable
@@ -60,29 +62,32 @@ class Sending:
         model: str = "",
         *,
         models: Sequence[str] = (),
+        attachments: Sequence[str] = (),
         idempotency: IdempotencyKey | None = None,
         fields: Mapping[str, msgspec.Raw] | None = None,
         temporary: bool = False,
     ) -> Sent:
         """A question below `parent_id` (None: a new root) and a running reply. conversation_id None: a new one.
-        models: several to ask at once, instead of `model`; each writes a reply of its own. temporary: a new one is.
+        models: several to ask at once, instead of `model`; each writes a reply of its own. attachments: ids of files,
+        with which the text may be empty. temporary: a new one is.
 
         Raises NotFound, Conflict `reply_running`, BadInput, LimitReached, Refused, Unavailable; nothing is kept then.
         """
-        check_text(text)
+        check_text(text, is_all=not attachments)
         self._check_fields(fields)
 
-        def look(tx: Tx) -> tuple[Conversation | None, str | None, Fields]:
+        def look(tx: Tx) -> tuple[Conversation | None, str | None, Fields, Parts]:
+            files = attached(tx, actor, attachments)
             if conversation_id is None:
-                return None, None, {}
+                return None, None, {}, files
             found = conversation_rows.conversation_of(tx, actor, conversation_id)
             if found is None:
                 raise NotFound("There is no such conversation.")
             parent = found.tip_id if isinstance(parent_id, ParentTip) else parent_id
             check_parent(tx, found.id, parent)
-            return found, parent, self._fields_above(tx, found.id, parent)
+            return found, parent, self._fields_above(tx, found.id, parent), files
 
-        conversation, parent, above = await self._db.read(look)
+        conversation, parent, above, files = await self._db.read(look)
         where = conversation.id if conversation else new_id()
         wish = await self._prepare(actor, where, models[0] if models else model, above, fields)
         if models:
@@ -91,7 +96,9 @@ class Sending:
             liked = "" if wish.model or (conversation and conversation.model) else await self._default_model(actor)
             picked = (self._pick_model(actor, wish.model, conversation, liked=liked),)
         now = now_us()
-        question = Message(new_id(), where, parent, "user", "done", (TextPart(text),), "", now)
+        parts = (*files, TextPart(text)) if text.strip() else files
+        check_readable(parts, picked)
+        question = Message(new_id(), where, parent, "user", "done", parts, "", now)
         untitled = not temporary if conversation is None else conversation.title_source == "none"
         untitled = untitled and not (conversation and conversation.temporary)
         draft = Draft(
@@ -104,6 +111,7 @@ class Sending:
             is_new=conversation is None,
             wants_title=untitled and not picked[0].is_demo,
             is_temporary=temporary and conversation is None,
+            attachments=file_ids(files),
             fields=wish.fields,
             labels=wish.labels,
         )
@@ -113,8 +121,8 @@ class Sending:
         self, actor: Actor, message_id: str, text: str, model: str = "", *, idempotency: IdempotencyKey | None = None
     ) -> Sent:
         """A sibling with other text. Of a question: with a new reply. Of a reply: without a turn."""
-        check_text(text)
         message, conversation, above = await self._message(actor, message_id)
+        check_text(text, is_all=not file_ids(message.parts))
         if message.state == "running":
             raise reply_running()
         now = now_us()
@@ -126,6 +134,7 @@ class Sending:
             return await self._drafts.commit(actor, Draft(conversation.id, message.parent_id, (edited,)), idempotency)
         wish = await self._prepare(actor, conversation.id, model, above)
         picked = self._pick_model(actor, wish.model, conversation)
+        check_readable(parts, [picked])
         question = Message(new_id(), conversation.id, message.parent_id, "user", "done", parts, "", now)
         reply = new_reply(conversation.id, question.id, picked, now)
         draft = Draft(conversation.id, message.parent_id, (reply,), (picked,), question, question.id)
@@ -140,6 +149,7 @@ class Sending:
         wanted = model or (message.model if message.role == "assistant" else "")
         wish = await self._prepare(actor, conversation.id, wanted, above)
         picked = self._pick_model(actor, wish.model, conversation, fall_back=not model)
+        check_readable(await self._parts(conversation.id, message, asked), [picked])
         reply = new_reply(conversation.id, asked, picked, now_us(), continues=message.continues)
         answers = None if message.continues else asked
         draft = Draft(conversation.id, asked, (reply,), (picked,), question_id=answers)
@@ -153,6 +163,7 @@ class Sending:
         if question.role != "user":
             raise BadInput("Only a question can be put to several models.", code="not_a_question", status=422)
         picked = self._pick_several(actor, models)
+        check_readable(question.parts, picked)
         wish = await self._prepare(actor, conversation.id, picked[0].id, above)
         now = now_us()
         replies = tuple(new_reply(conversation.id, question.id, one, now) for one in picked)
@@ -186,6 +197,13 @@ class Sending:
             return message, found, self._fields_above(tx, found.id, near)
 
         return await self._db.read(look)
+
+    async def _parts(self, conversation_id: str, message: Message, question_id: str | None) -> Parts:
+        """What the question holds that is asked again; message: it, or a reply to it."""
+        if question_id is None or message.id == question_id:
+            return message.parts
+        found = await self._db.read(lambda tx: message_rows.message_in(tx, conversation_id, question_id))
+        return found.parts if found is not None else ()
 
     def _fields_above(self, tx: Tx, conversation_id: str, message_id: str | None) -> Fields:
         """What plugins were handed at the turn nearest above; not read when no plugin would be told."""
@@ -273,16 +291,17 @@ def new_reply(
     return Message(new_id(), conversation_id, parent_id, "assistant", "running", (), model.id, now, continues)
 
 
-def check_text(text: str) -> None:
-    """Refuse a message without words, or one over the limit."""
-    if not text.strip():
+def check_text(text: str, *, is_all: bool = True) -> None:
+    """Refuse a message without words, or one over the limit. is_all: there are no files to speak for themselves."""
+    if is_all and not text.strip():
         raise BadInput("Write something first.", code="empty_text", status=422)
     if len(text.encode("utf-8", "surrogatepass")) > MAX_TEXT_BYTES:
         raise BadInput(
             f"A message may have {MAX_TEXT_BYTES // 1000} kB of text. Shorten it.", code="text_too_long", status=413
         )
     try:
-        clean = "\x00" not in text and bool(text.encode("utf-8"))
+        text.encode("utf-8")
+        clean = "\x00" not in text
     except UnicodeEncodeError:
         clean = False
     if not clean:
@@ -292,4 +311,4 @@ def check_text(text: str) -> None:
 def replace_text(parts: Parts, text: str) -> Parts:
     """The parts of a message with its text replaced: files and pictures stay, reasoning goes."""
     kept = tuple(part for part in parts if isinstance(part, (ImagePart, FilePart)))
-    return (*kept, TextPart(text))
+    return (*kept, TextPart(text)) if text.strip() else kept

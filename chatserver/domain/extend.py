@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -262,11 +271,12 @@ class BlobStore(Protocol):
 
     put: whole and lasting when it returns, or not there at all; BadInput when the chunks are not that content; content
     that is there already is not written again. read: in chunks, from `start` up to before `end`; NotFound when it is
-    not there. size_of: None when it is not there. delete: what is not there may be deleted. list: in any order.
+    not there; closing it gives up the rest. size_of: None when it is not there. delete: what is not there may be
+    deleted. list: in any order.
     """
 
     async def put(self, sha256: str, size_bytes: int, chunks: AsyncIterable[bytes]) -> None: ...
-    def read(self, sha256: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]: ...
+    def read(self, sha256: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]: ...
     async def size_of(self, sha256: str) -> int | None: ...
     async def delete(self, sha256: str) -> None: ...
     def list(self) -> AsyncIterator[BlobEntry]: ...

@@ -17,6 +17,7 @@ PICTURE_TYPES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"}
 """What is shown in a page: always written anew by us, never as it came."""
 NAME_LIMIT = 150
 _HASH = re.compile(r"[0-9a-f]{64}")
+_BACKTICKS = re.compile(r"`{3,}")
 _ENDINGS = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/gif": ".gif"}
 _SAME_ENDING = {".jpeg": ".jpg", ".jpe": ".jpg", ".jfif": ".jpg"}
 
@@ -107,3 +108,17 @@ def part_of(file: StoredFile) -> ImagePart | FilePart:
 def file_ids(parts: Parts) -> tuple[str, ...]:
     """The files a message holds, each once, in their order."""
     return tuple(dict.fromkeys(p.file_id for p in parts if isinstance(p, ImagePart | FilePart) and p.file_id))
+
+
+def spell_out(part: FilePart | ImagePart) -> str:
+    """A file as text for a model: its name, and what it may read of it between fences that nothing inside can close."""
+    if isinstance(part, ImagePart):
+        return f"[Picture not shown: {part.alt}]\n" if part.alt else "[Picture not shown]\n"
+    name = part.name or "file"
+    if not part.text:
+        kind = f" ({part.media_type})" if part.media_type else ""
+        return f"[Attached file: {name}{kind}. Its content cannot be read here.]\n"
+    longest = max((len(run) for run in _BACKTICKS.findall(part.text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    ending = "" if part.text.endswith("\n") else "\n"
+    return f"{name}:\n{fence}\n{part.text}{ending}{fence}\n"

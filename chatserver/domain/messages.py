@@ -100,5 +100,11 @@ def text_of(parts: Parts) -> str:
     return "".join(part.text for part in parts if isinstance(part, TextPart))
 
 
+def words_of(parts: Parts) -> str:
+    """What a message is found by and may be called after: its text, then the names of its files, a line each."""
+    names = [p.name if isinstance(p, FilePart) else p.alt for p in parts if isinstance(p, FilePart | ImagePart)]
+    return "\n".join(filter(None, (text_of(parts), *names)))
+
+
 def reasoning_of(parts: Parts) -> str:
     return "".join(part.text for part in parts if isinstance(part, ReasoningPart))

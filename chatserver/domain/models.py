@@ -9,7 +9,8 @@ import msgspec
 
 
 class Model(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`id` is the public name. abilities: images, tools, reasoning, json. context_tokens 0 means unknown."""
+    """`id` is the public name. abilities: images, tools, reasoning, json, as far as its upstream tells; lacks: those it
+    tells to be missing. What is in neither may or may not be there. context_tokens 0 means unknown."""
 
     id: str
     name: str = ""
@@ -17,10 +18,16 @@ class Model(msgspec.Struct, frozen=True, omit_defaults=True):
     max_output_tokens: int = 0
     abilities: tuple[str, ...] = ()
     is_demo: bool = False
+    lacks: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
         return self.name or self.id
+
+    @property
+    def may_see(self) -> bool:
+        """Whether it is worth showing it a picture: only an upstream that says no is believed to."""
+        return "images" not in self.lacks
 
 
 class ModelAlias(msgspec.Struct, frozen=True):

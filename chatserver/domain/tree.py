@@ -8,7 +8,16 @@ import msgspec
 
 from chatserver.domain.calls import estimate_tokens
 from chatserver.domain.extend import PromptMessage
-from chatserver.domain.messages import ImagePart, Message, Parts, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
+from chatserver.domain.messages import (
+    FilePart,
+    ImagePart,
+    Message,
+    Parts,
+    ReasoningPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
 
 TOKENS_PER_MESSAGE = 4
 """What a message costs besides its text: role and separators. From the chat formats of several vendors."""
@@ -55,6 +64,8 @@ def count_tokens(message: Message, factor: float = 1.0) -> int:
             tokens += estimate_tokens(part.arguments, factor)
         elif isinstance(part, ImagePart):
             tokens += TOKENS_PER_IMAGE
+        elif isinstance(part, FilePart):
+            tokens += TOKENS_PER_MESSAGE + int(part.tokens * factor)
     return tokens
 
 

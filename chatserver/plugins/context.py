@@ -21,8 +21,8 @@ class Context:
 
     db: read and write, within tables named `<plugin>_…`. http: the one egress client. settings: the declared settings
     by name, of their declared kind, secrets left out. clock: now_us, monotonic_s, new_id. log: structlog, bound to the
-    plugin's name. pages: the plugin's templates and static files. jobs, events, blobs, accounts, conversations:
-    services of the core; one that is not there yet is None.
+    plugin's name. pages: the plugin's templates and static files. blobs: content in the plugin's own name; files: those
+    of an Actor. jobs, events, accounts, conversations: services of the core; one that is not there yet is None.
     """
 
     name: str
@@ -47,7 +47,8 @@ class Context:
         self._secrets = secrets
         self.jobs: Any = services.get("jobs")
         self.events: Any = services.get("events")
-        self.blobs: Any = services.get("blobs")
+        self.blobs: Any = services["blobs"].of_plugin(name) if "blobs" in services else None
+        self.files: Any = services["files"].of_plugin(name) if "files" in services else None
         self.accounts: Any = services.get("accounts")
         self.conversations: Any = services.get("conversations")
         self.pages: Any = services["pages"].of_plugin(name) if "pages" in services else None

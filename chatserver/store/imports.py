@@ -9,6 +9,7 @@ import msgspec
 from chatserver.domain.conversations import Conversation
 from chatserver.domain.messages import Message, encode_parts
 from chatserver.domain.tuning import encode_parameters
+from chatserver.store import files
 from chatserver.store.batches import parameters_of, values_of
 from chatserver.store.database import Tx
 
@@ -66,7 +67,7 @@ def insert_conversation(tx: Tx, conversation: Conversation, deletion_id: str | N
 def insert_messages(tx: Tx, messages: Sequence[Message]) -> int:
     """Messages in one statement, as many as batches.runs_of gives; whose id is taken is left as it is. Returns how many
     were inserted."""
-    return tx.run(
+    inserted = tx.run(
         "INSERT INTO messages (id, conversation_id, parent_id, role, state, parts, model, continues, created_at)"
         f" VALUES {values_of(('{}',) * 9, len(messages))} ON CONFLICT (id) DO NOTHING",
         **parameters_of(
@@ -86,6 +87,9 @@ def insert_messages(tx: Tx, messages: Sequence[Message]) -> int:
             ]
         ),
     )
+    for message in messages:
+        files.name_files(tx, message.id, message.parts)
+    return inserted
 
 
 def set_marker(tx: Tx, conversation_id: str, message_id: str, at: int) -> None:

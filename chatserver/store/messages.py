@@ -9,6 +9,7 @@ import msgspec
 from chatserver.domain.access import Actor
 from chatserver.domain.messages import Message, MessageState, Parts, Role, decode_parts, encode_parts
 from chatserver.domain.tree import Edge
+from chatserver.store import files
 from chatserver.store.batches import parameters_of, runs_of
 from chatserver.store.database import Tx
 
@@ -84,18 +85,20 @@ def insert_message(tx: Tx, message: Message) -> None:
         continues=int(message.continues),
         at=message.created_at,
     )
+    files.name_files(tx, message.id, message.parts)
 
 
 def seal_message(tx: Tx, message_id: str, state: MessageState, parts: Parts) -> bool:
     """Give a running reply its parts, once; False when it was sealed before."""
-    return bool(
-        tx.run(
-            "UPDATE messages SET state = :state, parts = :parts WHERE id = :id AND state = 'running'",
-            state=state,
-            parts=encode_parts(parts).decode(),
-            id=message_id,
-        )
+    sealed = tx.run(
+        "UPDATE messages SET state = :state, parts = :parts WHERE id = :id AND state = 'running'",
+        state=state,
+        parts=encode_parts(parts).decode(),
+        id=message_id,
     )
+    if sealed:
+        files.name_files(tx, message_id, parts)
+    return bool(sealed)
 
 
 def message_of(tx: Tx, actor: Actor, message_id: str) -> Message | None:

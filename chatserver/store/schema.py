@@ -117,6 +117,36 @@ CORE = [
         ),
     ),
     Migration(
+        "0005_files",
+        (
+            # unused_since: nothing names it since then, NULL while something does. is_going: it is being taken away.
+            "CREATE TABLE blobs (sha256 TEXT PRIMARY KEY, size_bytes BIGINT NOT NULL, created_at BIGINT NOT NULL,"
+            " unused_since BIGINT, is_going INTEGER NOT NULL)",
+            "CREATE INDEX blobs_unused ON blobs (unused_since) WHERE unused_since IS NOT NULL",
+            "CREATE TABLE files (id TEXT PRIMARY KEY,"
+            " owner_id TEXT NOT NULL REFERENCES accounts(id) ON DELETE CASCADE, name TEXT NOT NULL,"
+            " media_type TEXT NOT NULL, size_bytes BIGINT NOT NULL, stored_bytes BIGINT NOT NULL,"
+            " sha256 TEXT NOT NULL REFERENCES blobs(sha256), width INTEGER NOT NULL, height INTEGER NOT NULL,"
+            " charset TEXT NOT NULL, tokens INTEGER NOT NULL, is_used INTEGER NOT NULL, created_at BIGINT NOT NULL)",
+            "CREATE INDEX files_by_owner ON files (owner_id, id)",
+            "CREATE INDEX files_by_blob ON files (sha256)",
+            "CREATE TABLE file_renditions (file_id TEXT NOT NULL REFERENCES files(id) ON DELETE CASCADE,"
+            " kind TEXT NOT NULL, sha256 TEXT NOT NULL REFERENCES blobs(sha256), media_type TEXT NOT NULL,"
+            " size_bytes BIGINT NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,"
+            " PRIMARY KEY (file_id, kind))",
+            "CREATE INDEX file_renditions_by_blob ON file_renditions (sha256)",
+            # A file that a message names cannot be deleted, not even by mistake.
+            "CREATE TABLE message_files (message_id TEXT NOT NULL REFERENCES messages(id) ON DELETE CASCADE,"
+            " file_id TEXT NOT NULL REFERENCES files(id), PRIMARY KEY (message_id, file_id))",
+            "CREATE INDEX message_files_by_file ON message_files (file_id)",
+            "CREATE TABLE file_holds (file_id TEXT NOT NULL REFERENCES files(id) ON DELETE CASCADE,"
+            " holder TEXT NOT NULL, PRIMARY KEY (file_id, holder))",
+            "CREATE TABLE blob_holds (holder TEXT NOT NULL, sha256 TEXT NOT NULL REFERENCES blobs(sha256),"
+            " created_at BIGINT NOT NULL, PRIMARY KEY (holder, sha256))",
+            "CREATE INDEX blob_holds_by_blob ON blob_holds (sha256)",
+        ),
+    ),
+    Migration(
         "0006_sharing",
         (
             "CREATE TABLE shares (id TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, last_four TEXT NOT NULL,"

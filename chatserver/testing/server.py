@@ -22,13 +22,14 @@ from typing import Any
 import httpx
 
 from chatserver import __version__, settings
-from chatserver.databases import open_database
+from chatserver.databases import BLOBS, SPOOL, open_database
 from chatserver.domain.access import AccountRole, Actor
 from chatserver.domain.models import Channel, ModelAlias
 from chatserver.gateway.egress import EgressClient
 from chatserver.house import House, migration_sets
 from chatserver.plugins import Plugins
 from chatserver.settings import Limits
+from chatserver.store.folder import FolderStore
 from chatserver.web.app import create_app
 from chatserver.web.server import Server, bind, make_server
 
@@ -153,6 +154,8 @@ async def open_site(
             public_url=public_url,
             trusted_proxies=trusted_proxies,
             grace_s=grace_s,
+            blob_store=FolderStore(folder / BLOBS),
+            spool=folder / SPOOL,
         )
         await house.start()
         listener = bind("127.0.0.1", 0)

@@ -21,6 +21,7 @@ from chatserver.errors import BadInput, ChatserverError, NotFound
 from chatserver.web import templating
 from chatserver.web.door import Door, cookie_of
 from chatserver.web.errors import NotSignedIn
+from chatserver.web.forms import form_in
 from chatserver.web.limits import SignInGuard
 from chatserver.web.views import Frame, Problem
 from chatserver.words import gettext as _
@@ -186,6 +187,8 @@ def desk_of(request: PageRequest) -> SignIn:
 
 async def form_of(request: PageRequest) -> dict[str, str]:
     """The text fields of a form, the last of a name. Raises BadInput."""
+    if (arrived := form_in(request)) is not None:
+        return {name: values[-1] for name, values in arrived.texts.items()}
     try:
         form = await request.form()
     except (ValueError, SerializationException):

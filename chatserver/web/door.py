@@ -14,6 +14,7 @@ from chatserver.clock import new_id
 from chatserver.domain.access import Actor
 from chatserver.errors import ChatserverError, Refused, Unavailable
 from chatserver.web import bodies, errors, headers, limits, security
+from chatserver.web.forms import FormReader
 
 if TYPE_CHECKING:
     from chatserver.house import House
@@ -35,13 +36,16 @@ MAKES_SESSION = re.compile(r"/sign-in|/setup/[^/]+")
 
 SHARED = re.compile(r"/s/([^/]+)(?:/.*)?")
 """What is reached by a share link: the secret stands in the path."""
+UPLOADS = re.compile(r"/send|/(?:api/)?files")
+"""The POSTs that may bring files: read by web/forms.py, everything else whole and small."""
 SESSION_ONLY = re.compile(r"/settings(?:/.*)?|/sign-out")
 """What nobody may do with a key: a key that leaked must not make another one."""
 
 
 class Door:
     """Wraps the app. After it, `scope["state"]` holds `request_id`, `actor` (or None), `share` (the actor of a share
-    link in the path, or None), `csrf`, `address`, and `method` and `path` as they came.
+    link in the path, or None), `csrf`, `address`, `form` (of what may bring files), and `method` and `path` as they
+    came.
 
     Nothing else makes an Actor, and nothing behind it needs to think of headers, Host, body size or forged requests.
     """
@@ -55,6 +59,7 @@ class Door:
         self._api = limits.Window("api_requests_per_minute", house.limits["api_requests_per_minute"], 60)
         self._sends = limits.Window("sends_per_minute", house.limits["sends_per_minute"], 60)
         self._shared = limits.Window("shared_pages_per_minute", house.limits["shared_pages_per_minute"], 60)
+        self._forms = FormReader(house.blobs.spool, house.limits["upload_mb"])
         self._strangers = limits.Window("api_requests_per_minute", house.limits["api_requests_per_minute"], 60)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -100,6 +105,9 @@ class Door:
                 log.error("response_broken_off", request_id=state["request_id"], path=where, exc_info=error)
                 return
             await errors.send_answer(errors.answer(error, scope), send_with_headers)
+        finally:
+            if (form := state.get("form")) is not None:
+                await form.discard()
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         given: dict[bytes, bytes] = dict(scope["headers"])
@@ -168,14 +176,31 @@ class Door:
             security.check_same_origin(given, self.origin.own_origin(scope.get("scheme", "http"), host))
         if actor is not None and scope["method"] == "POST" and SENDS.fullmatch(path):
             self._sends.take(actor.account_id)
-        body = await bodies.read_body(receive, given)
         content_type = given.get(b"content-type", b"").lower()
+        if actor is not None and UPLOADS.fullmatch(path) and content_type.startswith(b"multipart/form-data"):
+            return await self._read_form(scope, given, actor, receive)
+        body = await bodies.read_body(receive, given)
         if has_session and not makes_session:
             token = given.get(b"x-csrf", b"").decode("latin-1") or bodies.form_token(body, content_type)
             security.check_token(token, scope["state"]["csrf"])
         if body:
             bodies.check_text(body, content_type)
         return bodies.replay(body, receive)
+
+    async def _read_form(self, scope: Scope, given: Mapping[bytes, bytes], actor: Actor, receive: Receive) -> Receive:
+        """A form that may bring files. The token comes in a header, or in the form before its first file."""
+        state = scope["state"]
+
+        def check(token: str) -> None:
+            security.check_token(token, state["csrf"])
+
+        in_header = given.get(b"x-csrf", b"").decode("latin-1")
+        has_session = actor.origin == "web"
+        if has_session and in_header:
+            check(in_header)
+        in_form = check if has_session and not in_header else None
+        state["form"] = await self._forms.read(actor.account_id, receive, given, in_form)
+        return bodies.replay(b"", receive)
 
 
 def own_address(request: Any) -> str:

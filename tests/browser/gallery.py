@@ -6,10 +6,13 @@ python tests/browser/gallery.py OUT_DIR     # writes PNGs: every page, both them
 from __future__ import annotations
 
 import http.server
+import io
 import sys
 import threading
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from PIL import Image, ImageDraw
 
 from chatserver.domain.extend import ThemeSpec
 from chatserver.domain.models import Model
@@ -298,3 +301,15 @@ def main(out: Path, only: list[str]) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), sys.argv[2:])
+
+
+def drawing(width: int = 640, height: int = 420) -> bytes:
+    """Two hills and a sun, as a PNG."""
+    image = Image.new("RGB", (width, height), "#dfe9e2")
+    draw = ImageDraw.Draw(image)
+    draw.polygon([(0, height), (width * 0.35, height * 0.3), (width * 0.7, height)], fill="#2c6e49")
+    draw.polygon([(width * 0.4, height), (width * 0.7, height * 0.5), (width, height)], fill="#4c956c")
+    draw.ellipse((width * 0.75, height * 0.1, width * 0.88, height * 0.3), fill="#fefee3")
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()

@@ -47,7 +47,7 @@ class Actor:
     async def list_models(self, channel: Channel, http: Egress) -> list[Model]:
         return [
             Model("swift", "Swift", 8192),
-            Model("thinker", "Thinker", 131072, abilities=("reasoning",)),
+            Model("thinker", "Thinker", 131072, abilities=("reasoning",), lacks=("images",)),
             Model("waiter", "Waiter", 8192),
             Model("silent", "Silent"),
             Model("broken", "Broken"),

@@ -14,7 +14,7 @@ import msgspec
 
 from chatserver.domain.access import Account, Actor
 from chatserver.domain.conversations import Sent
-from tests.browser.gallery import ANSWER
+from tests.browser.gallery import ANSWER, drawing
 from tests.browser.stage import Site
 
 PLAN = "How should a tree of messages be stored?"
@@ -72,7 +72,9 @@ def furnish(site: Site, email: str = "ada@example.org", name: str = "Ada Grove")
     site.call(
         lambda: site.house.filing.file(actor, first.conversation_id, folder_id=folder.id, tags=["storage", "sql"])
     )
+    pictured = site.call(lambda: show_files(site, actor))
     ids = {
+        "files": pictured,
         "secret": share.secret,
         "temporary": temporary.conversation_id,
         "preset": preset,
@@ -94,6 +96,20 @@ async def make_preset(site: Site, actor: Actor, cookie: str) -> str:
     return str(where.rsplit("/", 1)[1])
 
 
+async def show_files(site: Site, actor: Actor) -> str:
+    """A question with pictures and other files; its conversation."""
+    brought = []
+    contents = {"hills.png": drawing(), "tall.png": drawing(200, 420), "schema.sql": b"CREATE TABLE a (id TEXT);"}
+    for name, content in {**contents, "report.pdf": b"%PDF-1.7"}.items():
+        path = site.house.blobs.spool / f"tour-{name}"
+        path.write_bytes(content)
+        brought.append((await site.house.files.bring_in(actor, name, path)).id)
+        path.unlink()
+    question = "What do these have in common?"
+    sent = await site.house.sending.send(actor, None, None, question, "swift", attachments=brought)
+    return sent.conversation_id
+
+
 Address = Callable[[World], str]
 
 PAGES: dict[str, Address] = {
@@ -109,6 +125,7 @@ PAGES: dict[str, Address] = {
     "difference": lambda w: f"/c/{w.conversation}/difference/{w.tip}/{w.reply}",
     "name-branch": lambda w: f"/c/{w.conversation}/{w.tip}/rename-branch",
     "fork": lambda w: f"/m/{w.reply}/fork",
+    "files": lambda w: f"/c/{w.ids['files']}",
     "compare": lambda w: f"/c/{w.conversation}/{w.question}/compare",
     "compare-with": lambda w: f"/m/{w.reply}/compare",
     "edit": lambda w: f"/m/{w.question}/edit",
@@ -142,6 +159,8 @@ NO_PAGES = {
     "/c/{conversation_id}/{message_id}/latest",  # redirects
     "/c/{conversation_id}/difference",  # redirects
     "/m/{message_id}/text",  # plain text
+    "/files/{file_id}",  # what a file holds
+    "/files/{file_id}/chip",  # a part of the composer
     "/s/{secret}/b/{message_id}",  # the same page as shared
     "/s/{secret}/b/{message_id}/latest",  # redirects
     "/s/{secret}/alive",  # says nothing

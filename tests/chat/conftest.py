@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from chatserver.domain.turns import EndDelta, ResetDelta, TextDelta, Turn
 from chatserver.gateway.egress import EgressClient
 from chatserver.house import House, migration_sets
 from chatserver.plugins import Plugins
+from chatserver.store.folder import FolderStore
 from chatserver.store.sqlite import SqliteDatabase
 from chatserver.testing.upstream import FakeUpstream
 from tests.engines import ENGINES, open_postgres, postgres_with_schema
@@ -37,7 +40,9 @@ MODELS = [
     "fake-n3-nousage",
     "fake-n2000-gap1",
     "fake-hang",
+    "fake-blind",
 ]
+FOLDER = "chatserver-files-"
 LIMITS = {"turns_per_account": 0, "turns_per_node": 0}
 
 
@@ -76,7 +81,11 @@ async def open_house(
     plugins: list[tuple[str, object]] | None = None,
     limits: dict[str, int] | None = None,
     bus: Bus | None = None,
+    folder: Path | None = None,
 ) -> House:
+    """folder: for files; without one it is beside SQLite's file, or a fresh one that close_house takes away."""
+    if folder is None:
+        folder = Path(tempfile.mkdtemp(prefix=FOLDER)) if isinstance(place, str) else place.with_suffix(".files")
     loaded = Plugins.load(found=[], extra=[("openai", chatserver_openai), *(plugins or [])])
     db = await open_postgres(place) if isinstance(place, str) else SqliteDatabase.open(place)
     await db.migrate(migration_sets(db.engine, loaded))
@@ -96,6 +105,8 @@ async def open_house(
         secret_key=SECRET,
         grace_s=1,
         bus=bus,
+        blob_store=FolderStore(folder / "blobs"),
+        spool=folder / "spool",
     )
     await house.start()
     return house
@@ -105,6 +116,8 @@ async def close_house(house: House) -> None:
     await house.stop()
     await house.http.close()  # type: ignore[attr-defined]
     await house.db.close()
+    if house.blobs.spool.parent.name.startswith(FOLDER):
+        shutil.rmtree(house.blobs.spool.parent)
 
 
 @pytest.fixture

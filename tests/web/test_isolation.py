@@ -39,6 +39,7 @@ OWN = {"conversation_id": "{own_conversation}"}
 MESSAGE = {"message_id": "{message}"}
 REPLY = {"message_id": "{reply}"}
 TURN = {"turn_id": "{turn}"}
+FILE = {"file_id": "{file}"}
 DELETION = {"deletion_id": "{deletion}"}
 
 PLAIN = {
@@ -72,6 +73,9 @@ PLAIN = {
     "GET /api/search",
     "GET /api/shares",
     "GET /shares",
+    "GET /api/files",
+    "POST /api/files",
+    "POST /files",
     "GET /api/conversations",
     "POST /api/conversations",
 }
@@ -118,7 +122,12 @@ PROBES: dict[str, list[Probe]] = {
         Probe(CONVERSATION, json={"parent_id": None, "text": "x", "model": "fake-n5"}),
         Probe(CONVERSATION, json={"parent_id": "{message}", "text": "x", "model": "fake-n5"}),
         Probe(OWN, json={"parent_id": "{message}", "text": "x", "model": "fake-n5"}),
+        Probe(OWN, json={"parent_id": None, "text": "x", "model": "fake-n5", "attachments": ["{file}"]}),
     ],
+    "GET /api/files/{file_id}": [Probe(FILE)],
+    "DELETE /api/files/{file_id}": [Probe(FILE)],
+    "GET /files/{file_id}/chip": [Probe(FILE)],
+    "GET /files/{file_id}": [Probe(FILE), Probe(FILE, query={"size": "thumbnail"})],
     "GET /api/conversations/{conversation_id}/export": [
         Probe(CONVERSATION),
         Probe(CONVERSATION, query={"format": "json", "scope": "tree"}),
@@ -256,6 +265,7 @@ PROBES: dict[str, list[Probe]] = {
         Probe(
             form={"conversation_id": "{own_conversation}", "parent_id": "{message}", "text": "x", "model": "fake-n5"}
         ),
+        Probe(form={"text": "x", "model": "fake-n5", "attachments": "{file}"}),
     ],
     "GET /m/{message_id}/edit": [Probe(MESSAGE)],
     "POST /m/{message_id}/edit": [Probe(MESSAGE, form={"text": "x"})],
@@ -332,6 +342,7 @@ async def world(shared_site: Site) -> AsyncIterator[World]:
         "session": ada.actor.session_id,
         "key": key.key.id,
         "folder": (await site.house.filing.make_folder(ada.actor, "Hers")).id,
+        "file": (await ada.post("/api/files", files={"file": ("map.txt", b"the treasure")})).json()["id"],
         "share": share.json()["id"],
     }
     unknown = {name: new_id() for name in ids} | {"session": "0" * 64, "key": new_id()[-16:]}
@@ -355,6 +366,9 @@ async def world(shared_site: Site) -> AsyncIterator[World]:
             "own_message": own_sent["reply_id"],
             "own_turn": own_sent["turn_id"],
         }
+        async with asyncio.timeout(20):  # what ends behind the scenes must not be counted among a probe's statements
+            while (await visitors[name].get(f"/api/turns/{own_sent['turn_id']}")).json()["state"] == "running":
+                await asyncio.sleep(0.01)
     own["nobody"] = {"own_conversation": new_id(), "own_message": new_id(), "own_turn": new_id()}
     suspended = await site.house.accounts.by_email("suspended@example.org")
     assert suspended is not None
@@ -403,14 +417,9 @@ async def visit(
     path = template
     for name, value in probe.path.items():
         path = path.replace(f"{{{name}}}", httpx.URL(fill(value, names)).raw_path.decode().lstrip("/") or "x")
-    options: dict[str, Any] = {
-        "params": {
-            name: fill(value, names) if isinstance(value, str) else [fill(one, names) for one in value]
-            for name, value in probe.query.items()
-        }
-    }
+    options: dict[str, Any] = {"params": filled(probe.query, names)}
     if probe.json is not None:
-        options["json"] = {n: fill(v, names) if isinstance(v, str) else v for n, v in probe.json.items()}
+        options["json"] = filled(probe.json, names)
     if probe.form is not None:
         options["data"] = {name: fill(value, names) for name, value in probe.form.items()}
     with recorded(world.site) as statements:
@@ -425,6 +434,15 @@ async def visit(
     for value in (*ids_there, response.headers["x-request-id"]):
         body = body.replace(value, "ID")
     return (response.status_code, headers, body), list(statements)
+
+
+def filled(values: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    def one(value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return [one(inner) for inner in value]
+        return fill(value, names) if isinstance(value, str) else value
+
+    return {name: one(value) for name, value in values.items()}
 
 
 def fill(text: str, names: dict[str, str]) -> str:
@@ -482,6 +500,7 @@ async def everything_of(world: World) -> list[list[str]]:
         f"SELECT message_id || value || reason FROM feedback WHERE conversation_id IN ({conversations})",
         f"SELECT turn_id || record FROM turn_prompts WHERE conversation_id IN ({conversations}) ORDER BY turn_id",
         "SELECT id || title FROM shares WHERE owner_id = :id ORDER BY id",
+        "SELECT id || name FROM files WHERE owner_id = :id ORDER BY id",
         "SELECT id || COALESCE(revoked_at, '') FROM api_keys WHERE account_id = :id ORDER BY id",
     )
     return await world.site.house.db.read(lambda tx: [tx.all(str, sql, id=account_id) for sql in questions])

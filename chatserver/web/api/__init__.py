@@ -2,7 +2,18 @@
 
 from litestar import Router
 
-from chatserver.web.api import account, branches, conversations, exports, feedback, folders, messages, shares, turns
+from chatserver.web.api import (
+    account,
+    branches,
+    conversations,
+    exports,
+    feedback,
+    files,
+    folders,
+    messages,
+    shares,
+    turns,
+)
 
 api = Router(
     "/api",
@@ -15,6 +26,7 @@ api = Router(
         *shares.route_handlers,
         *exports.route_handlers,
         *folders.route_handlers,
+        *files.route_handlers,
         *account.route_handlers,
     ],
 )

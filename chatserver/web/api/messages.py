@@ -112,13 +112,11 @@ async def list_messages(
 @post("/conversations/{conversation_id:str}/messages", status_code=202)
 async def send_message(request: ApiRequest, conversation_id: FromPath[str], data: JSONBody[NewMessage]) -> SentOut:
     """Ask. parent_id: what to answer below; null starts another root; absent means the stored tip. models: up to four
-    to ask at once instead of `model`; their replies are siblings. A further field named after a plugin is handed to
-    that plugin."""
+    to ask at once instead of `model`; their replies are siblings. attachments: ids of files, with which the text may be
+    empty. A further field named after a plugin is handed to that plugin."""
     actor = actor_of(request)
     given = msgspec.json.decode(await request.body(), type=dict[str, msgspec.Raw])
     fields = {name: raw for name, raw in given.items() if name not in KNOWN_FIELDS}
-    if data.attachments:
-        raise BadInput("Attachments are not taken here yet. Send the text alone.", code="no_attachments", status=422)
     if data.model and data.models:
         raise BadInput("Name either `model` or `models`.", code="model_and_models", status=422)
     parent: str | ParentTip | None = AT_TIP if data.parent_id is msgspec.UNSET else data.parent_id
@@ -130,6 +128,7 @@ async def send_message(request: ApiRequest, conversation_id: FromPath[str], data
             data.text,
             data.model or "",
             models=data.models,
+            attachments=data.attachments,
             idempotency=await idempotency_of(request),
             fields=fields,
         ),

@@ -8,6 +8,7 @@ from chatserver.web.pages import (
     connecting,
     context,
     conversations,
+    files,
     filing,
     looking,
     messages,
@@ -36,4 +37,5 @@ route_handlers = (
     *shared.route_handlers,
     *my_data.route_handlers,
     *temporary.route_handlers,
+    *files.route_handlers,
 )

@@ -11,10 +11,14 @@ from chatserver.domain.messages import text_of
 from chatserver.web import templating, views
 from chatserver.web.auth import form_of
 from chatserver.web.fields import read_fields
+from chatserver.web.forms import fields_of
 from chatserver.web.pages.comparing import models_of, show_sent
+from chatserver.web.pages.files import bring_in
 from chatserver.web.pages.visit import Page, PageRequest, Visit, clean_text, go, html, nothing
 
-SEND_FIELDS = frozenset({"csrf", "conversation_id", "parent_id", "text", "model", "models", "temporary"})
+SEND_FIELDS = frozenset(
+    {"csrf", "conversation_id", "parent_id", "text", "model", "models", "temporary", "attachments", "files"}
+)
 
 
 @post("/send", status_code=200)
@@ -25,9 +29,11 @@ async def send(request: PageRequest) -> Page:
     form = await form_of(request)
     conversation_id = form.get("conversation_id") or None
     given_key = request.headers.get("idempotency-key", "")[:200]
-    models = await models_of(request)
-    given = sorted({**form, "models": " ".join(models)}.items())
+    models, attachments = await models_of(request), await fields_of(request, "attachments")
+    given = sorted({**form, "models": " ".join(models), "attachments": " ".join(attachments)}.items())
     asked = "\n".join(f"{name}={value}" for name, value in given if name != "csrf")
+    # a page without its script brings the files themselves
+    attachments += [file.id for file in await bring_in(request, "files")]
     sent = await visit.house.sending.send(
         visit.actor,
         conversation_id,
@@ -35,6 +41,7 @@ async def send(request: PageRequest) -> Page:
         clean_text(form.get("text", "")),
         form.get("model", ""),
         models=models,
+        attachments=attachments,
         idempotency=IdempotencyKey(given_key, asked.encode()) if given_key else None,
         fields=read_fields(form, SEND_FIELDS),
         temporary=form.get("temporary") == "1",

@@ -13,6 +13,7 @@ from chatserver.domain.conversations import Comparison, PathView, Sent
 from chatserver.errors import BadInput, NotFound
 from chatserver.web import templating, views
 from chatserver.web.auth import form_of
+from chatserver.web.forms import fields_of
 from chatserver.web.pages.visit import Page, PageRequest, Visit, go, html
 from chatserver.web.views import ChatView
 from chatserver.words import gettext as _
@@ -84,8 +85,7 @@ async def keep(request: PageRequest, message_id: FromPath[str]) -> Page:
 
 async def models_of(request: PageRequest) -> list[str]:
     """The models a form names, in order."""
-    form = await request.form()
-    return [str(model) for model in form.getall("models", []) if model]
+    return [model for model in await fields_of(request, "models") if model]
 
 
 async def show_sent(visit: Visit, sent: Sent, shown: Sequence[str] = (), *, is_new: bool = False) -> Page:

@@ -72,6 +72,7 @@ class Visit:
             text=self._unusual("text"),
             motion=self._unusual("motion"),
             send_key=self._unusual("send_key"),
+            upload_mb=self.house.limits["upload_mb"],
         )
 
     def _unusual(self, name: str) -> str:

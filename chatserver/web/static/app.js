@@ -279,6 +279,7 @@ function settleView(view) {
 
 const isTouch = matchMedia("(hover: none) and (pointer: coarse)")
 const draftKey = () => `draft:${conversation() || "new"}`
+const filesKey = () => `files:${conversation() || "new"}`
 let sending = null
 let slashing = 0 // lists for a slash that are on their way: Enter waits for them
 
@@ -305,6 +306,8 @@ function startComposer() {
   if (isTouch.matches) text.enterKeyHint = "enter"
   const draft = store.get(draftKey())
   if (draft && !text.value) text.value = draft
+  const kept = store.get(filesKey())
+  if (kept && !$("#files > li")) room("files").then((entered) => entered.restore(kept.split(",")), () => {})
   grow(text)
   const liked = store.get("model")
   if (!conversation() && liked && $$("#model option").some((option) => option.value === liked)) pickModel(liked)
@@ -319,7 +322,9 @@ function begin(form) {
   $(".bubble", pending).textContent = value
   $("[data-picked-name]", pending).textContent = $("[data-picked]")?.textContent ?? ""
   const empty = $("#empty")
-  sending = { value, key: draftKey(), nodes: [...pending.children], empty, model: $("#model").value }
+  sending = { value, key: draftKey(), nodes: [...pending.children], empty, model: $("#model").value, files: $$("#files > li"), filesKey: filesKey() }
+  $("#files").replaceChildren()
+  $("#files").hidden = text.required = true
   empty?.remove()
   thread.append(pending)
   keepLane()
@@ -345,6 +350,7 @@ function keepLane() {
 
 function accepted() {
   store.set(sending.key, "")
+  store.set(sending.filesKey, "")
   if (sending.model) store.set("model", sending.model)
   $("#text").placeholder = $("#text").dataset.reply
   sending.nodes.forEach((node) => node.remove())
@@ -359,6 +365,8 @@ function refused() {
   if (sending.empty) $("#thread").after(sending.empty)
   text.value = text.value ? `${sending.value}\n${text.value}` : sending.value
   store.set(draftKey(), text.value)
+  $("#files").prepend(...sending.files)
+  $("#files").hidden = text.required = !$("#files > li")
   grow(text)
   sending = null
   compose()
@@ -568,7 +576,7 @@ document.addEventListener("keydown", (event) => {
   const sends = root.dataset.send === "ctrl_enter" || isTouch.matches ? command : true
   if (target.id === "text" && key === "Enter" && !event.shiftKey && !event.altKey && sends) {
     event.preventDefault()
-    if (!$("#send").hidden && !slashing && target.value.trim()) target.form.requestSubmit($("#send"))
+    if (!$("#send").hidden && !slashing && (target.value.trim() || !target.required)) target.form.requestSubmit($("#send"))
     return
   }
   const editor = target.closest?.(".editor")
@@ -643,7 +651,12 @@ document.addEventListener("htmx:before:request", (event) => {
   const { request, sourceElement } = of(event)
   if (sourceElement?.id === "find" && !sourceElement.value.trim()) { event.preventDefault(); return refreshChats() }
   if (sourceElement?.id !== "composer") return
-  if (sending || running().length || !$("#text").value.trim()) return event.preventDefault()
+  if ($("#files > [aria-busy]")) {
+    $("#files").dataset.send = "yes"
+    say($("#files").dataset.wait)
+    return event.preventDefault()
+  }
+  if (sending || running().length || (!$("#text").value.trim() && $("#text").required)) return event.preventDefault()
   sourceElement.dataset.key ||= [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("")
   request.headers["Idempotency-Key"] = sourceElement.dataset.key
   begin(sourceElement)
@@ -763,6 +776,19 @@ document.addEventListener("toggle", (event) => {
 document.addEventListener("dragstart", (event) => {
   if (event.target.matches?.("[data-line]")) room("order").then((entered) => entered.drag(event.target))
 })
+// files come from a picker, a clipboard or another window; ./files.js does the rest
+function bring(event, files) {
+  if (!files?.length || !$("#composer")) return
+  event.preventDefault()
+  const some = [...files]
+  room("files").then((entered) => entered.add(some), () => notice(words.unreachable))
+}
+const dragged = (event) => event.dataTransfer?.types.includes("Files") && $("#composer")
+document.addEventListener("change", (event) => { if (event.target.id === "pick-files") bring(event, event.target.files) })
+document.addEventListener("paste", (event) => { if (!event.clipboardData.types.includes("text/plain")) bring(event, event.clipboardData.files) })
+document.addEventListener("dragover", (event) => { if (dragged(event)) { event.preventDefault(); root.dataset.drag = "" } })
+document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) delete root.dataset.drag })
+document.addEventListener("drop", (event) => { delete root.dataset.drag; if (dragged(event)) bring(event, event.dataTransfer.files) })
 
 function beginRooms() {
   for (const element of $$("[data-begin]")) {

@@ -12,7 +12,7 @@ const tell = (id, what) =>
 function leave() {
   if (!current) return
   tell(current, "closed")
-  store.set(`draft:${current}`, "")
+  for (const what of ["draft", "files"]) store.set(`${what}:${current}`, "")
   current = ""
 }
 

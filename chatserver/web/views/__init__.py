@@ -1,5 +1,6 @@
 """What the templates are handed: frozen values, worked out from the domain's, with nothing left to decide in HTML."""
 
+from chatserver.web.views.attachments import AttachmentView, attachment_views, chip_view, size_text
 from chatserver.web.views.branch_map import DifferenceView, MapView, compared, difference_view, map_view, picture_of
 from chatserver.web.views.chat import (
     ChatView,
@@ -63,6 +64,7 @@ from chatserver.web.views.times import (
 
 __all__ = [
     "LANES",
+    "AttachmentView",
     "ChatView",
     "Command",
     "ComparisonView",
@@ -90,8 +92,10 @@ __all__ = [
     "Sidebar",
     "Versions",
     "as_temporary",
+    "attachment_views",
     "bound_keys",
     "chat_view",
+    "chip_view",
     "clock_text",
     "commands",
     "compared",
@@ -131,6 +135,7 @@ __all__ = [
     "share_lines",
     "shared_view",
     "sidebar",
+    "size_text",
     "thought_text",
     "title_of",
     "trial_text",

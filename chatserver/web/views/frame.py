@@ -32,6 +32,7 @@ class Frame(msgspec.Struct, frozen=True):
     """What every page needs: language, theme, who looks, and the token that proves a form is ours.
 
     density: `compact`; text: `small`, `large`, `larger`; motion: `less`; send_key: `ctrl_enter`; each '' for the usual.
+    upload_mb: how large a file may be, 0 for any size.
     """
 
     theme: str = "system"
@@ -44,6 +45,7 @@ class Frame(msgspec.Struct, frozen=True):
     text: str = ""
     motion: str = ""
     send_key: str = ""
+    upload_mb: int = 0
     is_plain_http: bool = False
 
 
@@ -74,6 +76,20 @@ def problem_title(code: str) -> str:
         "turns_per_node": _("This server is busy"),
         "draining": _("Back in a moment"),
         "csrf": _("This page is from an earlier session"),
+        "file_type": _("This kind of file is not taken"),
+        "empty_file": _("The file is empty"),
+        "upload_mb": _("The file is too large"),
+        "storage_mb": _("There is no space left for files"),
+        "files_per_account": _("There is no space left for files"),
+        "uploads_at_once": _("Too many files at once"),
+        "too_many_files": _("Too many files at once"),
+        "too_many_pixels": _("The picture is too large"),
+        "damaged_picture": _("The picture cannot be opened"),
+        "slow_picture": _("The picture cannot be opened"),
+        "text_too_long": _("The text is too long"),
+        "model_sees_no_images": _("This model sees no pictures"),
+        "files_too_long": _("The files are longer than the model reads"),
+        "content_missing": _("The file’s content is missing"),
     }
     return titles.get(code, "")
 

@@ -12,6 +12,7 @@ from chatserver import words
 from chatserver.domain.conversations import PathItem
 from chatserver.domain.messages import Message, ReasoningPart, ToolCallPart, reasoning_of, text_of
 from chatserver.domain.turns import Turn
+from chatserver.web.views.attachments import AttachmentView, attachment_views
 from chatserver.web.views.frame import Problem, problem_title
 from chatserver.web.views.times import clock_text, iso, seconds_text
 from chatserver.words import gettext as _
@@ -67,6 +68,7 @@ class MessageView(msgspec.Struct, frozen=True):
     left_out: int = 0
     lane: int = 1
     is_last: bool = False
+    attachments: tuple[AttachmentView, ...] = ()
 
     @property
     def is_running(self) -> bool:
@@ -126,6 +128,7 @@ def message_view(
         left_out=turn.left_out if turn else 0,
         lane=lane,
         is_last=is_last,
+        attachments=attachment_views(message.parts),
     )
 
 

@@ -106,7 +106,8 @@ class Echo:
 def _model(name: str) -> Model:
     asked = read_behaviour(name)
     abilities = ("reasoning",) if asked.think_tokens else ()
-    return Model(name, context_tokens=asked.window_tokens, abilities=(*abilities, "tools"), is_demo=True)
+    can = (*abilities, "tools")
+    return Model(name, context_tokens=asked.window_tokens, abilities=can, is_demo=True, lacks=("images",))
 
 
 def _words(question: str, asked: Behaviour) -> Iterator[str]:

@@ -91,6 +91,7 @@ class LocalProvider:
                 context_tokens=self._context_tokens,
                 max_output_tokens=min(MAX_OUTPUT_TOKENS, self._context_tokens // 2),
                 is_demo=True,
+                lacks=("images",),
             )
         ]
 

@@ -55,6 +55,10 @@ KNOWN_CONTEXT = (
     ("o4", 200_000),
 )
 
+# From the same page. What stands in neither may see or not: it is tried.
+KNOWN_BLIND = ("gpt-3.5", "gpt-4-0", "o1-mini", "o1-preview", "o3-mini")
+KNOWN_SEEING = ("gpt-5", "gpt-4.1", "gpt-4o", "chatgpt-4o", "gpt-4-turbo", "o1", "o3", "o4")
+
 
 def read_models(told: Any, *, knows_vendor: bool = False) -> list[Model]:
     """Models of `{"data": […]}`, `{"models": […]}` or a bare list, in its order; what cannot chat is left out."""
@@ -81,12 +85,19 @@ def read_model(name: str, item: dict[str, Any], *, knows_vendor: bool = False) -
     context = _first_number(item, _CONTEXT_FIELDS)
     if not context and knows_vendor:
         context = next((size for prefix, size in KNOWN_CONTEXT if name.startswith(prefix)), 0)
+    abilities = _abilities(item)
+    is_blind = _is_blind(item)
+    if knows_vendor:
+        is_blind = is_blind or name == "gpt-4" or name.startswith(KNOWN_BLIND)
+        if not is_blind and "images" not in abilities and name.startswith(KNOWN_SEEING):
+            abilities = ("images", *abilities)
     return Model(
         id=name,
         name=title if isinstance(title, str) and title != name else "",
         context_tokens=context,
         max_output_tokens=_first_number(item, _OUTPUT_FIELDS),
-        abilities=_abilities(item),
+        abilities=abilities,
+        lacks=("images",) if is_blind and "images" not in abilities else (),
     )
 
 
@@ -138,6 +149,19 @@ def _number(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return 0
     return int(value) if 0 < value < 1_000_000_000 else 0
+
+
+def _is_blind(item: dict[str, Any]) -> bool:
+    """Whether an endpoint says that the model sees no pictures; most say nothing."""
+    capabilities = item.get("capabilities")
+    if isinstance(capabilities, dict) and any(capabilities.get(name) is False for name in ("vision", "multimodal")):
+        return True
+    if isinstance(capabilities, list) and "completion" in capabilities:  # Ollama's list is complete
+        return "vision" not in capabilities
+    inputs = _inner(item, "architecture").get("input_modalities") or item.get("input_modalities")
+    if isinstance(inputs, list) and inputs:
+        return "image" not in inputs
+    return item.get("supports_vision") is False or _inner(item, "model_info").get("supports_vision") is False
 
 
 def _abilities(item: dict[str, Any]) -> tuple[str, ...]:

@@ -373,7 +373,11 @@ async def test_with_neither_nothing_is_found() -> None:
         ({"id": "a", "max_context_length": 4096, "capabilities": {"vision": True, "function_calling": True}},
          Model("a", context_tokens=4096, abilities=("images", "tools"))),
         ({"id": "a", "capabilities": ["completion", "tools", "thinking"]},
-         Model("a", abilities=("tools", "reasoning"))),
+         Model("a", abilities=("tools", "reasoning"), lacks=("images",))),
+        ({"id": "a", "capabilities": {"vision": False, "completion_chat": True}}, Model("a", lacks=("images",))),
+        ({"id": "a", "capabilities": ["tool_use"]}, Model("a", abilities=("tools",))),
+        ({"id": "a", "architecture": {"input_modalities": ["text"]}}, Model("a", lacks=("images",))),
+        ({"id": "a", "supports_vision": False}, Model("a", lacks=("images",))),
         ({"id": "a", "max_input_tokens": "16000", "supports_vision": True},
          Model("a", context_tokens=16000, abilities=("images",))),
         ({"id": "a", "context_length": True}, Model("a")),
@@ -402,6 +406,9 @@ def test_what_cannot_chat_is_not_listed() -> None:
 def test_the_vendor_s_own_models_have_known_windows() -> None:
     models = read_models({"data": [{"id": "gpt-4o-mini"}, {"id": "gpt-4.1-nano"}, {"id": "new"}]}, knows_vendor=True)
     assert [model.context_tokens for model in models] == [128_000, 1_047_576, 0]
+    assert [model.abilities for model in models] == [("images",), ("images",), ()]
+    blind = read_models({"data": [{"id": "gpt-4"}, {"id": "o3-mini"}, {"id": "gpt-3.5-turbo"}]}, knows_vendor=True)
+    assert [model.may_see for model in (*models, *blind)] == [True, True, True, False, False, False]
 
 
 def test_sizes_told_beside_the_list() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
 from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -79,7 +79,7 @@ class Bucket:
         except (BaseError, OSError) as error:
             raise _told(error) from error
 
-    async def read(self, sha256: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+    async def read(self, sha256: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
         if end is not None and end <= start:
             return
         size = await self.size_of(sha256)

@@ -1,0 +1,218 @@
+"""Files of an account: brought in, looked at, taken away, and collected when nothing names them any more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from chatserver.chat.blobs import Blobs
+from chatserver.chat.intake import Intake, Taken, clear_room, make_room
+from chatserver.clock import new_id, now_us
+from chatserver.domain.access import Actor
+from chatserver.domain.extend import JobSpec
+from chatserver.domain.files import Rendition, RenditionKind, Space, StoredFile
+from chatserver.errors import Conflict, LimitReached, NotFound, Unavailable
+from chatserver.store import blobs as blob_rows
+from chatserver.store import files as file_rows
+from chatserver.store.database import Database, Tx
+
+UNSENT_KEPT_US = 24 * 3_600 * 1_000_000
+"""How long a file waits in a draft before it is taken away."""
+COLLECTED_AT_ONCE = 100
+LIST_LIMIT = 50
+MB = 1_000_000
+
+
+class Files:
+    """The use cases of files. limits: storage_mb and files_per_account, 0 means none."""
+
+    def __init__(self, db: Database, blobs: Blobs, limits: Mapping[str, int]) -> None:
+        self._db = db
+        self._blobs = blobs
+        self._limit_bytes = limits.get("storage_mb", 0) * 1024 * 1024
+        self._limit_files = limits.get("files_per_account", 0)
+        self._intake = Intake(blobs.spool)
+
+    async def bring_in(self, actor: Actor, name: str, path: Path) -> StoredFile:
+        """Keep what lies at `path`, which stays the caller's, as a file of the actor's.
+
+        Raises BadInput for what is not taken, LimitReached `storage_mb` or `files_per_account`, StorageFull.
+        """
+        size = (await asyncio.to_thread(path.stat)).st_size
+        self._check_space(await self._db.read(lambda tx: file_rows.usage_of(tx, actor.account_id)), size)
+        folder = await make_room(self._blobs.spool)
+        try:
+            taken = await self._intake.take(name, path, folder)
+            contents = [(piece, await self._blobs.put(piece.path)) for piece in taken.pieces]
+        finally:
+            await clear_room(folder)
+        renditions = [
+            Rendition(piece.kind, kept.sha256, piece.media_type, kept.size_bytes, piece.width, piece.height)
+            for piece, kept in contents
+            if piece.kind
+        ]
+        piece, kept = contents[0]
+        stored_bytes = sum(one.size_bytes for _, one in contents)
+        file = _file(actor, taken, piece.media_type, kept.sha256, kept.size_bytes, stored_bytes)
+
+        def store(tx: Tx) -> None:
+            file_rows.lock_files(tx, actor.account_id)
+            self._check_space(file_rows.usage_of(tx, actor.account_id), stored_bytes)
+            for sha256 in sorted({one.sha256 for _, one in contents}):
+                if not blob_rows.use(tx, sha256):
+                    raise Unavailable("The content was taken away before it was named. Try again.", code="blob_going")
+            file_rows.insert_file(tx, file, renditions)
+
+        await self._db.write(store)
+        return file
+
+    async def get(self, actor: Actor, file_id: str) -> StoredFile:
+        """Raises NotFound."""
+        found = await self._db.read(lambda tx: file_rows.file_of(tx, actor, file_id))
+        if found is None:
+            raise no_such_file()
+        return found
+
+    async def list(self, actor: Actor, after: str = "") -> tuple[list[StoredFile], str | None]:
+        """The actor's files, the newest first, and where the next page begins."""
+        found = await self._db.read(lambda tx: file_rows.files_of(tx, actor, after, LIST_LIMIT + 1))
+        more = len(found) > LIST_LIMIT
+        return found[:LIST_LIMIT], found[LIST_LIMIT - 1].id if more else None
+
+    async def space(self, actor: Actor) -> Space:
+        used = await self._db.read(lambda tx: file_rows.usage_of(tx, actor.account_id))
+        return Space(used.files, used.used_bytes, self._limit_bytes, self._limit_files)
+
+    async def rendition(self, actor: Actor, file_id: str, kind: RenditionKind) -> Rendition:
+        """What was made of a picture for this use, else the picture itself. Raises NotFound."""
+
+        def look(tx: Tx) -> Rendition | None:
+            file = file_rows.file_of(tx, actor, file_id)
+            if file is None:
+                return None
+            found = file_rows.rendition_of(tx, actor, file_id, kind)
+            return found or Rendition(kind, file.sha256, file.media_type, file.size_bytes, file.width, file.height)
+
+        found = await self._db.read(look)
+        if found is None:
+            raise no_such_file()
+        return found
+
+    def read(self, sha256: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
+        """The content of a file or rendition that the caller was handed here."""
+        return self._blobs.read(sha256, start, end)
+
+    async def whole(self, sha256: str) -> bytes:
+        return await self._blobs.whole(sha256)
+
+    async def delete(self, actor: Actor, file_id: str) -> None:
+        """Raises NotFound, and Conflict `file_in_use` while a message or a plugin holds it."""
+
+        def take_away(tx: Tx) -> None:
+            file_rows.lock_files(tx, actor.account_id)
+            if file_rows.file_of(tx, actor, file_id) is None:
+                raise no_such_file()
+            if file_rows.messages_naming(tx, actor, file_id):
+                raise Conflict(
+                    "This file is part of a message. It goes when the message is deleted and can no longer be taken"
+                    " back.",
+                    code="file_in_use",
+                )
+            if file_rows.is_held(tx, actor, file_id):
+                raise Conflict("This file is in use elsewhere. Take it out there first.", code="file_in_use")
+            file_rows.delete_file(tx, actor, file_id)
+
+        await self._db.write(take_away, essential=True)
+
+    def of_plugin(self, name: str) -> PluginFiles:
+        return PluginFiles(name, self._db, self)
+
+    def job(self) -> JobSpec:
+        return JobSpec("files", self._collect, every_s=600, lease_s=300)
+
+    async def _collect(self, payload: dict[str, Any]) -> None:
+        await self.collect()
+        await self._blobs.collect()
+
+    async def collect(self, *, unsent_us: int = UNSENT_KEPT_US) -> int:
+        """Take away files that no message and nobody else names; returns how many. Their content goes later."""
+        before = now_us() - unsent_us
+        taken = 0
+        seen: set[str] = set()
+        while True:
+            found = await self._db.read(lambda tx: file_rows.unused_files(tx, before, COLLECTED_AT_ONCE))
+            if not found or seen.issuperset(one.id for one in found):
+                return taken
+            for one in found:
+                await self._db.write(lambda tx, f=one: file_rows.collect_file(tx, f, before), essential=True)  # type: ignore[misc]
+            seen.update(one.id for one in found)
+            taken += len(found)
+
+    def _check_space(self, used: file_rows.Usage, more_bytes: int) -> None:
+        if self._limit_files and used.files >= self._limit_files:
+            raise LimitReached(
+                f"You have {used.files} files, and may have {self._limit_files}. Delete chats with files you do not"
+                " need any more.",
+                code="files_per_account",
+                retry_after_s=3600,
+            )
+        if self._limit_bytes and used.used_bytes + more_bytes > self._limit_bytes:
+            raise LimitReached(
+                f"Your files take {used.used_bytes / MB:.0f} MB of {self._limit_bytes / MB:.0f} MB, and this one does"
+                " not fit any more. Delete chats with files you do not need.",
+                code="storage_mb",
+                retry_after_s=3600,
+            )
+
+
+class PluginFiles:
+    """`ctx.files`: files of whoever asks, for a plugin. Each call takes the Actor; somebody else's file is NotFound."""
+
+    def __init__(self, name: str, db: Database, files: Files) -> None:
+        self._holder = f"plugin:{name}"
+        self._db = db
+        self._files = files
+
+    async def get(self, actor: Actor, file_id: str) -> StoredFile:
+        return await self._files.get(actor, file_id)
+
+    async def read(self, actor: Actor, file_id: str) -> AsyncGenerator[bytes, None]:
+        """The file's content, in chunks."""
+        file = await self._files.get(actor, file_id)
+        async with aclosing(self._files.read(file.sha256)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def bring_in(self, actor: Actor, name: str, path: Path) -> StoredFile:
+        """As if the actor had brought it in."""
+        return await self._files.bring_in(actor, name, path)
+
+    async def hold(self, actor: Actor, file_id: str) -> None:
+        """The file stays until the plugin lets it go, also when no message names it."""
+
+        def keep(tx: Tx) -> bool:
+            file_rows.lock_files(tx, actor.account_id)
+            return file_rows.hold_file(tx, actor, file_id, self._holder)
+
+        if not await self._db.write(keep):
+            raise no_such_file()
+
+    async def let_go(self, actor: Actor, file_id: str) -> None:
+        await self._db.write(lambda tx: file_rows.drop_file(tx, actor, file_id, self._holder))
+
+
+def no_such_file() -> NotFound:
+    return NotFound("There is no such file.")
+
+
+def _file(actor: Actor, taken: Taken, media_type: str, sha256: str, size_bytes: int, stored_bytes: int) -> StoredFile:
+    piece = taken.pieces[0]
+    file = StoredFile(new_id(), actor.account_id, taken.name, media_type, size_bytes, stored_bytes, sha256, now_us())
+    return msgspec.structs.replace(
+        file, width=piece.width, height=piece.height, charset=taken.charset, tokens=taken.tokens
+    )
