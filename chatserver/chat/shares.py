@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
+from collections.abc import Mapping
 
 import msgspec
 
@@ -10,10 +12,11 @@ from chatserver.chat.accounts import Accounts
 from chatserver.chat.conversations import check_title
 from chatserver.chat.credentials import sha256
 from chatserver.chat.imports import Imports
-from chatserver.clock import new_id, now_us
+from chatserver.clock import new_id, now_us, write_id
 from chatserver.domain.access import Actor
 from chatserver.domain.conversations import Conversation, title_from
 from chatserver.domain.extend import ImportedConversation, ImportedMessage
+from chatserver.domain.files import StoredFile, file_ids, renamed
 from chatserver.domain.messages import Message, text_of
 from chatserver.domain.shares import (
     NewShare,
@@ -29,6 +32,7 @@ from chatserver.domain.shares import (
 from chatserver.domain.tree import Edge, leaves_of
 from chatserver.errors import BadInput, Conflict, LimitReached, NotFound
 from chatserver.store import conversations as conversation_rows
+from chatserver.store import files as file_rows
 from chatserver.store import messages as message_rows
 from chatserver.store import shares as share_rows
 from chatserver.store.database import Database, Tx
@@ -145,6 +149,13 @@ class Shares:
 
         return await self._db.read(look)
 
+    async def file(self, reader: Actor, file_id: str) -> StoredFile:
+        """A file in what was shared. Raises NotFound for any other."""
+        found = await self._db.read(lambda tx: share_rows.file_read_by(tx, reader, file_id))
+        if found is None:
+            raise NotFound("There is no such file in what was shared.")
+        return found
+
     async def leaf_below(self, reader: Actor, message_id: str) -> str:
         """The tip of the branch to open for a version of a message: the newest below it that was shared."""
 
@@ -161,10 +172,12 @@ class Shares:
         def look(tx: Tx) -> ImportedConversation:
             share, edges, tip = _open(tx, reader, None)
             messages = message_rows.messages_among(tx, share.conversation_id, [edge.id for edge in edges])
+            shown = [_as_shown(message, share) for message in messages]
+            names.update({id_: _copied_id(share, actor, id_) for one in shown for id_ in file_ids(one.parts)})
             return ImportedConversation(
                 id=f"share:{share.id}",
                 title=share.title,
-                messages=tuple(_as_copied(_as_shown(message, share), share) for message in messages),
+                messages=tuple(_as_copied(renamed(one, names), share) for one in shown),
                 title_source="person",
                 created_at=share.created_at,
                 updated_at=now_us(),
@@ -172,11 +185,21 @@ class Shares:
                 model=next((message.model for message in reversed(messages) if message.model), ""),
             )
 
+        names: dict[str, str] = {}
         source = await self._db.read(look)
+        await self._db.write(lambda tx: self._copy_files(tx, reader, actor, names))
         imports = Imports(self._db, actor)
         await imports.take(source)
         await imports.flush()
         return imports.last_id
+
+    def _copy_files(self, tx: Tx, reader: Actor, actor: Actor, names: Mapping[str, str]) -> None:
+        """What the link shows becomes the actor's own as well; what is no more is left out."""
+        file_rows.lock_files(tx, actor.account_id)
+        for file_id, own_id in names.items():
+            file = share_rows.file_read_by(tx, reader, file_id)
+            if file is not None:
+                file_rows.give_file(tx, actor, file, own_id)
 
 
 def _open(tx: Tx, reader: Actor, message_id: str | None) -> tuple[Share, list[Edge], str]:
@@ -206,6 +229,12 @@ def _harmless_title(tx: Tx, conversation: Conversation, shared: list[Edge]) -> s
 
 def _as_shown(message: Message, share: Share) -> Message:
     return msgspec.structs.replace(message, parts=shown_parts(message, thoughts=share.thoughts))
+
+
+def _copied_id(share: Share, actor: Actor, file_id: str) -> str:
+    """The same every time the same actor copies the same share."""
+    text = f"{share.id}\x00{actor.account_id}\x00{file_id}"
+    return write_id(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest()))
 
 
 def _as_copied(message: Message, share: Share) -> ImportedMessage:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 
-from chatserver.domain.messages import FilePart, ImagePart, Parts
+from chatserver.domain.messages import FilePart, ImagePart, Message, Parts
 
 FileKind = Literal["image", "text", "document"]
 """How a model gets it: as a picture, as text, or only by its name."""
@@ -108,6 +109,19 @@ def part_of(file: StoredFile) -> ImagePart | FilePart:
 def file_ids(parts: Parts) -> tuple[str, ...]:
     """The files a message holds, each once, in their order."""
     return tuple(dict.fromkeys(p.file_id for p in parts if isinstance(p, ImagePart | FilePart) and p.file_id))
+
+
+def renamed(message: Message, names: Mapping[str, str]) -> Message:
+    """A message whose files go by other ids; those that are not among the names keep theirs."""
+    if not file_ids(message.parts):
+        return message
+    parts = tuple(
+        msgspec.structs.replace(part, file_id=names.get(part.file_id, part.file_id))
+        if isinstance(part, ImagePart | FilePart)
+        else part
+        for part in message.parts
+    )
+    return msgspec.structs.replace(message, parts=parts)
 
 
 def spell_out(part: FilePart | ImagePart) -> str:

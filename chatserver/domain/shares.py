@@ -7,12 +7,12 @@ from typing import Literal
 
 import msgspec
 
-from chatserver.domain.messages import Message, Parts, ReasoningPart, TextPart
+from chatserver.domain.messages import FilePart, ImagePart, Message, Parts, ReasoningPart, TextPart
 from chatserver.domain.tree import Edge, newest_leaf
 
 ShareScope = Literal["path", "tree"]
 SHOWN_ROLES = ("user", "assistant")
-SHOWN_PARTS = (TextPart,)
+SHOWN_PARTS = (TextPart, ImagePart, FilePart)
 """What of a message a reader of a share is shown. What tools and knowledge brought may be the owner's alone."""
 
 

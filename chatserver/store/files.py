@@ -11,7 +11,7 @@ from chatserver.domain.files import Rendition, RenditionKind, StoredFile, file_i
 from chatserver.domain.messages import Parts
 from chatserver.store.database import Tx
 
-_COLUMNS = (
+COLUMNS = (
     "f.id, f.owner_id, f.name, f.media_type, f.size_bytes, f.stored_bytes, f.sha256, f.created_at, f.width, f.height,"
     " f.charset, f.tokens"
 )
@@ -75,7 +75,7 @@ def file_of(tx: Tx, actor: Actor, file_id: str) -> StoredFile | None:
     """A file of the actor's, or None: unknown and somebody else's look the same."""
     return tx.one(
         StoredFile,
-        f"SELECT {_COLUMNS} FROM files f WHERE f.id = :id AND f.owner_id = :owner",
+        f"SELECT {COLUMNS} FROM files f WHERE f.id = :id AND f.owner_id = :owner",
         id=file_id,
         owner=actor.account_id,
     )
@@ -85,7 +85,7 @@ def files_of(tx: Tx, actor: Actor, after: str, limit: int) -> list[StoredFile]:
     """The actor's files, the newest first; after: the id of the last one of the page before, '' for the first."""
     return tx.all(
         StoredFile,
-        f"SELECT {_COLUMNS} FROM files f WHERE f.owner_id = :owner AND (:after = '' OR f.id < :after)"
+        f"SELECT {COLUMNS} FROM files f WHERE f.owner_id = :owner AND (:after = '' OR f.id < :after)"
         " ORDER BY f.id DESC LIMIT :limit",
         owner=actor.account_id,
         after=after,
@@ -112,6 +112,20 @@ def renditions_of(tx: Tx, actor: Actor, file_id: str) -> list[Rendition]:
         id=file_id,
         owner=actor.account_id,
     )
+
+
+def give_file(tx: Tx, actor: Actor, file: StoredFile, file_id: str) -> None:
+    """A file of the actor's own with what another's holds, under this id; the caller may read the other. Again is
+    once."""
+    if tx.one(int, "SELECT 1 FROM files WHERE id = :id", id=file_id) is not None:
+        return
+    given = msgspec.structs.replace(file, id=file_id, owner_id=actor.account_id)
+    made = tx.all(
+        Rendition,
+        "SELECT kind, sha256, media_type, size_bytes, width, height FROM file_renditions WHERE file_id = :id",
+        id=file.id,
+    )
+    insert_file(tx, given, made)
 
 
 def usage_of(tx: Tx, account_id: str) -> Usage:

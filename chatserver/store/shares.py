@@ -5,9 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from chatserver.domain.access import Account, Actor
+from chatserver.domain.files import StoredFile
 from chatserver.domain.shares import Share, ShareScope
 from chatserver.domain.tree import Edge
 from chatserver.store import accounts as account_rows
+from chatserver.store import files as file_rows
 from chatserver.store import messages as message_rows
 from chatserver.store.database import Tx
 
@@ -116,6 +118,18 @@ def edges_read_by(tx: Tx, reader: Actor) -> list[Edge]:
         f"SELECT m.id, m.parent_id, m.state {_SHOWN} ORDER BY m.id",
         share=reader.share_id,
         owner=reader.account_id,
+    )
+
+
+def file_read_by(tx: Tx, reader: Actor, file_id: str) -> StoredFile | None:
+    """A file that a message holds which this actor's link opens."""
+    return tx.one(
+        StoredFile,
+        f"SELECT {file_rows.COLUMNS} FROM files f WHERE f.id = :id AND f.owner_id = :owner AND EXISTS"
+        f" (SELECT 1 FROM message_files x WHERE x.file_id = f.id AND x.message_id IN (SELECT m.id {_SHOWN}))",
+        id=file_id,
+        owner=reader.account_id,
+        share=reader.share_id,
     )
 
 

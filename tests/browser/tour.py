@@ -163,6 +163,7 @@ NO_PAGES = {
     "/files/{file_id}/chip",  # a part of the composer
     "/s/{secret}/b/{message_id}",  # the same page as shared
     "/s/{secret}/b/{message_id}/latest",  # redirects
+    "/s/{secret}/files/{file_id}",  # what a file holds
     "/s/{secret}/alive",  # says nothing
     "/healthz",
     "/readyz",

@@ -94,6 +94,7 @@ SECRETS = {"GET /setup/{token}", "POST /setup/{token}", "ANY /x"} | {
     "GET /s/{secret}/alive",
     "GET /s/{secret}/b/{message_id}",
     "GET /s/{secret}/b/{message_id}/latest",
+    "GET /s/{secret}/files/{file_id}",
     "POST /s/{secret}/copy",
 }
 """What opens something by itself is no id: test_sign_in.py, test_shares.py. What is mounted below /x is tested by the

@@ -195,6 +195,49 @@ async def test_a_copy_is_made_by_its_reader_alone(each_site: Site) -> None:
     assert (await bob.get("/api/conversations")).json()["conversations"] == []
 
 
+async def test_files_of_shared_messages_are_shared_and_no_others(each_site: Site) -> None:
+    site = each_site
+    number = len(await site.house.accounts.list())
+    ada, bob = await site.sign_up(f"ada{number}@example.org"), await site.sign_up(f"bob{number}@example.org")
+    ids = {}
+    for name in ("shown.txt", "hidden.txt", "unsent.txt"):
+        answer = await ada.post("/api/files", files={"file": (name, f"words of {name}".encode())})
+        ids[name] = answer.json()["id"]
+    chat = (await ada.post("/api/conversations", json={"title": "With files"})).json()["id"]
+    tips = {}
+    for name in ("shown.txt", "hidden.txt"):
+        body = {"parent_id": None, "text": "Read", "model": "fake-n5", "attachments": [ids[name]]}
+        sent = (await ada.post(f"/api/conversations/{chat}/messages", json=body)).json()
+        async with ada.stream("GET", f"/api/turns/{sent['turn_id']}/events") as events:
+            await events.aread()
+        tips[name] = sent["reply_id"]
+    made = (await ada.post(f"/api/conversations/{chat}/shares", json={"tip": tips["shown.txt"]})).json()
+    path = made["url"].removeprefix(site.url)
+    stranger = site.browser()
+    page = (await stranger.get(path)).text
+    assert "shown.txt" in page and "hidden.txt" not in page
+    shown = await stranger.get(f"{path}/files/{ids['shown.txt']}")
+    assert shown.content == b"words of shown.txt"
+    assert shown.headers["content-security-policy"].startswith("sandbox")
+    unknown = await stranger.get(f"{path}/files/{new_id()}")
+    for name in ("hidden.txt", "unsent.txt"):
+        refused = await stranger.get(f"{path}/files/{ids[name]}")
+        assert (refused.status_code, refused.text) == (unknown.status_code, unknown.text)
+        assert (await stranger.get(f"/files/{ids[name]}")).status_code in (303, 401)
+    first, second = (await bob.post(f"{path}/copy"), await bob.post(f"{path}/copy"))
+    assert first.headers["location"] == second.headers["location"]
+    copied = first.headers["location"].removeprefix("/c/")
+    question = (await bob.get(f"/api/conversations/{copied}/messages")).json()["messages"][0]
+    own = question["parts"][0]["file_id"]
+    assert own != ids["shown.txt"]
+    assert (await bob.get(f"/files/{own}")).content == b"words of shown.txt"
+    assert (await ada.get(f"/files/{own}")).status_code == 404
+    assert len((await bob.get("/api/files")).json()["files"]) == 1
+    await ada.delete(f"/api/shares/{made['id']}")
+    assert (await stranger.get(f"{path}/files/{ids['shown.txt']}")).status_code == 404
+    assert (await bob.get(f"/files/{own}")).status_code == 200
+
+
 async def test_versions_of_a_shared_tree_lead_to_one_another(each_site: Site) -> None:
     shared = await share(each_site, "versions@example.org", scope="tree")
     nobody = each_site.browser()

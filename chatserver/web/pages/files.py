@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote
@@ -63,16 +63,24 @@ async def show_file(
     handed over to be saved."""
     house: House = request.app.state.house
     actor: Actor = request.scope["state"]["actor"]
-    file = await house.files.get(actor, file_id)
+    return await hand_over(request, actor, await house.files.get(actor, file_id), size)
+
+
+async def hand_over(
+    request: Request[Any, Any, State], actor: Actor, file: StoredFile, size: str, more: Mapping[str, str] | None = None
+) -> Response[Any]:
+    """The content of a file that is the actor's, or that they were found to be allowed to read. more: headers."""
+    house: House = request.app.state.house
     sha256, media_type, size_bytes, name = file.sha256, file.media_type, file.size_bytes, file.name
     if size:
         if size != "thumbnail" or file.kind != "image":
             raise BadInput("There is a size=thumbnail of pictures, and no other.", code="bad_size")
-        small = await house.files.rendition(actor, file_id, "thumbnail")
+        small = await house.files.rendition(actor, file.id, "thumbnail")
         sha256, media_type, size_bytes = small.sha256, small.media_type, small.size_bytes
     start, end = part_wanted(request.headers.get("range", ""), size_bytes)
     is_part = (start, end) != (0, size_bytes)
     headers = {
+        **(more or {}),
         "content-disposition": disposition(name, is_inline=media_type in PICTURE_TYPES),
         "content-security-policy": SANDBOX,
         "content-type": served_type(media_type, file.charset),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from urllib.parse import quote
 
 from litestar import Response, get, post
-from litestar.params import FromPath
+from litestar.params import FromPath, FromQuery
 
 from chatserver.domain.access import READ_SHARE, Actor
 from chatserver.errors import NotFound
@@ -14,6 +15,7 @@ from chatserver.house import House
 from chatserver.web import templating, views
 from chatserver.web.auth import desk_of
 from chatserver.web.markdown import render
+from chatserver.web.pages.files import hand_over
 from chatserver.web.pages.visit import Page, PageRequest, Visit, go, html
 from chatserver.words import gettext as _
 
@@ -47,6 +49,16 @@ async def show_shared_version(request: PageRequest, secret: FromPath[str], messa
     house: House = request.app.state.house
     leaf = await house.shares.leaf_below(await reader_of(request), message_id)
     return go(f"/s/{secret}/b/{leaf}?at={message_id}#m-{message_id}")
+
+
+@get("/s/{secret:str}/files/{file_id:str}", opt=PUBLIC)
+async def show_shared_file(
+    request: PageRequest, secret: FromPath[str], file_id: FromPath[str], size: FromQuery[str] = ""
+) -> Response[Any]:
+    """A file that one of the shared messages holds."""
+    reader = await reader_of(request)
+    house: House = request.app.state.house
+    return await hand_over(request, reader, await house.shares.file(reader, file_id), size, UNLISTED)
 
 
 @get("/s/{secret:str}/alive", opt=PUBLIC)
@@ -95,6 +107,7 @@ route_handlers = (
     show_shared,
     show_shared_branch,
     show_shared_version,
+    show_shared_file,
     show_alive,
     copy_shared,
 )

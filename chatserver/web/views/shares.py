@@ -9,6 +9,7 @@ import msgspec
 
 from chatserver.domain.conversations import PathItem
 from chatserver.domain.shares import Share, SharedPage
+from chatserver.web.views.attachments import attachment_views
 from chatserver.web.views.messages import MessageView, Render, Versions, message_views
 from chatserver.web.views.times import date_text, moment_of, when_text
 from chatserver.words import gettext as _
@@ -106,5 +107,12 @@ def _as_shared(message: MessageView, item: PathItem, base: str) -> MessageView:
         )
     author = message.author if message.role == "assistant" else _("Question")
     return msgspec.structs.replace(
-        message, author=author, time="", time_iso="", versions=versions, problem=None, tools=()
+        message,
+        author=author,
+        time="",
+        time_iso="",
+        versions=versions,
+        problem=None,
+        tools=(),
+        attachments=attachment_views(item.message.parts, f"{base}/files"),
     )
