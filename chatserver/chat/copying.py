@@ -135,6 +135,7 @@ async def _copy_links(source: Source, target: Database, table: Table) -> None:
 async def _fill_index(target: Database) -> None:
     """Each engine has its own form of it: worked out anew from the entries, the titles and the messages."""
     at = await target.read(lambda tx: copies.progress_of(tx, INDEX))
+    await target.write(search.expect_many)
     while not at.is_done:
 
         def fill(tx: Tx, before: Progress = at) -> Progress:
@@ -145,6 +146,7 @@ async def _fill_index(target: Database) -> None:
             return after
 
         at = await target.write(fill)
+    await target.write(search.settle)
 
 
 async def _compare(source: Source, target: Database, copied: list[Table], numbers: dict[str, int]) -> dict[str, Tally]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -85,6 +86,9 @@ async def take_file(db: Database, file: ImportFile, actors: Mapping[str, Actor])
         taken = sum(one.report.new + one.report.grown for one in imports.values())
         error.message += f" {taken} conversations were taken before that; import the file again to go on."
         raise
+    finally:
+        for one in imports.values():
+            await one.settle()
     return {email: one.report for email, one in imports.items()}
 
 
@@ -112,6 +116,7 @@ class Imports:
         self._now = now_us()
         self._waiting: list[ImportedConversation] = []
         self._waiting_messages = 0
+        self._is_long = False
         self.report = ImportReport()
         self.last_id = ""
 
@@ -132,12 +137,21 @@ class Imports:
         sources, self._waiting, self._waiting_messages = self._waiting, [], 0
         if not sources:
             return
+        if self.report.messages and not self._is_long:
+            self._is_long = True
+            await self._store(search.expect_many)
         try:
             seats = await self._store(lambda tx: self._write_whole(tx, sources, is_sure=True))
         except _Clash:
             seats = await self._store(lambda tx: self._write_whole(tx, sources, is_sure=False))
         for seat in seats:
             self._count(seat)
+
+    async def settle(self) -> None:
+        """After the last flush, or what came instead of it."""
+        if self._is_long:
+            with contextlib.suppress(ChatserverError):  # it was a favour to ourselves
+                await self._db.write(search.settle)
 
     async def _store(self, function: Callable[[Tx], R]) -> R:
         """Write; when the database cannot be had now, beside a busy server or while it restarts, wait and ask again."""

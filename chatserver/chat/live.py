@@ -14,6 +14,10 @@ Numbered = tuple[int, Delta]
 KeptPrompt = tuple[PromptRecord, Texts]
 
 
+MOST_AT_ONCE = 256
+"""Deltas in a batch: what a reader who takes nothing holds on to."""
+
+
 class LiveTurn:
     """A running turn's deltas: the first is number 1, `last_seq` the newest, `stored_seq` the newest in the database.
 
@@ -89,8 +93,9 @@ class LiveTurn:
         position = after
         while True:
             if position < len(self.deltas):
-                batch = [(number + 1, self.deltas[number]) for number in range(position, len(self.deltas))]
-                position = len(self.deltas)
+                until = min(len(self.deltas), position + MOST_AT_ONCE)
+                batch = [(number + 1, self.deltas[number]) for number in range(position, until)]
+                position = until
                 yield batch
             elif self.ended:
                 return

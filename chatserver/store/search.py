@@ -45,6 +45,8 @@ class Body(Protocol):
     migrations: list[Migration]
     find_sql: str
 
+    def expect_many(self, tx: Tx) -> None: ...
+    def settle(self, tx: Tx) -> None: ...
     def add(self, tx: Tx, entry_id: int, words: list[str]) -> None: ...
     def add_many(self, tx: Tx, rows: list[tuple[int, list[str]]]) -> None:
         """As add, for many, in order of their ids."""
@@ -85,6 +87,12 @@ class Fts5:
         narrowed=NARROWED,
     )
 
+    def expect_many(self, tx: Tx) -> None:
+        """FTS5 gathers what one transaction brings by itself."""
+
+    def settle(self, tx: Tx) -> None:
+        """Nothing was changed."""
+
     def add(self, tx: Tx, entry_id: int, words: list[str]) -> None:
         tx.run("INSERT INTO search_index (rowid, words) VALUES (:id, :words)", id=entry_id, words=" ".join(words))
 
@@ -123,6 +131,13 @@ class Lexemes:
         + _FIND.format(source="FROM e", match="TRUE", newest="e.id", narrowed=NARROWED)
     )
 
+    def expect_many(self, tx: Tx) -> None:
+        tx.run(f"ALTER INDEX search_index_words SET (fastupdate = on, gin_pending_list_limit = {GATHERED_KB})")
+
+    def settle(self, tx: Tx) -> None:
+        tx.run("ALTER INDEX search_index_words SET (fastupdate = off)")
+        tx.one(int, "SELECT gin_clean_pending_list('search_index_words')")
+
     def add(self, tx: Tx, entry_id: int, words: list[str]) -> None:
         tx.run(
             "INSERT INTO search_index (id, owner_id, conversation_id, message_id, words)"
@@ -150,6 +165,8 @@ class Lexemes:
         return " & ".join(f"'{word.text}':*" if word.is_prefix else f"'{word.text}'" for word in words)
 
 
+GATHERED_KB = 1024
+"""Sorting in so much takes some fifty milliseconds, for whoever it falls to."""
 MAX_LEXEMES_BYTES = 1_000_000
 """A tsvector holds a megabyte: of a text beyond some 100,000 Chinese characters, the first words are found."""
 
@@ -169,6 +186,16 @@ _BODIES: dict[str, Body] = {"sqlite": Fts5(), "postgres": Lexemes()}
 def migrations(engine: str) -> list[Migration]:
     """The set `search` of an engine."""
     return _BODIES[engine].migrations
+
+
+def expect_many(tx: Tx) -> None:
+    """Many texts are coming: until `settle` they are gathered and sorted in at once, where that is cheaper."""
+    _BODIES[tx.engine].expect_many(tx)
+
+
+def settle(tx: Tx) -> None:
+    """No more are coming. Left out, as by a process that was killed, it costs others a moment now and then."""
+    _BODIES[tx.engine].settle(tx)
 
 
 def index_message(tx: Tx, *, owner_id: str, conversation_id: str, message_id: str, text: str) -> None:

@@ -267,7 +267,7 @@ def _insert_events(tx: Tx, turn_id: str, first_seq: int, deltas: Sequence[Delta]
     tx.run(_INSERT_EVENTS + values_of(("{}",) * 5, 1), **parameters_of([row]))
 
 
-def events_after(tx: Tx, turn_id: str, after: int, limit_rows: int = 200) -> list[StoredEvents]:
+def events_after(tx: Tx, turn_id: str, after: int, limit_rows: int = 20) -> list[StoredEvents]:
     """The rows that hold events numbered above `after`, in order; the first may begin below it."""
     rows = tx.all(
         _EventRow,

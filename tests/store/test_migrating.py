@@ -95,4 +95,4 @@ async def test_a_migration_killed_at_a_random_moment_happened_or_did_not(place: 
 @pytest.mark.torture
 @pytest.mark.timeout(900)
 async def test_a_migration_killed_twenty_times_happened_or_did_not(place: str) -> None:
-    await kill_many_times(place, 20, 1_500_000)
+    await kill_many_times(place, 20, 600_000)
