@@ -56,9 +56,15 @@ class Conversations:
         self._wakes = wakes
 
     async def create(
-        self, actor: Actor, title: str | None = None, *, temporary: bool = False, tuning: TuningChange | None = None
+        self,
+        actor: Actor,
+        title: str | None = None,
+        *,
+        temporary: bool = False,
+        tuning: TuningChange | None = None,
+        model: str = "",
     ) -> Conversation:
-        """An empty conversation; a title given here is a person's and stays."""
+        """An empty conversation; a title given here is a person's and stays. model: what it begins with."""
         wanted = change_tuning(UNTUNED, tuning) if tuning is not None else UNTUNED
         clean = check_title(title) if title is not None else ""
         conversation_id = new_id()
@@ -70,7 +76,7 @@ class Conversations:
                 conversation_id=conversation_id,
                 title=clean,
                 title_source="person" if clean else "none",
-                model="",
+                model=model,
                 now=now_us(),
                 temporary=temporary,
             )

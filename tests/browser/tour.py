@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import msgspec
 
+from chatserver.chat.tunings import TuningChange
 from chatserver.domain.access import Account, Actor
 from chatserver.domain.conversations import Sent
 from tests.browser.gallery import ANSWER, drawing
@@ -54,6 +55,8 @@ def furnish(site: Site, email: str = "ada@example.org", name: str = "Ada Grove")
         first = await ask(None, None, PLAN)
         await ended(await site.house.sending.regenerate(actor, first.reply_id))
         await ask(first.conversation_id, first.reply_id, "And in an append-only log?")
+        tuned = TuningChange("You know databases well. Be brief.", 0.4, 2000, "medium")
+        await site.house.conversations.update(actor, first.conversation_id, tuning=tuned)
         tip = await ask(first.conversation_id, first.reply_id, DEEPER)
         for title in (
             "预设市场的分佣规则是什么？",
@@ -61,6 +64,8 @@ def furnish(site: Site, email: str = "ada@example.org", name: str = "Ada Grove")
             "Retry and fallback policy",
         ):
             await ask(None, None, title)
+        words = "It names the trade-off, and says which one to take."
+        await site.house.feedback.give(actor, first.reply_id, "good", tags=["clear", "correct"], reason=words)
         await site.house.conversations.update(actor, first.conversation_id, title="Storage for the tree", pinned=True)
         return first, tip
 
@@ -79,6 +84,7 @@ def furnish(site: Site, email: str = "ada@example.org", name: str = "Ada Grove")
         "temporary": temporary.conversation_id,
         "preset": preset,
         "folder": folder.id,
+        "turn": tip.turn_id or "",
     }
     return World(
         site, account, actor, first.conversation_id, first.question_id or "", first.reply_id, tip.reply_id, ids
@@ -130,6 +136,11 @@ PAGES: dict[str, Address] = {
     "compare-with": lambda w: f"/m/{w.reply}/compare",
     "edit": lambda w: f"/m/{w.question}/edit",
     "delete": lambda w: f"/m/{w.question}/delete",
+    "more": lambda w: f"/m/{w.reply}/more",
+    "feedback": lambda w: f"/m/{w.reply}/feedback",
+    "prompt": lambda w: f"/t/{w.ids['turn']}/prompt",
+    "tuning": lambda w: f"/c/{w.conversation}/tuning?model=thinker",
+    "tuning-new": lambda w: "/tuning?temporary=1",
     "rename": lambda w: f"/c/{w.conversation}/about/rename",
     "delete-chat": lambda w: f"/c/{w.conversation}/about/delete",
     "share": lambda w: f"/c/{w.conversation}/share",
@@ -186,6 +197,11 @@ ROUTES: dict[str, str] = {
     "/m/{message_id}/compare": "compare-with",
     "/m/{message_id}/edit": "edit",
     "/m/{message_id}/delete": "delete",
+    "/m/{message_id}/more": "more",
+    "/m/{message_id}/feedback": "feedback",
+    "/t/{turn_id}/prompt": "prompt",
+    "/c/{conversation_id}/tuning": "tuning",
+    "/tuning": "tuning-new",
     "/c/{conversation_id}/about/{what}": "rename",
     "/chats": "chats",
     "/search": "search",

@@ -7,7 +7,7 @@ from litestar.params import FromPath
 
 from chatserver.chat.sending import IdempotencyKey
 from chatserver.domain.conversations import Sent
-from chatserver.domain.messages import text_of
+from chatserver.domain.messages import FilePart, ImagePart, text_of
 from chatserver.web import templating, views
 from chatserver.web.auth import form_of
 from chatserver.web.fields import read_fields
@@ -70,7 +70,8 @@ async def show_edit(request: PageRequest, message_id: FromPath[str]) -> Page:
         message.id, message.conversation_id, message.role, message.state, "", text=text_of(message.parts)
     )
     template = "edit.html" if visit.is_htmx else "edit_page.html"
-    return html(templating.render(template, frame=visit.frame, message=view))
+    files = sum(isinstance(part, FilePart | ImagePart) for part in message.parts)
+    return html(templating.render(template, frame=visit.frame, message=view, files=files))
 
 
 @post("/m/{message_id:str}/edit", status_code=200)

@@ -310,7 +310,7 @@ function startComposer() {
   if (kept && !$("#files > li")) room("files").then((entered) => entered.restore(kept.split(",")), () => {})
   grow(text)
   const liked = store.get("model")
-  if (!conversation() && liked && $$("#model option").some((option) => option.value === liked)) pickModel(liked)
+  if (!conversation() && liked && !("keeps" in $("#model").dataset) && $$("#model option").some((option) => option.value === liked)) pickModel(liked)
   compose()
 }
 
@@ -475,6 +475,15 @@ document.addEventListener("focusout", ({ target, relatedTarget }) => {
 
 // --- messages: copy, edit, delete -----------------------------------------------------------------------------------
 
+function copied(button) {
+  const use = $("use", button)
+  const href = use.getAttribute("href").replace(/#.*/, "")
+  button.classList.add("done")
+  use.setAttribute("href", `${href}#check`)
+  setTimeout(() => { button.classList.remove("done"); use.setAttribute("href", `${href}#copy`) }, 1600)
+  say(words.copied)
+}
+
 async function copy(button, text) {
   try {
     if (navigator.clipboard && window.ClipboardItem && typeof text !== "string")
@@ -489,12 +498,7 @@ async function copy(button, text) {
       if (!document.execCommand("copy")) throw new Error("refused")
       area.remove()
     }
-    const use = $("use", button)
-    const href = use.getAttribute("href").replace(/#.*/, "")
-    button.classList.add("done")
-    use.setAttribute("href", `${href}#check`)
-    setTimeout(() => { button.classList.remove("done"); use.setAttribute("href", `${href}#copy`) }, 1600)
-    say(words.copied)
+    copied(button)
   } catch { notice(words.copyFailed, { kind: "warn" }) }
 }
 
@@ -503,6 +507,13 @@ const textAt = async (path) => {
   if (!answer.ok) throw new Error(answer.status)
   return answer.text()
 }
+
+// words picked out of a message may be quoted
+document.addEventListener("selectionchange", function first() {
+  if (getSelection().isCollapsed || !$("#quote")) return
+  document.removeEventListener("selectionchange", first)
+  room("quote").then((entered) => entered.begin())
+})
 
 function closeEditor(editor) {
   const article = editor.closest("article")
@@ -703,7 +714,8 @@ document.addEventListener("htmx:before:settle", (event) => {
 })
 
 document.addEventListener("htmx:after:swap", (event) => {
-  const { target } = of(event)
+  const at = of(event).target // an answer may name another one than was asked for
+  const target = at?.at ? $(at) : at
   beginRooms()
   const main = $("#main")
   if ($("#where")) main.dataset.conversation = conversation()
@@ -798,7 +810,7 @@ function beginRooms() {
   }
 }
 
-export { $, $$, conversation, copy, csrf, does, follow, grow, isTouch, narrow, notice, pickModel, post, reach, refreshChats, retitle, running, say, store, words }
+export { $, $$, conversation, copied, copy, csrf, does, follow, grow, isTouch, narrow, notice, pickModel, post, reach, refreshChats, retitle, running, say, store, words }
 
 // --- begin ----------------------------------------------------------------------------------------------------------
 

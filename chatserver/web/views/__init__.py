@@ -8,6 +8,7 @@ from chatserver.web.views.chat import (
     as_temporary,
     chat_view,
     greeting,
+    is_tuned,
     model_views,
     new_chat_view,
     pick_model,
@@ -16,12 +17,15 @@ from chatserver.web.views.chat import (
 from chatserver.web.views.commands import Command, Hint, bound_keys, commands, hints, key_names
 from chatserver.web.views.comparing import ComparisonView, comparison_href, comparison_view
 from chatserver.web.views.connecting import ConnectView, FoundView, OfferView, connect_view, trial_text
+from chatserver.web.views.details import Fact, PromptView, outcome_text, prompt_view, reply_facts
+from chatserver.web.views.feedback import tag_text
 from chatserver.web.views.frame import Frame, Me, Problem, me_of, no_model, problem_title
 from chatserver.web.views.messages import (
     LANES,
     MessageView,
     Render,
     Versions,
+    author_of,
     figures,
     message_view,
     message_views,
@@ -61,6 +65,7 @@ from chatserver.web.views.times import (
     when_text,
     zone_of,
 )
+from chatserver.web.views.tuning import TuningView, tuning_view
 
 __all__ = [
     "LANES",
@@ -70,6 +75,7 @@ __all__ = [
     "ComparisonView",
     "ConnectView",
     "DifferenceView",
+    "Fact",
     "FolderView",
     "FoundView",
     "Frame",
@@ -85,14 +91,17 @@ __all__ = [
     "OfferView",
     "OwnSettings",
     "Problem",
+    "PromptView",
     "Render",
     "SessionView",
     "ShareLine",
     "SharedView",
     "Sidebar",
+    "TuningView",
     "Versions",
     "as_temporary",
     "attachment_views",
+    "author_of",
     "bound_keys",
     "chat_view",
     "chip_view",
@@ -112,6 +121,7 @@ __all__ = [
     "hints",
     "hit_views",
     "hour_of",
+    "is_tuned",
     "iso",
     "key_names",
     "key_views",
@@ -125,20 +135,25 @@ __all__ = [
     "moment_of",
     "new_chat_view",
     "no_model",
+    "outcome_text",
     "own_settings",
     "pick_model",
     "picture_of",
     "plain_html",
     "problem_title",
+    "prompt_view",
+    "reply_facts",
     "seconds_text",
     "session_views",
     "share_lines",
     "shared_view",
     "sidebar",
     "size_text",
+    "tag_text",
     "thought_text",
     "title_of",
     "trial_text",
+    "tuning_view",
     "when_text",
     "zone_of",
 ]

@@ -9,6 +9,7 @@ import msgspec
 
 from chatserver.domain.conversations import Conversation, PathView
 from chatserver.domain.models import Model
+from chatserver.domain.tuning import UNTUNED
 from chatserver.web.views.comparing import ComparisonView
 from chatserver.web.views.frame import Problem, no_model
 from chatserver.web.views.messages import MessageView, Render, message_views
@@ -26,7 +27,8 @@ class ChatView(msgspec.Struct, frozen=True):
     """The middle of the chat page: one branch, its composer, and what stands in the way of writing.
 
     wants_model: whoever looks could connect a real model, and there is none. fields: what plugins were handed with the
-    last question, or by the address.
+    last question, or by the address. is_tuned: the chat has settings of its own. keeps_model: the account says which
+    model a new chat begins with, whatever was used last.
     """
 
     conversation_id: str = ""
@@ -50,6 +52,8 @@ class ChatView(msgspec.Struct, frozen=True):
     origin_title: str = ""
     comparison: ComparisonView | None = None
     fields: dict[str, msgspec.Raw] = {}
+    is_tuned: bool = False
+    keeps_model: bool = False
 
     @property
     def lane(self) -> int:
@@ -102,6 +106,7 @@ def chat_view(
         fields=next((item.turn.parameters for item in reversed(path.items) if item.turn), {}),
         is_archived=conversation.archived,
         is_temporary=conversation.temporary,
+        is_tuned=is_tuned(conversation),
     )
 
 
@@ -111,6 +116,7 @@ def new_chat_view(
     """The page before the first word. hour: of the person's day, for the greeting."""
     return ChatView(
         model=pick_model(models, model),
+        keeps_model=any(one.id == model for one in models),
         models=model_views(models),
         problem=problem or (no_model() if not models else None),
         greeting=greeting(hour, name),
@@ -163,6 +169,10 @@ def as_temporary(chat: ChatView) -> ChatView:
     """The page before the first word of a chat that is not kept."""
     title = _("Temporary chat")
     return msgspec.structs.replace(chat, title=title, greeting=title, suggestions=(), is_temporary=True)
+
+
+def is_tuned(conversation: Conversation) -> bool:
+    return conversation.tuning != UNTUNED
 
 
 def title_of(conversation: Conversation) -> str:

@@ -69,6 +69,7 @@ class MessageView(msgspec.Struct, frozen=True):
     lane: int = 1
     is_last: bool = False
     attachments: tuple[AttachmentView, ...] = ()
+    verdict: str = ""
 
     @property
     def is_running(self) -> bool:
@@ -103,7 +104,7 @@ def message_view(
         conversation_id=message.conversation_id,
         role=message.role,
         state=message.state,
-        author=_author(message, titles or {}),
+        author=author_of(message, titles or {}),
         text=text,
         html=render(text) if is_reply and text else "",
         reasoning_html=render(reasoning) if reasoning else "",
@@ -129,6 +130,7 @@ def message_view(
         lane=lane,
         is_last=is_last,
         attachments=attachment_views(message.parts),
+        verdict=item.verdict,
     )
 
 
@@ -188,7 +190,8 @@ def plain_html(text: str) -> Markup:
     return Markup.escape(text)
 
 
-def _author(message: Message, titles: Mapping[str, str]) -> str:
+def author_of(message: Message, titles: Mapping[str, str]) -> str:
+    """Whose message it is, in words. titles: the name people know a model by."""
     if message.role == "assistant":
         return titles.get(message.model, message.model) or _("Assistant")
     return {"system": _("System"), "tool": _("Tool")}.get(message.role, _("You"))

@@ -21,6 +21,7 @@ def register_themes() -> list[ThemeSpec]:
                 "pages": ("pages.css",),
                 "panel": ("panel.css",),
                 "share": ("share.css",),
+                "messages": ("messages.css",),
             },
             preload=("fonts/geist-latin-wght-normal.woff2",),
         )
