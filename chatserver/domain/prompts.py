@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -41,7 +41,8 @@ Piece = Stretch | Added | Hidden
 
 class PromptRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """tip_id: where the branch ended that was sent; messages: how many of its last were. digest: of what was sent, so
-    that a later version that reads the branch otherwise notices. tools: the hash they are kept under, '' for none."""
+    that a later version that reads the branch otherwise notices. tools: the hash they are kept under, '' for none.
+    unseen: the files of pictures that only their names were sent of."""
 
     model: str
     tip_id: str | None
@@ -52,6 +53,7 @@ class PromptRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     parameters: dict[str, Any] = {}
     tools: str = ""
     is_cleared: bool = False
+    unseen: tuple[str, ...] = ()
 
 
 class SentMessage(msgspec.Struct, frozen=True):
@@ -63,7 +65,8 @@ class SentMessage(msgspec.Struct, frozen=True):
 
 
 class SentPrompt(msgspec.Struct, frozen=True):
-    """All that was asked for a turn. is_exact: False when the branch gives something else today than it did then."""
+    """All that was asked for a turn. is_exact: False when the branch gives something else today than it did then.
+    unseen: the files of pictures that only their names were sent of."""
 
     turn: Turn
     messages: tuple[SentMessage, ...]
@@ -72,6 +75,7 @@ class SentPrompt(msgspec.Struct, frozen=True):
     max_output: int
     is_cleared: bool
     is_exact: bool
+    unseen: tuple[str, ...] = ()
 
 
 Texts = dict[str, str]
@@ -124,6 +128,7 @@ def record_prompt(
         parameters=request.parameters,
         tools=_keep(texts, _encode(request.tools)) if request.tools else "",
         is_cleared=is_cleared,
+        unseen=tuple(dict.fromkeys(_unseen(request.messages))),
     )
     return record, texts
 
@@ -150,6 +155,7 @@ def restore_prompt(
         max_output=record.max_output,
         is_cleared=record.is_cleared,
         is_exact=_digest([one.message for one in sent]) == record.digest,
+        unseen=record.unseen,
     )
 
 
@@ -164,6 +170,13 @@ def as_kept(message: PromptMessage) -> PromptMessage:
     if not any(isinstance(part, (ImagePart, FilePart)) for part in message.parts):
         return message
     return msgspec.structs.replace(message, parts=tuple(_named(part) for part in message.parts))
+
+
+def _unseen(messages: Sequence[PromptMessage]) -> Iterator[str]:
+    for message in messages:
+        for part in message.parts if not message.is_hidden else ():
+            if isinstance(part, ImagePart) and part.file_id and not part.url:
+                yield part.file_id
 
 
 def _named(part: Part) -> Part:

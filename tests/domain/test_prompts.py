@@ -70,6 +70,9 @@ def test_files_are_named_and_not_kept() -> None:
     sent = PromptMessage("user", (picture, paper))
     record, texts = record_prompt(asked(sent), [stored], "tip", 1, is_cleared=False)
     assert record.pieces == (Stretch(0, 1),) and texts == {}
+    assert record.unseen == ()
+    blind, _ = record_prompt(asked(stored), [stored], "tip", 1, is_cleared=False)
+    assert blind.unseen == ("f1",) and blind.digest == record.digest
 
 
 def test_another_reading_of_the_branch_is_noticed() -> None:

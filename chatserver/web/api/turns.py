@@ -68,7 +68,8 @@ class SentMessageOut(msgspec.Struct):
 class PromptOut(msgspec.Struct):
     """messages: as they were sent, first to last. max_output 0: no bound. left_out: how many of the oldest did not fit.
     is_cleared: the context was cleared above the first. is_exact false: made by another version, shown as well as this
-    one can. attempts: on which channels, and how they went."""
+    one can. unseen: the files of pictures that only their names were sent of. attempts: on which channels, and how they
+    went."""
 
     turn_id: str
     model: str
@@ -79,6 +80,7 @@ class PromptOut(msgspec.Struct):
     left_out: int
     is_cleared: bool
     is_exact: bool
+    unseen: tuple[str, ...]
     attempts: Any
 
 
@@ -96,6 +98,7 @@ async def get_prompt(request: ApiRequest, turn_id: FromPath[str]) -> PromptOut:
         sent.turn.left_out,
         sent.is_cleared,
         sent.is_exact,
+        sent.unseen,
         sent.turn.attempts,
     )
 

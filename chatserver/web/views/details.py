@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from chatserver import words
@@ -90,7 +92,9 @@ def prompt_view(sent: SentPrompt, title: str, *, whole: bool) -> PromptView:
         ),
         notes=_notes(sent),
         facts=_sent_facts(sent, title),
-        messages=tuple(_sent_view(one, is_open=number == len(shown)) for number, one in enumerate(shown, 1)),
+        messages=tuple(
+            _sent_view(one, sent.unseen, is_open=number == len(shown)) for number, one in enumerate(shown, 1)
+        ),
         start=above + 1,
         before=before.format(count=words.number_text(above)),
         tools=tuple(OfferedTool(tool.name, tool.description) for tool in sent.tools),
@@ -164,7 +168,7 @@ def _notes(sent: SentPrompt) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _sent_view(one: SentMessage, *, is_open: bool) -> SentView:
+def _sent_view(one: SentMessage, unseen: Sequence[str], *, is_open: bool) -> SentView:
     roles = {"system": _("System"), "user": _("You"), "assistant": _("Assistant"), "tool": _("Tool")}
     is_hidden = one.source == "hidden"
     pieces = [text_of(one.message.parts)]
@@ -177,7 +181,8 @@ def _sent_view(one: SentMessage, *, is_open: bool) -> SentView:
         elif isinstance(part, FilePart):
             files.append(part.name or _("A file"))
         elif isinstance(part, ImagePart):
-            files.append(part.alt or _("A picture"))
+            name = part.alt or _("A picture")
+            files.append(_("{name}, by name only").format(name=name) if part.file_id in unseen else name)
     text = "\n\n".join(piece for piece in pieces if piece)
     begin = " ".join(text[: BEGIN_CHARS * 2].split())[:BEGIN_CHARS]
     return SentView(
