@@ -44,6 +44,7 @@ def commands() -> tuple[Command, ...]:
         Command("export", _("Export this chat"), press='.menu-list [formaction$="/about/export"]', icon="download"),
         Command("filing", _("Folder and tags"), press='.menu-list [formaction$="/filing"]', icon="folder"),
         Command("archive", _("Archive this chat"), press='.menu-list [formaction$="/archive"]', icon="archive"),
+        Command("tuning", _("Chat settings"), press="#tuned button", icon="sliders-horizontal"),
         Command("delete", _("Delete this chat"), press='.menu-list [formaction$="/about/delete"]', icon="trash-2"),
         Command("temporary", _("Temporary chat"), href="/?temporary=1", icon="message-square-dashed"),
         Command("chats", _("All chats"), href="/chats", icon="message-square"),
