@@ -204,3 +204,32 @@ async def test_a_database_that_fails_at_the_second_turn_keeps_nothing_of_the_fir
     sent = await ann.house.sending.send(ann.actor, chat, None, "go", models=THREE)
     for one in sent.replies:
         assert (await ann.ended(one.turn_id)).state == "done"
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])  # where no lock tells of a death, leases do: tests/flows/test_nodes.py
+async def test_after_a_crash_each_answer_is_interrupted_with_its_own_text(
+    place: Place, fake_upstream: FakeUpstream
+) -> None:
+    house = await open_house(place, fake_upstream)
+    person = Person(house, Actor(await house.accounts.create("eve@example.org"), "web"))
+    chat = await person.start()
+    sent = await house.sending.send(person.actor, chat, None, "go", models=("fake-n200-gap10", "fake-hang", "fake-n5"))
+    writing, hanging, short = sent.replies
+    await person.ended(short.turn_id)
+    live, silent = house.live.get(writing.turn_id), house.live.get(hanging.turn_id)
+    assert live is not None and silent is not None
+    await until(lambda: live.stored_seq > 10)
+    live.is_ending = silent.is_ending = True  # as if the process were gone: nothing of these is written any more
+    other = await open_house(place, fake_upstream)
+    try:
+        again = Person(other, person.actor)
+        states = [(await other.readers.turn(person.actor, one.turn_id)).state for one in sent.replies]
+        assert states == ["interrupted", "interrupted", "done"]
+        tree = {message.id: message for message in await other.conversations.tree(person.actor, chat)}
+        texts = [text_of(tree[one.reply_id].parts) for one in sent.replies]
+        assert texts[0] and not texts[1] and texts[2]
+        more = await other.sending.ask_several(person.actor, sent.question_id or "", ("fake-n5",))
+        assert (await again.ended(more.turn_id)).state == "done"
+    finally:
+        await close_house(other)
+        await close_house(house)
