@@ -176,6 +176,11 @@ async def _run_server(settings: Settings, plugins: Plugins, listener: socket.soc
         await db.close()
 
 
+FOLDER_OF_ITS_OWN = (
+    "Files are kept in {folder}: nodes on other machines need the same folder, or CHATSERVER_BLOB_URL everywhere."
+)
+
+
 async def _say_where(settings: Settings, house: House, port: int) -> None:
     host = f"[{settings.host.strip('[]')}]" if ":" in settings.host else settings.host
     here = settings.public_url or f"http://{host}:{port}"
@@ -183,6 +188,8 @@ async def _say_where(settings: Settings, house: House, port: int) -> None:
     click.echo(f"chatserver {__version__} on {here}")
     click.echo(f"Data:          {settings.data_dir}")
     click.echo(f"Configuration: {settings.config_file}")
+    if settings.database_url and not settings.blob_url:
+        click.echo(FOLDER_OF_ITS_OWN.format(folder=settings.data_dir / "blobs"), err=True)
     click.echo(f"An account:    {_own_command()} account create --email YOU@EXAMPLE.ORG {places}")
     token = await house.accounts.mint_setup_token()
     if token is not None:
@@ -279,7 +286,7 @@ def _say_installed(plugins: Plugins) -> None:
         click.echo(f"runs at every start of this Python: {path}")
 
 
-async def _examine(settings: Settings, plugins: Plugins, *, repair: bool) -> bool:
+async def _examine(settings: Settings, plugins: Plugins, *, repair: bool, reads_files: bool = False) -> bool:
     """Whether all invariants hold, at the end."""
     from chatserver.chat.doctor import examine
     from chatserver.databases import open_database
@@ -298,7 +305,37 @@ async def _examine(settings: Settings, plugins: Plugins, *, repair: bool) -> boo
         click.echo(f"{'mended' if finding.mended else 'broken'}: {finding.sentence} ({finding.kind})")
     broken = sum(not finding.mended for finding in findings)
     click.echo(f"database: {broken} broken" if broken else "database: all is well")
-    return not broken
+    return await _examine_files(settings, plugins, repair=repair, reads_all=reads_files) and not broken
+
+
+async def _examine_files(
+    settings: Settings, plugins: Plugins, *, repair: bool = False, reads_all: bool = False
+) -> bool:
+    """Whether the store has what files hold."""
+    from chatserver.chat.contents import remove_strays, take_stock
+    from chatserver.databases import open_blobs, open_database
+
+    async with AsyncExitStack() as stack:
+        blobs = await open_blobs(settings, plugins)
+        stack.push_async_callback(blobs.close)
+        db = await open_database(settings, plugins, alone=False)
+        stack.push_async_callback(db.close)
+        stock = await take_stock(db, blobs, reads_all=reads_all)
+        for finding in stock.findings:
+            click.echo(f"broken: {finding.sentence} ({finding.kind})")
+        if stock.findings:
+            click.echo(f"files: {len(stock.findings)} of {stock.contents} contents are broken")
+        elif stock.contents:
+            click.echo(f"files: all is well, {stock.contents} contents of {stock.size_bytes / 1e6:.1f} MB")
+        if stock.strays and repair:
+            await remove_strays(db, blobs, stock)
+            click.echo(f"mended: {len(stock.strays)} contents that belong to nothing were removed")
+        elif stock.strays:
+            click.echo(
+                f"files: {len(stock.strays)} contents ({stock.stray_bytes / 1e6:.1f} MB) in the store belong to nothing"
+                " in this database; `chatserver doctor --repair` removes them"
+            )
+    return not stock.findings
 
 
 # --- nothing lost ---------------------------------------------------------------------------------------------------
@@ -306,21 +343,24 @@ async def _examine(settings: Settings, plugins: Plugins, *, repair: bool) -> boo
 
 @commands.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--without-files", is_flag=True, help="Leave out what attached files hold.")
 @places
-def backup(file: Path, data: str | None, config: str | None) -> None:
-    """Copy the database into FILE, as it is at one moment; also beside a running server.
+def backup(file: Path, without_files: bool, data: str | None, config: str | None) -> None:
+    """Copy the database, and what files hold, into FILE, as it is at one moment; also beside a running server.
 
     The secret key and the configuration are not in it: keep those apart.
     """
-    from chatserver.chat.backups import make_backup
-
     settings = _settings(data, config, makes_key=False)
-    if settings.database_url:
-        made = asyncio.run(_back_up_shared(settings, file))
-    else:
+    if not settings.database_url:
         _require_database(settings)
-        made = make_backup(settings.database_file, file, __version__)
-    click.echo(f"{file}: {made.rows} rows of {len(made.tables)} tables, {file.stat().st_size / 1e6:.1f} MB.")
+    made = asyncio.run(_back_up(settings, file, with_files=not without_files))
+    inside = f", {made.enclosed.contents} contents of files" if made.enclosed else ""
+    click.echo(f"{file}: {made.rows} rows of {len(made.tables)} tables{inside}, {file.stat().st_size / 1e6:.1f} MB.")
+    if made.enclosed and made.enclosed.missing:
+        count = len(made.enclosed.missing)
+        click.echo(
+            f"{count} contents of files are missing where they should be: `chatserver verify` lists them.", err=True
+        )
     click.echo(f"Not in it, and needed beside it: the secret key and {settings.config_file}.")
 
 
@@ -332,7 +372,6 @@ def restore(file: Path, data: str | None, config: str | None) -> None:
 
     On PostgreSQL the database must be empty: make a fresh one, and let CHATSERVER_DATABASE_URL name it.
     """
-    from chatserver.chat.backups import restore
     from chatserver.house import migration_sets
     from chatserver.store.lock import hold_lock
 
@@ -343,34 +382,68 @@ def restore(file: Path, data: str | None, config: str | None) -> None:
     else:
         sets = migration_sets("sqlite", _load_plugins(settings, is_lenient=True))
         with hold_lock(settings.database_file):
-            done = asyncio.run(restore(file, settings.database_file, sets))
+            done = asyncio.run(_restore_file(settings, file, sets))
     where = "The database" if settings.database_url else settings.database_file
     click.echo(f"{where} is now what {file} holds{_told(done.found.manifest)}.")
     if done.found.waiting and not settings.database_url:
         click.echo(f"It is of an older version: {len(done.found.waiting)} migrations run at the next start.")
     if done.kept is not None:
         click.echo(f"The database from before is kept, until you delete it: {done.kept}")
+    if done.found.manifest is not None and done.found.manifest.enclosed is None:
+        click.echo("What files hold is not in this backup; it must be where it was.")
 
 
-async def _back_up_shared(settings: Settings, file: Path) -> Manifest:
+async def _back_up(settings: Settings, file: Path, *, with_files: bool) -> Manifest:
+    from chatserver.chat.backups import make_backup
+    from chatserver.chat.contents import reader_of
     from chatserver.chat.shared_backups import back_up_shared
-    from chatserver.databases import open_database
+    from chatserver.databases import open_blobs, open_database
     from chatserver.house import migration_sets
 
-    plugins = _load_plugins(settings)
-    db = await open_database(settings, plugins, alone=False)
+    plugins = _load_plugins(settings, is_lenient=not settings.database_url)
+    async with AsyncExitStack() as stack:
+        read = None
+        if with_files:
+            blobs = await open_blobs(settings, plugins)
+            stack.push_async_callback(blobs.close)
+            read = reader_of(blobs)
+        if not settings.database_url:
+            return await asyncio.to_thread(make_backup, settings.database_file, file, __version__, read)
+        db = await open_database(settings, plugins, alone=False)
+        stack.push_async_callback(db.close)
+        return await back_up_shared(db, file, lambda engine: migration_sets(engine, plugins), __version__, read)
+
+
+async def _restore_file(settings: Settings, file: Path, sets: Any) -> Restored:
+    """What files hold first: a database must never name what is not there yet."""
+    from chatserver.chat.backups import check_backup, restore
+
+    check_backup(file, sets)
+    await _put_back(settings, file, _load_plugins(settings, is_lenient=True))
+    return await restore(file, settings.database_file, sets)
+
+
+async def _put_back(settings: Settings, file: Path, plugins: Plugins) -> None:
+    from chatserver.chat.contents import put_back
+    from chatserver.databases import open_blobs
+
+    blobs = await open_blobs(settings, plugins)
     try:
-        return await back_up_shared(db, file, lambda engine: migration_sets(engine, plugins), __version__)
+        if count := await put_back(file, blobs):
+            click.echo(f"{count} contents of files are there.")
     finally:
-        await db.close()
+        await blobs.close()
 
 
 async def _restore_shared(settings: Settings, file: Path) -> Restored:
+    from chatserver.chat.backups import check_backup
     from chatserver.chat.shared_backups import restore_shared
     from chatserver.databases import open_database
     from chatserver.house import migration_sets
 
     plugins = _load_plugins(settings)
+    check_backup(file, migration_sets("sqlite", plugins))
+    await _put_back(settings, file, plugins)
     db = await open_database(settings, plugins, alone=False)
     try:
         return await restore_shared(file, db, lambda engine: migration_sets(engine, plugins), scratch=settings.data_dir)
@@ -382,14 +455,15 @@ async def _restore_shared(settings: Settings, file: Path) -> Restored:
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @places
 def verify(file: Path | None, data: str | None, config: str | None) -> None:
-    """Read all of the database, or of the backup FILE, and say whether it is sound. Exits 1 when it is not."""
+    """Read all of the database and of what files hold, or of the backup FILE, and say whether it is sound. Exits 1 when
+    it is not."""
     from chatserver.chat.backups import inspect
     from chatserver.house import migration_sets
 
     settings = _settings(data, config, makes_key=False)
     plugins = _load_plugins(settings, is_lenient=True)
     if file is None and settings.database_url:  # its pages are that database's own business, the invariants ours
-        if not asyncio.run(_examine(settings, plugins, repair=False)):
+        if not asyncio.run(_examine(settings, plugins, repair=False, reads_files=True)):
             raise click.exceptions.Exit(1)
         return
     if file is None:
@@ -407,14 +481,21 @@ def verify(file: Path | None, data: str | None, config: str | None) -> None:
         click.echo(f"{path} is not sound: {len(found.problems)} problems.", err=True)
         raise click.exceptions.Exit(1)
     click.echo(f"{path} is sound{_told(found.manifest)}.")
+    if file is None and not found.waiting and not asyncio.run(_examine_files(settings, plugins, reads_all=True)):
+        raise click.exceptions.Exit(1)
 
 
 @commands.command("copy")
-@click.option("--to", "url", required=True, metavar="URL", help="postgresql://… or sqlite:///FILE, empty.")
+@click.option("--to", "url", default="", metavar="URL", help="postgresql://… or sqlite:///FILE, empty.")
+@click.option(
+    "--files", default="", metavar="URL", help="What files hold goes to file:///FOLDER or s3://BUCKET/PREFIX."
+)
 @click.option("--resume", is_flag=True, help="Go on with a copy that was not finished.")
 @places
-def copy_database(url: str, resume: bool, data: str | None, config: str | None) -> None:
+def copy_database(url: str, files: str, resume: bool, data: str | None, config: str | None) -> None:
     """Copy everything into another database, of either kind. No server may run on this one meanwhile.
+
+    What files hold goes beside a SQLite target, or where --files says; given alone, only that is copied.
 
     Every table of the core and of the plugins that are on is copied and then compared, row by row. Killed or cut off,
     it goes on where it was with --resume; before it is complete the target is served by nobody.
@@ -425,28 +506,45 @@ def copy_database(url: str, resume: bool, data: str | None, config: str | None) 
     settings = _settings(data, config, makes_key=False)
     if not has_database(settings):
         raise SetupError(f"There is no database in {settings.data_dir} yet; serve makes it.")
-    file = sqlite_path(url)
+    if not url and not files:
+        raise click.UsageError("Say where to: --to URL, --files URL, or both.")
+    file = sqlite_path(url) if url else None
     if url == settings.database_url or (file == settings.database_file and not settings.database_url):
         raise SetupError("The target is the database itself. Name another.")
     if settings.database_url:
         click.echo("Nothing here can tell whether a server still writes to this database: stop every node first.")
     with holding(settings), hold_lock(file) if file else nullcontext():
-        left = asyncio.run(_copy(settings, url, resume))
+        left = asyncio.run(_copy(settings, url, files, resume))
+    if not url:
+        click.echo(f"From now on CHATSERVER_BLOB_URL={files} serves them.")
+        return
     for name in left:
         click.echo(f"Not copied: the tables of {name}, which is not installed here or not on.")
     click.echo("The secret key and the configuration are not in it: the new place needs the same ones.")
 
 
-async def _copy(settings: Settings, url: str, resume: bool) -> tuple[str, ...]:
+async def _copy(settings: Settings, url: str, files: str, resume: bool) -> tuple[str, ...]:
     """The sets that were left, because their plugins are not here."""
+    from chatserver.chat.contents import copy_contents
     from chatserver.chat.copying import copy_house
-    from chatserver.databases import open_database, open_target
+    from chatserver.databases import open_blobs, open_database, open_target, open_target_blobs
     from chatserver.house import migration_sets
 
     plugins = _load_plugins(settings)
     async with AsyncExitStack() as stack:
         source = await open_database(settings, plugins, alone=False)
         stack.push_async_callback(source.close)
+        store = await open_blobs(settings, plugins)
+        stack.push_async_callback(store.close)
+        target_store = await open_target_blobs(url, files, plugins)
+        if target_store is not None:
+            stack.push_async_callback(target_store.close)
+            await copy_contents(source, store, target_store, click.echo)
+        else:
+            where = settings.blob_url or f"file://{settings.data_dir / 'blobs'}"
+            click.echo(f"What files hold stays where it is: the new place needs CHATSERVER_BLOB_URL={where}")
+        if not url:
+            return ()
         target = await open_target(url, plugins)
         stack.push_async_callback(target.close)
         done = await copy_house(

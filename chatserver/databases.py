@@ -63,11 +63,6 @@ async def open_bus(settings: Settings, plugins: Plugins) -> Bus | None:
 async def open_blobs(settings: Settings, plugins: Plugins) -> BlobStore:
     """The store of CHATSERVER_BLOB_URL, else the folder `blobs` in the data folder. Raises SetupError."""
     if not settings.blob_url:
-        if settings.database_url:
-            log.warning(
-                "Files are kept in %s: nodes on other machines need the same folder, or CHATSERVER_BLOB_URL.",
-                settings.data_dir / BLOBS,
-            )
         return FolderStore(settings.data_dir / BLOBS)
     try:
         return await open_blob_url(settings.blob_url, plugins)
@@ -91,6 +86,15 @@ async def open_blob_url(url: str, plugins: Plugins) -> BlobStore:
     plugin, kind = found
     assert isinstance(kind, BlobKind)
     return await kind.open(url, plugins.settings_of(plugin), plugins.secret_of(plugin))
+
+
+async def open_target_blobs(url: str, files: str, plugins: Plugins) -> BlobStore | None:
+    """Where a copy puts what files hold: the store that `files` names, else the folder beside a SQLite target; None:
+    they stay. Raises SetupError."""
+    if files:
+        return await open_blob_url(files, plugins)
+    path = sqlite_path(url)
+    return FolderStore(path.parent / BLOBS) if path is not None else None
 
 
 async def open_target(url: str, plugins: Plugins) -> Database:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shutil
 import tempfile
@@ -12,16 +13,20 @@ from chatserver.chat.backups import Manifest, Restored, Sets, check_backup, make
 from chatserver.chat.copying import copy_house
 from chatserver.errors import SetupError
 from chatserver.store.database import Database
+from chatserver.store.enclosed import ReadContent
 from chatserver.store.snapshot import hold_snapshot
 from chatserver.store.sqlite import SqliteDatabase
 
 SetsOf = Callable[[str], Sets]
 
 
-async def back_up_shared(db: Database, target: Path, sets_of: SetsOf, version: str) -> Manifest:
+async def back_up_shared(
+    db: Database, target: Path, sets_of: SetsOf, version: str, read: ReadContent | None = None
+) -> Manifest:
     """One moment of the database as a file that `restore` takes on either engine, while every node works on.
 
-    `target` appears whole or not at all. Tables of plugins that are not here are not in it: raises SetupError then.
+    `target` appears whole or not at all. read: what files hold, to be enclosed. Tables of plugins that are not here are
+    not in it: raises SetupError then.
     """
     with _scratch(target.parent) as path:
         copy = SqliteDatabase.open(path)
@@ -35,7 +40,7 @@ async def back_up_shared(db: Database, target: Path, sets_of: SetsOf, version: s
                 )
         finally:
             await copy.close()
-        return make_backup(path, target, version)
+        return await asyncio.to_thread(make_backup, path, target, version, read)
 
 
 async def restore_shared(source: Path, db: Database, sets_of: SetsOf, scratch: Path) -> Restored:

@@ -9,7 +9,7 @@ import os
 import shutil
 import sqlite3
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -18,8 +18,9 @@ import msgspec
 
 from chatserver.clock import now_us
 from chatserver.errors import SetupError, StorageFull
-from chatserver.store import migrations
+from chatserver.store import enclosed, migrations
 from chatserver.store.database import Tx
+from chatserver.store.enclosed import Enclosed, ReadContent
 from chatserver.store.lane import BUSY_TIMEOUT_MS, SqliteTx, primary_code
 from chatserver.store.rows import Decoders
 from chatserver.store.sqlite import BACKUPS, copy_database, plan_steps, sync_folder, tables_in
@@ -40,7 +41,8 @@ class TableSum(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What a backup says of itself. version: the program that made it. schema: the migrations it has been through."""
+    """What a backup says of itself. version: the program that made it. schema: the migrations it has been through.
+    enclosed: what files hold, when that is in it."""
 
     format: int
     version: str
@@ -48,14 +50,16 @@ class Manifest(msgspec.Struct, frozen=True):
     made_at: int
     schema: tuple[str, ...]
     tables: tuple[TableSum, ...]
+    enclosed: Enclosed | None = None
 
     @property
     def rows(self) -> int:
         return sum(table.rows for table in self.tables)
 
 
-def make_backup(path: Path, target: Path, version: str) -> Manifest:
+def make_backup(path: Path, target: Path, version: str, read: ReadContent | None = None) -> Manifest:
     """Copy the database at `path` into one file at `target`, as it is at one moment, while reads and writes go on.
+    read: what files hold, to be enclosed as well; None leaves it out.
 
     `target` appears whole or not at all; one that is there is replaced. Raises StorageFull, and SetupError for a
     target that is in use by this database.
@@ -68,7 +72,8 @@ def make_backup(path: Path, target: Path, version: str) -> Manifest:
 
     def finish(copy: sqlite3.Connection) -> None:
         copy.isolation_level = None
-        manifest = Manifest(FORMAT, version, sqlite3.sqlite_version, now_us(), _schema(copy), _sums(copy))
+        inside = enclosed.enclose(copy, read) if read is not None else None
+        manifest = Manifest(FORMAT, version, sqlite3.sqlite_version, now_us(), _schema(copy), _sums(copy), inside)
         copy.execute("BEGIN")
         copy.execute(f"DROP TABLE IF EXISTS {TABLE}")
         copy.execute(f"CREATE TABLE {TABLE} (body TEXT NOT NULL)")
@@ -99,6 +104,7 @@ class DatabaseFile:
                 " Make one with `chatserver backup`."
             )
         self.path = path
+        self._is_still = is_still
         name = urllib.parse.quote(str(path.absolute()))
         query = "?mode=ro&immutable=1" if is_still else "?mode=ro"
         self._connection = sqlite3.connect(f"file:{name}{query}", uri=True, isolation_level=None, timeout=5)
@@ -128,11 +134,21 @@ class DatabaseFile:
         try:
             found = [str(row[0]) for row in self._connection.execute(f"PRAGMA integrity_check({MAX_PROBLEMS})")]
             found = [] if found == ["ok"] else [line for text in found for line in text.splitlines()]
+            found += self._cut_off() if self._is_still else []
             for table, _, parent, _ in self._connection.execute("PRAGMA foreign_key_check").fetchmany(MAX_PROBLEMS):
                 found.append(f"a row of {table} names a row of {parent} that is not there")
         except sqlite3.Error as error:
             return [f"it cannot be read through: {error}"]
         return found
+
+    def _cut_off(self) -> list[str]:
+        """SQLite does not mind when the end of a last, empty page is missing."""
+        (page_bytes,), (pages,) = (
+            self._connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_size", "page_count")
+        )
+        size_bytes = self.path.stat().st_size
+        whole_bytes = page_bytes * pages
+        return [] if size_bytes == whole_bytes else [f"it has {size_bytes} bytes instead of {whole_bytes}: it was cut"]
 
     def manifest(self) -> Manifest | None:
         """None: the file is a plain copy, such as the one made before a migration."""
@@ -150,11 +166,15 @@ class DatabaseFile:
     def differences(self, manifest: Manifest) -> list[str]:
         """Where the file is not what its manifest says."""
         try:
+            problems = enclosed.problems(self._connection, manifest.enclosed.missing) if manifest.enclosed else []
+        except sqlite3.Error as error:
+            return [f"it cannot be read through: {error}"]
+        try:
             found = {table.name: table for table in _sums(self._connection)}
         except sqlite3.Error as error:
             return [f"it cannot be read through: {error}"]
         told = {table.name: table for table in manifest.tables}
-        problems = [f"the table {name} is not in the manifest" for name in found.keys() - told.keys()]
+        problems += [f"the table {name} is not in the manifest" for name in found.keys() - told.keys()]
         for name, table in told.items():
             if name not in found:
                 problems.append(f"the table {name} is missing")
@@ -163,6 +183,14 @@ class DatabaseFile:
             elif found[name].sha256 != table.sha256:
                 problems.append(f"the rows of the table {name} are not those that were stored")
         return sorted(problems)
+
+    def enclosed(self) -> list[enclosed.Content]:
+        """What a backup encloses of what its files hold."""
+        there = set(enclosed.enclosed(self._connection))
+        return [content for content in enclosed.named(self._connection) if content.sha256 in there]
+
+    def pieces_of(self, sha256: str) -> Iterator[bytes]:
+        return enclosed.pieces_of(self._connection, sha256)
 
     def waiting(self, sets: migrations.Sets) -> list[str]:
         """The migrations still to run on it. Raises SetupError for a newer or a foreign schema."""
@@ -212,6 +240,7 @@ def _copy_without_manifest(source: Path, part: Path) -> None:
     with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as copy:
         copy.execute("PRAGMA journal_mode=DELETE")
         copy.execute(f"DROP TABLE IF EXISTS {TABLE}")
+        enclosed.remove(copy)
         problems = [str(row[0]) for row in copy.execute("PRAGMA quick_check(1)")]
         if problems != ["ok"]:
             raise SetupError(f"The copy of {source} came out damaged: {problems[0]}. Check the disk.")
@@ -288,8 +317,8 @@ def _sums(connection: sqlite3.Connection) -> tuple[TableSum, ...]:
     """Of every table but the manifest; virtual ones are told by the tables they are made of."""
     names = connection.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-        " AND sql NOT LIKE 'CREATE VIRTUAL%' AND name <> ? ORDER BY name",
-        (TABLE,),
+        " AND sql NOT LIKE 'CREATE VIRTUAL%' AND name NOT IN (?, ?) ORDER BY name",
+        (TABLE, enclosed.TABLE),
     ).fetchall()
     return tuple(_sum(connection, name) for (name,) in names)
 

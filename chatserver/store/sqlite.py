@@ -270,6 +270,9 @@ def copy_database(path: Path, target: Path, finish: Callable[[sqlite3.Connection
         if primary_code(error) == sqlite3.SQLITE_FULL or isinstance(error, OSError):
             raise StorageFull(f"There is no room for a copy of the database at {target}. Free some space.") from error
         raise
+    except BaseException:  # what was still to be done to it did not come to an end
+        part.unlink(missing_ok=True)
+        raise
 
 
 def sync_folder(folder: Path) -> None:
