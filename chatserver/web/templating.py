@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ def sheet_links(look: str, part: str = "") -> Markup:
 
 
 _plugins: dict[str, jinja2.BaseLoader] = {}
+_STAND_IN = "message-id"
 
 BLOCKS = frozenset(f"blocks/{path.name}" for path in (TEMPLATES / "blocks").glob("*.html"))
 """The named blocks: what a theme may fill anew."""
@@ -55,6 +56,7 @@ def make_environment(theme: ThemeSpec | None = None) -> jinja2.Environment:
     # asked for at every use, because each request speaks its own language
     environment.install_gettext_callables(words.gettext, words.ngettext, newstyle=True)  # type: ignore[attr-defined]
     environment.globals.update(
+        deeds=_deeds_in(environment),
         icon=icon,
         slot=slots.NOTHING,
         static_url=assets.url,
@@ -79,6 +81,26 @@ def install_pages(plugin: str, files: PageFiles) -> None:
         _plugins[plugin] = jinja2.FileSystemLoader(files.templates_dir)
     if files.static_dir:
         assets.install_folder(plugin, Path(files.static_dir))
+
+
+def _deeds_in(environment: jinja2.Environment) -> Callable[[MessageView], Markup]:
+    """The buttons of a message. They differ by its id alone for most, so they are rendered once and filled in."""
+    known: dict[tuple[str, str, str, bool], list[str]] = {}
+
+    def deeds(message: MessageView) -> Markup:
+        kind = (words.language(), message.role, message.verdict, message.can_continue)
+        pieces = known.get(kind)
+        if pieces is None:
+            text = "Stand-in" if message.can_continue else ""
+            state = "stopped" if message.can_continue else "done"
+            model = MessageView(
+                _STAND_IN, "", message.role, state, "", text=text, is_last=True, verdict=message.verdict
+            )
+            pieces = environment.get_template("deeds.html").render(m=model).strip().split(_STAND_IN)
+            known[kind] = pieces
+        return Markup(str(Markup.escape(message.id)).join(pieces))
+
+    return deeds
 
 
 def theme_templates(theme: ThemeSpec) -> dict[str, str]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from datetime import UTC
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from chatserver import words
 from chatserver.domain.access import Account
 from chatserver.domain.calls import Usage
 from chatserver.domain.conversations import ConversationLine, PathItem
@@ -162,3 +164,17 @@ def test_every_template_parses_and_every_icon_it_names_exists() -> None:
         templating.environment_of("").get_template(path.relative_to(templating.TEMPLATES).as_posix())
         named = set(re.findall(r'icon\("([a-z0-9-]+)"', path.read_text()))
         assert named <= known, (path.name, named - known)
+
+
+def test_buttons_are_filled_in_for_each_message_in_its_language() -> None:
+    def article(id: str, **more: Any) -> str:
+        return templating.render_message(views.MessageView(id, "c", "assistant", "stopped", "Swift", text="x", **more))
+
+    first, second = article("AAAA"), article("BBBB")
+    assert first.replace("AAAA", "BBBB") == second and "/m/BBBB/regenerate" in second
+    assert 'aria-pressed="true"' not in first and 'aria-pressed="true"' in article("AAAA", verdict="bad")
+    assert "/m/AAAA/continue" not in first and "/m/AAAA/continue" in article("AAAA", is_last=True)
+    words.speak(words.MIRROR)
+    assert 'aria-label="Copy"' in first and 'aria-label="Copy"' not in article("AAAA")
+    words.speak("en")
+    assert article("AAAA") == first
