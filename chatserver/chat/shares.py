@@ -199,7 +199,7 @@ class Shares:
         for file_id, own_id in names.items():
             file = share_rows.file_read_by(tx, reader, file_id)
             if file is not None:
-                file_rows.give_file(tx, actor, file, own_id)
+                file_rows.give_file(tx, actor, file, own_id, now_us())
 
 
 def _open(tx: Tx, reader: Actor, message_id: str | None) -> tuple[Share, list[Edge], str]:

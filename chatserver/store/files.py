@@ -114,12 +114,12 @@ def renditions_of(tx: Tx, actor: Actor, file_id: str) -> list[Rendition]:
     )
 
 
-def give_file(tx: Tx, actor: Actor, file: StoredFile, file_id: str) -> None:
+def give_file(tx: Tx, actor: Actor, file: StoredFile, file_id: str, now: int) -> None:
     """A file of the actor's own with what another's holds, under this id; the caller may read the other. Again is
-    once."""
+    once. It is new, so that it is not collected before a message names it."""
     if tx.one(int, "SELECT 1 FROM files WHERE id = :id", id=file_id) is not None:
         return
-    given = msgspec.structs.replace(file, id=file_id, owner_id=actor.account_id)
+    given = msgspec.structs.replace(file, id=file_id, owner_id=actor.account_id, created_at=now)
     made = tx.all(
         Rendition,
         "SELECT kind, sha256, media_type, size_bytes, width, height FROM file_renditions WHERE file_id = :id",

@@ -13,10 +13,12 @@ ERASED = (
     ("sessions", "account_id"),
     ("api_keys", "account_id"),
     ("idempotency_keys", "account_id"),
+    ("files", "owner_id"),
+    ("folders", "owner_id"),
 )
-"""Tables that hold rows of an account beside its conversations, and the column that says whose. A new one belongs
-here, or into KEPT; a test compares both with the schema."""
-WITH_CONVERSATIONS = ("conversations", "shares", "turns")
+"""Tables that hold rows of an account beside its conversations, and the column that says whose; what hangs on them
+cascades. A new one belongs here, or into KEPT; a test compares both with the schema."""
+WITH_CONVERSATIONS = ("conversations", "shares", "turns", "conversation_tags")
 """Erased with each conversation."""
 KEPT = ("calls",)
 """What was used stays counted, by the account's id, without a word of what was said."""
@@ -29,6 +31,7 @@ class Holdings(msgspec.Struct, frozen=True):
     messages: int
     shares: int
     keys: int
+    files: int
 
 
 def holdings_of(tx: Tx, actor: Actor) -> Holdings:
@@ -42,6 +45,7 @@ def holdings_of(tx: Tx, actor: Actor) -> Holdings:
         messages=count("FROM messages m JOIN conversations c ON c.id = m.conversation_id WHERE c.owner_id = :owner"),
         shares=count("FROM shares WHERE owner_id = :owner"),
         keys=count("FROM api_keys WHERE account_id = :owner AND revoked_at IS NULL"),
+        files=count("FROM files WHERE owner_id = :owner"),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from pathlib import Path
 from typing import Any
 
 import chatserver_password
@@ -17,6 +18,7 @@ from chatserver.domain.events import AccountErased
 from chatserver.domain.extend import SignInAttempt
 from chatserver.domain.messages import TextPart
 from chatserver.errors import Conflict, NotFound
+from chatserver.store import blobs as blob_rows
 from chatserver.store import deletions as deletion_rows
 from chatserver.store import leaving as rules
 from chatserver.store import tables
@@ -81,7 +83,7 @@ async def test_every_table_below_a_conversation_is_erased_with_it(ann: Person) -
         await ann.house.conversations.get(ann.actor, sent.conversation_id)
 
 
-async def test_nothing_of_an_account_is_left(ann: Person, bob: Person) -> None:
+async def test_nothing_of_an_account_is_left(ann: Person, bob: Person, tmp_path: Path) -> None:
     chat = await ann.start("A private title")
     one = await ann.ask(chat, "a private question")
     await ann.ask(chat, "another", parent=one.reply_id)
@@ -92,9 +94,18 @@ async def test_nothing_of_an_account_is_left(ann: Person, bob: Person) -> None:
     key = await ann.house.accounts.create_key(ann.actor.account, "hers")
     cookie = await ann.house.accounts.open_session(ann.actor.account)
     his = await bob.ask(await bob.start(), "his own")
+    folder = await ann.house.filing.make_folder(ann.actor, "A private folder")
+    inner = await ann.house.filing.make_folder(ann.actor, "Within", folder.id)
+    await ann.house.filing.file(ann.actor, chat, folder_id=inner.id, tags=["private"])
+    notes = tmp_path / "notes.txt"
+    notes.write_text("private notes")
+    file = await ann.house.files.bring_in(ann.actor, "notes.txt", notes)
+    await ann.house.files.bring_in(ann.actor, "unsent.txt", notes)
+    sent = await ann.house.sending.send(ann.actor, chat, None, "see there", "fake-n5", attachments=[file.id])
+    await ann.ended(sent.turn_id)
 
     holdings = await ann.house.leaving.holdings(ann.actor)
-    assert holdings.conversations == 3 and holdings.shares == 1 and holdings.keys == 1
+    assert holdings.conversations == 3 and holdings.shares == 1 and holdings.keys == 1 and holdings.files == 2
     await ann.house.leaving.leave(ann.actor)
     assert await ann.house.accounts.actor_of_cookie(cookie) is None
     assert await ann.house.accounts.actor_of_key(key.secret) is None
@@ -121,6 +132,9 @@ async def test_nothing_of_an_account_is_left(ann: Person, bob: Person) -> None:
         lambda tx: tx.one(int, "SELECT COUNT(*) FROM search_entries WHERE owner_id = :id", id=ann.actor.account_id)
     )
     assert entries == 0
+    assert await ann.house.db.read(lambda tx: blob_rows.page_of_named(tx, "", 10)) == [], (
+        "its contents can be collected"
+    )
     assert await bob.texts(his.conversation_id) and await examine(ann.house.db) == []
     calls = await ann.house.db.read(
         lambda tx: tx.one(int, "SELECT COUNT(*) FROM calls WHERE account_id = :id", id=ann.actor.account_id)

@@ -1,0 +1,98 @@
+"""Bring chats along from a file one uploads: read in a confined process, then taken in, each whole and each once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from chatserver.chat import import_child
+from chatserver.chat.export_reader import read_export
+from chatserver.chat.import_child import ImporterName, Unpacked, decode_unpacked
+from chatserver.chat.imports import ImportReport, Imports
+from chatserver.clock import new_id
+from chatserver.confined import Bounds, Broke, run_confined
+from chatserver.domain.access import Actor
+from chatserver.domain.extend import Importer
+from chatserver.errors import BadInput, LimitReached
+from chatserver.store.database import Database
+
+BOUNDS = Bounds(cpu_s=60, wall_s=90)
+AT_ONCE = 2
+"""Files that are read at once on this node: each may take half a gigabyte."""
+
+
+class Brought(msgspec.Struct, frozen=True):
+    """What became of a file. title: of its format; left: how many files in the archive hold no chats."""
+
+    title: str
+    report: ImportReport
+    left: int = 0
+
+
+class Bringing:
+    """One file at a time for each account; a child process reads it, so that a bomb harms nobody."""
+
+    def __init__(self, db: Database, spool: Path, importers: Sequence[Importer]) -> None:
+        self._db = db
+        self._spool = spool
+        self._importers = [name for one in importers if (name := ImporterName.of(one)) is not None]
+        self._busy: set[str] = set()
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    @property
+    def formats(self) -> list[str]:
+        """The programs whose exports are understood, by name."""
+        return ["chatserver", *(importer.title for importer in self._importers)]
+
+    async def bring(self, actor: Actor, name: str, path: Path) -> Brought:
+        """Take in what the file holds; whosever it was, it becomes the actor's. name: as its owner calls it.
+
+        Raises BadInput with a sentence, and then nothing was taken; LimitReached `imports_per_account`.
+        """
+        if actor.account_id in self._busy:
+            raise LimitReached(
+                "A file of yours is being taken in already. Wait until that has ended.",
+                code="imports_per_account",
+                retry_after_s=10,
+            )
+        self._busy.add(actor.account_id)
+        target = self._spool / new_id()
+        try:
+            async with self._turns:
+                unpacked = await self._unpack(name, path, target)
+            # who asked may leave meanwhile: what was begun is taken in
+            report = await asyncio.shield(asyncio.ensure_future(self._take(actor, target, unpacked)))
+            return Brought(unpacked.title, report, unpacked.left)
+        finally:
+            self._busy.discard(actor.account_id)
+            await asyncio.to_thread(target.unlink, missing_ok=True)
+
+    async def _unpack(self, name: str, path: Path, target: Path) -> Unpacked:
+        words = (str(path), str(target), msgspec.json.encode(self._importers).decode())
+        try:
+            answer = await run_confined(Path(import_child.__file__), words, BOUNDS)
+        except Broke as broke:
+            raise BadInput(
+                "This file is too large or too odd to be read here. Whoever runs this server can take it in with"
+                " chatserver import.",
+                code="cannot_read_file",
+                status=422,
+            ) from broke
+        unpacked = decode_unpacked(answer)
+        if unpacked.refused is not None:
+            code, sentence = unpacked.refused
+            raise BadInput(sentence.replace(str(path), name[:100] or "The file"), code=code, status=422)
+        return unpacked
+
+    async def _take(self, actor: Actor, target: Path, unpacked: Unpacked) -> ImportReport:
+        imports = Imports(self._db, actor)
+        with target.open("rb") as file:
+            trees = read_export(file)
+            while (found := await asyncio.to_thread(next, trees, None)) is not None:
+                await imports.take(found[1])
+        await imports.flush()
+        imports.report.notes.update(unpacked.notes)
+        return imports.report

@@ -1,0 +1,102 @@
+"""Read a file of chats, whatever known program it is of, and write it as an export of ours. Runs confined and by path:
+`import_child.py IN OUT IMPORTERS`, the importers as JSON; prints JSON, what it found or why it took nothing."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from chatserver.chat.import_files import ImportFile
+from chatserver.clock import now_us
+from chatserver.domain.exports import FORMAT, VERSION, ConversationLine, EndLine, HeaderLine, MessageLine, encode_line
+from chatserver.domain.extend import ImportedConversation, Importer
+from chatserver.domain.messages import encode_parts
+from chatserver.errors import ChatserverError
+
+
+class ImporterName(msgspec.Struct, frozen=True):
+    """An importer by where its two functions are found."""
+
+    name: str
+    title: str
+    recognises: tuple[str, str]
+    read: tuple[str, str]
+
+    @classmethod
+    def of(cls, importer: Importer) -> ImporterName | None:
+        """None: its functions have no address, and another process cannot find them."""
+        addresses = [(one.__module__, one.__qualname__) for one in (importer.recognises, importer.read)]
+        if any("<" in name or "." in name for _, name in addresses):
+            return None
+        return cls(importer.name, importer.title, *addresses)
+
+    def load(self) -> Importer:
+        functions = [getattr(importlib.import_module(module), name) for module, name in (self.recognises, self.read)]
+        return Importer(self.name, self.title, *functions)
+
+
+class Unpacked(msgspec.Struct):
+    """title: of the format. notes: what was not taken as it was, how often. refused: why nothing was taken, a code and
+    a sentence."""
+
+    title: str = ""
+    conversations: int = 0
+    messages: int = 0
+    notes: dict[str, int] = {}
+    left: int = 0
+    refused: tuple[str, str] | None = None
+
+
+decode_unpacked = msgspec.json.Decoder(Unpacked).decode
+_decode_importers = msgspec.json.Decoder(list[ImporterName]).decode
+
+
+def main(source: Path, target: Path, importers: list[ImporterName]) -> Unpacked:
+    found = Unpacked()
+    file = ImportFile(source, [importer.load() for importer in importers])
+    notes: Counter[str] = Counter()
+    try:
+        with target.open("xb") as out:
+            out.write(encode_line(HeaderLine(FORMAT, VERSION, "import", now_us())))
+            for _, conversation in file.conversations():
+                notes.update(conversation.notes)
+                found.conversations += 1
+                found.messages += len(conversation.messages)
+                _write(out, conversation)
+            out.write(encode_line(EndLine(0, found.conversations, found.messages)))
+    except ChatserverError as error:
+        return Unpacked(refused=(error.code, error.message))
+    found.title, found.left, found.notes = file.title, len(file.left), dict(notes.most_common(20))
+    return found
+
+
+def _write(out: BinaryIO, conversation: ImportedConversation) -> None:
+    fields = {name: getattr(conversation, name) for name in ConversationLine.__struct_fields__}
+    out.write(encode_line(ConversationLine(**fields)))
+    for line in _lines(conversation):
+        out.write(encode_line(line))
+
+
+def _lines(conversation: ImportedConversation) -> Iterator[MessageLine]:
+    for message in conversation.messages:
+        yield MessageLine(
+            id=message.id,
+            parent_id=message.parent_id,
+            role=message.role,
+            state=message.state,
+            model=message.model,
+            created_at=message.created_at,
+            parts=msgspec.Raw(encode_parts(message.parts)),
+            continues=message.continues,
+            cleared_at=message.cleared_at,
+        )
+
+
+if __name__ == "__main__":
+    print(msgspec.json.encode(main(Path(sys.argv[1]), Path(sys.argv[2]), _decode_importers(sys.argv[3]))).decode())
