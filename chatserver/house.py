@@ -11,6 +11,7 @@ from chatserver.chat.accounts import Accounts
 from chatserver.chat.asides import Asides
 from chatserver.chat.blobs import Blobs
 from chatserver.chat.branches import Branches
+from chatserver.chat.bringing import Bringing
 from chatserver.chat.channels import Channels
 from chatserver.chat.comparisons import Comparisons
 from chatserver.chat.conversations import Conversations
@@ -141,6 +142,8 @@ class House:
         self.temporaries = Temporaries(db, self.conversations)
         self.transcripts = Transcripts(db)
         self.own_exports = OwnExports(db)
+        importers = [one for _, one in plugins.registered("register_importers")]
+        self.bringing = Bringing(db, self.blobs.spool, importers)
         self.leaving = Leaving(db, self.accounts, self.conversations, self._wake)
         self.shares = Shares(db, self.accounts)
         self.feedback = FeedbackBox(db, lambda: self._wake(False))

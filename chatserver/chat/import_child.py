@@ -95,6 +95,8 @@ def _lines(conversation: ImportedConversation) -> Iterator[MessageLine]:
             parts=msgspec.Raw(encode_parts(message.parts)),
             continues=message.continues,
             cleared_at=message.cleared_at,
+            feedback=message.feedback,
+            branch=message.branch,
         )
 
 

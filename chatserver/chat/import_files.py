@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import mmap
 import tempfile
 import zipfile
@@ -24,6 +25,7 @@ MAX_ENTRIES = 100_000
 MAX_UNPACKED_BYTES = 8 * 1024**3
 """Of one document; an archive that unpacks to more is taken for a bomb."""
 MAX_RATIO = 200
+_GZIP = b"\x1f\x8b"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -42,15 +44,41 @@ class ImportFile:
         when the file is damaged or of no known format."""
         self.left = []
         with self.path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-            file.seek(0)
-            if is_export(head):
-                self.title = "chatserver"
-                yield from read_export(file)
-            elif zipfile.is_zipfile(file):
-                yield from self._archive(file)
+            if file.read(len(_GZIP)) == _GZIP:
+                with self._gunzip() as unpacked:
+                    yield from self._plain(unpacked)
             else:
-                yield from self._document(file, self.path.name, is_alone=True)
+                yield from self._plain(file)
+
+    def _plain(self, file: BinaryIO) -> Iterator[Owned]:
+        file.seek(0)
+        head = file.read(HEAD_BYTES)
+        file.seek(0)
+        if is_export(head):
+            self.title = "chatserver"
+            yield from read_export(file)
+        elif zipfile.is_zipfile(file):
+            yield from self._archive(file)
+        else:
+            yield from self._document(file, self.path.name, is_alone=True)
+
+    def _gunzip(self) -> BinaryIO:
+        limit_bytes = min(MAX_UNPACKED_BYTES, MAX_RATIO * max(self.path.stat().st_size, 4_096))
+        unpacked: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller
+        try:
+            with gzip.open(self.path) as packed:
+                while block := packed.read(1024 * 1024):
+                    unpacked.write(block)
+                    if unpacked.tell() > limit_bytes:
+                        raise BadInput(f"{self.path} unpacks to more than {limit_bytes} bytes, which is too much.")
+            unpacked.flush()
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            unpacked.close()
+            raise BadInput(f"The archive {self.path} is damaged: {error}.", code="damaged_file") from error
+        except BaseException:
+            unpacked.close()
+            raise
+        return unpacked
 
     def _archive(self, file: BinaryIO) -> Iterator[Owned]:
         try:

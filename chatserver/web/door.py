@@ -36,7 +36,7 @@ MAKES_SESSION = re.compile(r"/sign-in|/setup/[^/]+")
 
 SHARED = re.compile(r"/s/([^/]+)(?:/.*)?")
 """What is reached by a share link: the secret stands in the path."""
-UPLOADS = re.compile(r"/send|/(?:api/)?files")
+UPLOADS = re.compile(r"/send|/(?:api/)?files|/settings/data/import")
 """The POSTs that may bring files: read by web/forms.py, everything else whole and small."""
 SESSION_ONLY = re.compile(r"/settings(?:/.*)?|/sign-out")
 """What nobody may do with a key: a key that leaked must not make another one."""

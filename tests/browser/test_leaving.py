@@ -1,8 +1,9 @@
-"""Leaving for good, by keyboard and without a script."""
+"""One's data: taken along, brought in, and leaving for good, by keyboard and without a script."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -11,6 +12,7 @@ from chatserver.testing.server import PASSWORD
 from tests.browser.stage import Site
 
 pytestmark = pytest.mark.browser
+FIXTURE = Path(__file__).resolve().parents[2] / "plugins" / "imports" / "tests" / "fixtures" / "chatgpt.json"
 
 
 @pytest.fixture
@@ -40,6 +42,9 @@ def test_an_account_is_deleted(resident: Callable[..., Page], site: Site, script
     assert download.value.suggested_filename.endswith(".jsonl.gz")
     if script:
         page.evaluate("localStorage.setItem('draft:new', 'a private draft')")
+    page.get_by_label("File with chats").set_input_files(FIXTURE)
+    page.get_by_role("button", name="Bring in").press("Enter")
+    expect(page.get_by_role("status").filter(has_text="Taken in from ChatGPT")).to_be_visible()
     page.get_by_role("link", name="Delete my account").press("Enter")
     page.get_by_label("Password").press_sequentially("not this")
     page.keyboard.press("Enter")

@@ -63,6 +63,7 @@ PLAIN = {
     "GET /settings/data",
     "GET /settings/data/delete",
     "POST /settings/data/delete",
+    "POST /settings/data/import",
     "GET /api/account/export",
     "POST /settings/look",
     "POST /settings/chatting",

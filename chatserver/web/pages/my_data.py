@@ -1,13 +1,15 @@
-"""My data: take it along, see what is shared, delete the account."""
+"""My data: take it along, bring it here, see what is shared, delete the account."""
 
 from __future__ import annotations
 
 from litestar import get, post
 
+from chatserver.chat.bringing import Brought
 from chatserver.domain.extend import Refusal
 from chatserver.errors import ChatserverError
 from chatserver.web import templating
 from chatserver.web.auth import desk_of, form_of
+from chatserver.web.forms import arrived_in
 from chatserver.web.pages.visit import Page, PageRequest, Visit, html
 from chatserver.web.views import Frame, Problem
 from chatserver.words import gettext as _
@@ -18,9 +20,25 @@ ANYBODY = {"permission": ""}
 
 @get("/settings/data", opt=ANYBODY)
 async def show_data(request: PageRequest) -> Page:
+    return await _data_page(await Visit.of(request))
+
+
+@post("/settings/data/import", status_code=200)
+async def bring_chats(request: PageRequest) -> Page:
+    """A file that another program, or this one, handed out. What is here already is not taken twice."""
     visit = await Visit.of(request)
-    holdings = await visit.house.leaving.holdings(visit.actor)
-    return html(templating.render("my_data.html", frame=visit.frame, sidebar=await visit.sidebar(), holdings=holdings))
+    arrived = arrived_in(request, "file")
+    if not arrived:
+        problem = Problem(_("Nothing was taken in."), _("Choose a file first."), code="no_file")
+        return await _data_page(visit, problem=problem, status=422)
+    try:
+        brought = await visit.house.bringing.bring(visit.actor, arrived[0].name, arrived[0].path)
+    except ChatserverError as error:
+        if error.status >= 500:
+            raise
+        problem = Problem(_("Nothing was taken in."), error.message, code=error.code)
+        return await _data_page(visit, problem=problem, status=error.status)
+    return await _data_page(visit, brought=brought)
 
 
 @get("/settings/data/delete", opt=ANYBODY)
@@ -49,6 +67,22 @@ async def leave(request: PageRequest) -> Page:
     return answer
 
 
+async def _data_page(
+    visit: Visit, *, brought: Brought | None = None, problem: Problem | None = None, status: int = 200
+) -> Page:
+    page = templating.render(
+        "my_data.html",
+        frame=visit.frame,
+        sidebar=await visit.sidebar(),
+        holdings=await visit.house.leaving.holdings(visit.actor),
+        formats=visit.house.bringing.formats,
+        upload_mb=visit.house.limits["upload_mb"],
+        brought=brought,
+        problem=problem,
+    )
+    return html(page, status=status)
+
+
 async def _leave_page(visit: Visit, problem: Problem | None = None) -> Page:
     holdings = await visit.house.leaving.holdings(visit.actor)
     return html(templating.render("leave.html", frame=visit.frame, holdings=holdings, problem=problem))
@@ -56,6 +90,7 @@ async def _leave_page(visit: Visit, problem: Problem | None = None) -> Page:
 
 route_handlers = (
     show_data,
+    bring_chats,
     show_leave,
     leave,
 )
