@@ -1,99 +1,168 @@
-"""python -m benchmarks [streams page sends lengths search carry start] [--quick] [--write] : measure, print tables."""
+"""python -m benchmarks [streams page sends lengths search carry start workers] [--quick] [--write] : measure, print."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import datetime
 import tempfile
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import uvloop
 
-from benchmarks import carrying, keeping, machine, report
+from benchmarks import carrying, keeping, machine, report, storing
 from benchmarks.load import QUICK, TALK, Floor, Result, Server, measure
-from benchmarks.servers import Bench, Running
+from benchmarks.servers import Bench
+from chatserver.testing.postgres import PostgresServer
 
-PARTS = ("start", "streams", "page", "sends", "lengths", "search", "carry")
+PARTS = ("start", "streams", "page", "workers", "sends", "lengths", "search", "carry")
+ON_BOTH = {"sends", "lengths", "search", "carry"}
+STORED = {"lengths", "search", "carry"}
 RELAY_LEVELS = (1, 50, 200, 500)
 PAGE_LEVELS = (1, 50, 300)
-
-
-async def streams(target: Floor | Server, levels: Iterable[int], quick: bool) -> list[Result]:
-    found = []
-    for level in levels:
-        if level == 1:
-            result = await measure(target, QUICK, 1, 3 if quick else 8, 1)
-        else:
-            result = await measure(target, TALK, level, 5 if quick else 10, 5)
-        say(f"  {level} at once: {result}")
-        found.append(result)
-    return found
+WORKER_LEVELS = (200, 500)
+SQLITE, POSTGRES = "SQLite", "PostgreSQL"
+Add = Callable[[str, str], None]
 
 
 def say(text: str) -> None:
     print(text, flush=True)
 
 
-async def run(parts: set[str], quick: bool, folder: Path) -> str:
-    bench = Bench(folder)
-    bench.prepare()
-    syncs = machine.syncs_per_s(folder, 1 if quick else 3)
-    pages = [
-        f"{datetime.date.today():%d %B %Y} · {machine.name()} · load average {machine.load_average():.1f} at the"
-        f" start · the disk makes {syncs:,.0f} small writes a second durable, one after another"
-    ]
+class Run:
+    """One run of everything asked for; both engines one after the other, the same disk below."""
 
-    def add(title: str, text: str) -> None:
-        say(f"\n## {title}\n\n{text}\n")
-        pages.append(f"### {title}\n\n{text}")
+    def __init__(self, parts: set[str], quick: bool, folder: Path, add: Add) -> None:
+        self.parts, self.quick, self.folder, self.add = parts, quick, folder, add
+        self.syncs = 0.0
+        self.streamed: dict[str, list[Result]] = {}
+        self.sends: dict[str, keeping.Sends] = {}
+        self.lengths: dict[str, list[keeping.Opened]] = {}
+        self.searched: dict[str, list[keeping.Searched]] = {}
+        self.carried: dict[str, carrying.Carried] = {}
 
-    stored: dict[int, str] = {}
-    if parts & {"lengths", "search", "carry"}:
-        say(f"Storing {keeping.STORED_MESSAGES:,} messages…")
-        stored = await keeping.store(bench)
-    if "carry" in parts:
-        add("Export and import", report.carry_table(carrying.measure_carrying(bench, keeping.STORED_MESSAGES)))
-    machine.pin(0, machine.LOAD_CPU)
-    async with bench.upstream():
-        if "start" in parts:
-            started = [await keeping.measure_start(bench) for _ in range(1 if quick else 3)]
-            add("Starting", report.start_table(started))
-        found: dict[str, list[Result]] = {}
-        if parts & {"streams", "page"}:
-            levels = sorted({*(RELAY_LEVELS if "streams" in parts else ()), *(PAGE_LEVELS if "page" in parts else ())})
-            say("The floor…")
-            async with bench.floor() as running:
-                found["the floor"] = await streams(Floor(running), levels, quick)
-        if "streams" in parts:
-            say("The server, as JSON events…")
-            async with bench.server() as running:
-                found["the server, JSON"] = await streams(
-                    Server(running, bench.key, is_page=False), RELAY_LEVELS, quick
-                )
-        if "page" in parts:
-            say("The server, as the page sees it…")
-            async with bench.server() as running:
-                found["the server, HTML"] = await streams(Server(running, bench.key, is_page=True), PAGE_LEVELS, quick)
-        if found:
-            add("Answers as they stream", report.streams_table(found))
-            if report.faults(found):
-                add("What failed", report.faults(found))
-        if parts & {"sends", "lengths", "search"}:
-            async with bench.server() as running:
-                await keep(parts, running, bench, stored, syncs, add)
-    return "\n\n".join(pages)
+    async def all(self) -> str:
+        self.syncs = machine.syncs_per_s(self.folder, 1 if self.quick else 3)
+        head = (
+            f"{datetime.date.today():%d %B %Y} · {machine.name()} · load average {machine.load_average():.1f} at the"
+            f" start · the disk makes {self.syncs:,.0f} small writes a second durable, one after another"
+        )
+        if self.parts - {"workers"}:
+            await self.on_sqlite(Bench(self.folder / "sqlite"))
+        if self.parts & (ON_BOTH | {"workers"}):
+            with postgres(self.folder) as url:
+                await self.on_postgres(Bench(self.folder / "postgres", url))
+        self.tell()
+        return head
+
+    async def on_sqlite(self, bench: Bench) -> None:
+        bench.prepare()
+        stored = await self.store(bench, SQLITE)
+        with machine.pinned(machine.LOAD_CPU):
+            async with bench.upstream():
+                if "start" in self.parts:
+                    started = [await keeping.measure_start(bench) for _ in range(1 if self.quick else 3)]
+                    self.add("Starting", report.start_table(started))
+                await self.stream(bench)
+                await self.keep(bench, SQLITE, stored)
+
+    async def on_postgres(self, bench: Bench) -> None:
+        bench.prepare()
+        stored = await self.store(bench, POSTGRES)
+        with machine.pinned(machine.LOAD_CPU):
+            async with bench.upstream():
+                if "workers" in self.parts:
+                    for workers in (1, 2):
+                        say(f"{workers} of its processes, on PostgreSQL…")
+                        async with bench.server(workers) as running:
+                            name = f"PostgreSQL, {workers} worker{'s' if workers > 1 else ''}, JSON"
+                            target = Server(running, bench.key, is_page=False)
+                            self.streamed[name] = await self.levels(target, WORKER_LEVELS)
+                await self.keep(bench, POSTGRES, stored)
+
+    async def store(self, bench: Bench, engine: str) -> storing.Stored | None:
+        """What is to be searched, and the part that needs no server."""
+        if not self.parts & STORED:
+            return None
+        began = time.monotonic()
+        count = storing.QUICK_MESSAGES if self.quick else storing.ALL_MESSAGES
+        say(f"Storing {count:,} messages in {engine}…")
+        bench.command("account", "create", "--email", storing.NEIGHBOUR, "--password-stdin", text="a bench of beech")
+        stored = await storing.store(bench, count, say)
+        say(f"  in {time.monotonic() - began:.0f} s")
+        if "carry" in self.parts:
+            self.carried[engine] = carrying.measure_carrying(bench, storing.OWN_MESSAGES)
+        return stored
+
+    async def stream(self, bench: Bench) -> None:
+        if not self.parts & {"streams", "page"}:
+            return
+        levels = {*(RELAY_LEVELS if "streams" in self.parts else ()), *(PAGE_LEVELS if "page" in self.parts else ())}
+        say("The floor…")
+        async with bench.floor() as running:
+            self.streamed["the floor"] = await self.levels(Floor(running), sorted(levels))
+        for name, part, wanted in (("JSON", "streams", RELAY_LEVELS), ("HTML", "page", PAGE_LEVELS)):
+            if part in self.parts:
+                say(f"The server, {name}…")
+                async with bench.server() as running:
+                    target = Server(running, bench.key, is_page=part == "page")
+                    self.streamed[f"the server, {name}"] = await self.levels(target, wanted)
+
+    async def levels(self, target: Floor | Server, levels: Iterable[int]) -> list[Result]:
+        found = []
+        for level in levels:
+            if level == 1:
+                result = await measure(target, QUICK, 1, 3 if self.quick else 8, 1)
+            else:
+                result = await measure(target, TALK, level, 5 if self.quick else 10, 5)
+            say(f"  {level} at once: {result}")
+            found.append(result)
+        return found
+
+    async def keep(self, bench: Bench, engine: str, stored: storing.Stored | None) -> None:
+        if not self.parts & (ON_BOTH - {"carry"}):
+            return
+        neighbour = bench.key_of(storing.NEIGHBOUR) if stored else ""
+        async with bench.server() as running:
+            if stored and "lengths" in self.parts:
+                say(f"Saving and opening, {engine}…")
+                self.lengths[engine] = await keeping.measure_lengths(running, bench.key, stored.by_length)
+            if stored and "search" in self.parts:
+                say(f"Searching, {engine}…")
+                self.searched[engine] = [
+                    await keeping.measure_search(running, key, own, stored)
+                    for key, own in ((bench.key, storing.OWN_MESSAGES), (neighbour, storing.EACH_MESSAGES))
+                ]
+            if "sends" in self.parts:
+                say(f"Sending, {engine}…")
+                self.sends[engine] = await keeping.measure_sends(running, bench.key)
+
+    def tell(self) -> None:
+        if self.streamed:
+            self.add("Answers as they stream", report.streams_table(self.streamed))
+            if faults := report.faults(self.streamed):
+                self.add("What failed", faults)
+        if self.sends:
+            self.add("Sending", report.sends_table(self.sends, self.syncs))
+        if self.lengths:
+            self.add("Saving and opening", report.lengths_table(self.lengths, 1000 / self.syncs))
+        if self.searched:
+            self.add("Searching", report.search_table(self.searched))
+        if self.carried:
+            self.add("Export and import", report.carry_table(self.carried))
 
 
-async def keep(parts: set[str], running: Running, bench: Bench, stored: dict[int, str], syncs: float, add) -> None:  # type: ignore[no-untyped-def]
-    if "lengths" in parts:
-        lengths = await keeping.measure_lengths(running, bench.key, stored)
-        add("Saving and opening", report.lengths_table(lengths, 1000 / syncs))
-    if "search" in parts:
-        add("Searching", report.search_table(await keeping.measure_search(running, bench.key)))
-    if "sends" in parts:
-        add("Sending", report.sends_table(await keeping.measure_sends(running, bench.key), syncs))
+@contextlib.contextmanager
+def postgres(folder: Path) -> Iterator[str]:
+    """A server on the same disk, as durable as a real one; it runs on any processor."""
+    server = PostgresServer(folder / "server", durable=True).start()
+    try:
+        yield server.url(server.create())
+    finally:
+        server.remove()
 
 
 def main() -> None:
@@ -106,13 +175,23 @@ def main() -> None:
     given = parser.parse_args()
     if given.first and not machine.go_first():
         say("Going first takes root's rights. Neighbours on this machine will show in the figures.")
+    pages: list[str] = []
+
+    def add(title: str, text: str) -> None:
+        say(f"\n## {title}\n\n{text}\n")
+        pages.append(f"### {title}\n\n{text}")
+
+    began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         folder = Path(given.keep or scratch)
         folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)  # PostgreSQL runs as somebody else where we are root
+        run = Run(set(given.parts) or set(PARTS), given.quick, folder, add)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            figures = runner.run(run(set(given.parts) or set(PARTS), given.quick, folder))
+            head = runner.run(run.all())
+    say(f"In {(time.monotonic() - began) / 60:.0f} minutes.")
     if given.write:
-        report.write(figures)
+        report.write("\n\n".join([head, *pages]))
 
 
 if __name__ == "__main__":

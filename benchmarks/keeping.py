@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import statistics
 import time
 from collections.abc import Awaitable, Callable
@@ -13,21 +12,11 @@ import msgspec
 
 from benchmarks import machine
 from benchmarks.load import Made, Sent, percentile_ms
-from benchmarks.servers import EMAIL, Bench, Running
+from benchmarks.servers import Bench, Running
+from benchmarks.storing import ABSENT, COMMON, MODEL, RARE, Stored
 from benchmarks.wire import Wire
-from chatserver.clock import new_id, now_us
-from chatserver.domain.access import Actor
-from chatserver.domain.messages import Message, TextPart
-from chatserver.store import accounts, conversations, messages, search
-from chatserver.store.database import Tx
-from chatserver.store.sqlite import SqliteDatabase
 
-LENGTHS = (10, 1_000, 10_000)
-STORED_MESSAGES = 100_000
-RARE, ABSENT = "quillon", "zyzzyvax"
-COMMON = "river"
 SENDERS = 200
-MODEL = "bench-stamp-n1"
 
 
 class Opened(NamedTuple):
@@ -42,7 +31,11 @@ class Opened(NamedTuple):
 
 
 class Searched(NamedTuple):
+    """own: messages of the account that searches, of so many in all of so many accounts."""
+
+    own: int
     messages: int
+    accounts: int
     absent_p50: float
     rare_p50: float
     common_p50: float
@@ -54,76 +47,6 @@ class Sends(NamedTuple):
     p50: float
     p99: float
     failed: int
-
-
-class Text:
-    """Sentences of made-up words, some of them frequent and most of them not."""
-
-    def __init__(self) -> None:
-        self._chance = random.Random(11)
-        letters = ("ka", "ri", "mo", "sel", "tan", "vi", "dor", "an", "be", "lu", "gra", "ne")
-        self._words = [COMMON, *("".join(self._chance.choices(letters, k=3)) for _ in range(3_000))]
-        self._weights = [1 / (rank + 1) for rank in range(len(self._words))]
-        self._count = 0
-
-    def next(self) -> str:
-        self._count += 1
-        words = self._chance.choices(self._words, self._weights, k=35)
-        if self._count % 2_000 == 0:
-            words[7] = RARE
-        return " ".join(words).capitalize() + "."
-
-
-async def store(bench: Bench) -> dict[int, str]:
-    """Write the conversations straight into the database, before the server starts. Returns their ids by length."""
-    database = SqliteDatabase.open(bench.data / "chatserver.sqlite", alone=True)
-    text, found = Text(), {}
-    try:
-        account = await database.read(lambda tx: accounts.account_by_email(tx, EMAIL))
-        assert account is not None
-        actor = Actor(account=account, origin="api")
-        left = STORED_MESSAGES
-        for length in [*LENGTHS, *[1_000] * 200]:
-            length = min(length, left)
-            if not length:
-                break
-            left -= length
-            conversation_id = await _store_one(database, actor, length, text)
-            if length in LENGTHS:
-                found.setdefault(length, conversation_id)
-    finally:
-        await database.close()
-    return found
-
-
-async def _store_one(database: SqliteDatabase, actor: Actor, length: int, text: Text) -> str:
-    conversation_id, now = new_id(), now_us()
-    nodes: list[Message] = []
-    for number in range(length):
-        parent = nodes[-1].id if nodes else None
-        role = "assistant" if number % 2 else "user"
-        parts = (TextPart(text.next()),)
-        nodes.append(
-            Message(new_id(), conversation_id, parent, role, "done", parts, MODEL if number % 2 else "", now + number)
-        )
-
-    def write(tx: Tx) -> None:
-        conversations.insert_conversation(
-            tx, actor, conversation_id=conversation_id, title="Bench", title_source="person", model=MODEL, now=now
-        )
-        for node in nodes:
-            messages.insert_message(tx, node)
-            search.index_message(
-                tx,
-                owner_id=actor.account_id,
-                conversation_id=conversation_id,
-                message_id=node.id,
-                text=node.parts[0].text,  # type: ignore[union-attr]
-            )
-        conversations.move_tip(tx, actor, conversation_id, nodes[-1].id, now)
-
-    await database.write(write)
-    return conversation_id
 
 
 async def _times(times: int, act: Callable[[], Awaitable[object]]) -> float:
@@ -166,7 +89,7 @@ async def measure_lengths(running: Running, key: str, stored: dict[int, str]) ->
     return found
 
 
-async def measure_search(running: Running, key: str) -> Searched:
+async def measure_search(running: Running, key: str, own: int, stored: Stored) -> Searched:
     wire = running.wire()
 
     async def ask(word: str) -> None:
@@ -175,7 +98,7 @@ async def measure_search(running: Running, key: str) -> Searched:
 
     taken = [await _times(30, lambda word=word: ask(word)) for word in (ABSENT, RARE, COMMON)]  # type: ignore[misc]
     wire.close()
-    return Searched(STORED_MESSAGES, *taken)
+    return Searched(own, stored.messages, stored.accounts, *taken)
 
 
 async def measure_sends(running: Running, key: str, seconds: float = 5.0) -> Sends:

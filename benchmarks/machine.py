@@ -6,10 +6,11 @@ import contextlib
 import os
 import platform
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-SERVER_CPU, LOAD_CPU = 0, 1
+SERVER_CPU, LOAD_CPU, ANY_CPU = 0, 1, -1
 
 
 def is_pinned() -> bool:
@@ -18,8 +19,19 @@ def is_pinned() -> bool:
 
 
 def pin(pid: int, cpu: int) -> None:
+    """cpu: ANY_CPU lets it run everywhere."""
     if is_pinned():
-        os.sched_setaffinity(pid, {cpu})
+        os.sched_setaffinity(pid, range(os.cpu_count() or 1) if cpu == ANY_CPU else {cpu})
+
+
+@contextlib.contextmanager
+def pinned(cpu: int) -> Iterator[None]:
+    """This process, for a while."""
+    pin(0, cpu)
+    try:
+        yield
+    finally:
+        pin(0, ANY_CPU)
 
 
 def go_first() -> bool:
@@ -30,13 +42,29 @@ def go_first() -> bool:
     return False
 
 
+def family_of(pid: int) -> list[int]:
+    """A process and its children, as a server's workers are."""
+    with contextlib.suppress(OSError):
+        return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+    return [pid]
+
+
 def cpu_s(pid: int) -> float:
-    """Processor seconds that a process and its threads have used."""
+    """Processor seconds that a process, its threads and its children have used."""
+    return sum(_cpu_s(one) for one in family_of(pid))
+
+
+def _cpu_s(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
 def memory_mb(pid: int) -> float:
+    """Of a process and its children."""
+    return sum(_memory_mb(one) for one in family_of(pid))
+
+
+def _memory_mb(pid: int) -> float:
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Rss:"):
             return int(line.split()[1]) / 1024

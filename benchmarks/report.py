@@ -57,36 +57,54 @@ def faults(results: dict[str, list[Result]]) -> str:
     return "\n".join(lines)
 
 
-def lengths_table(found: list[Opened], sync_ms: float) -> str:
-    head = ["messages in the chat", "save one, p50 ms", "the same less one sync", "whole path as JSON, p50 ms", "kB",
-            "page, p50 ms", "kB"]  # fmt: skip
+def lengths_table(found: dict[str, list[Opened]], sync_ms: float) -> str:
+    head = ["kept in", "messages in the chat", "save one, p50 ms", "to one of ten", "the same less one sync",
+            "whole path as JSON, p50 ms", "kB", "page, p50 ms", "kB"]  # fmt: skip
     rows = [
         [
-            f"{one.length:,}", number(one.save_p50), number(max(0.0, one.save_p50 - sync_ms)), number(one.json_p50),
-            number(one.json_kb, 0), number(one.page_p50), number(one.page_kb, 0),
+            engine, f"{one.length:,}", number(one.save_p50), f"{one.save_p50 / opened[0].save_p50:.2f}",
+            number(max(0.0, one.save_p50 - sync_ms)), number(one.json_p50), number(one.json_kb, 0),
+            number(one.page_p50), number(one.page_kb, 0),
         ]
-        for one in found
+        for engine, opened in found.items()
+        for one in opened
     ]  # fmt: skip
     return table(head, rows)
 
 
-def search_table(found: Searched) -> str:
-    head = ["messages", "an absent word, p50 ms", "a rare word", "a word in most of them"]
-    return table(
-        head,
-        [[f"{found.messages:,}", number(found.absent_p50), number(found.rare_p50), number(found.common_p50)]],
-    )
+def search_table(found: dict[str, list[Searched]]) -> str:
+    head = ["kept in", "messages of one's own", "of all", "accounts", "an absent word, p50 ms", "a rare word",
+            "a word in most of them"]  # fmt: skip
+    rows = [
+        [
+            engine, f"{one.own:,}", f"{one.messages:,}", f"{one.accounts:,}", number(one.absent_p50),
+            number(one.rare_p50), number(one.common_p50),
+        ]
+        for engine, searched in found.items()
+        for one in searched
+    ]  # fmt: skip
+    return table(head, rows)
 
 
-def sends_table(found: Sends, syncs: float) -> str:
-    head = ["senders at once", "durable sends per s", "p50 ms", "p99 ms", "failed", "the disk's own syncs per s"]
-    row = [str(found.senders), number(found.per_s, 0), number(found.p50), number(found.p99), str(found.failed)]
-    return table(head, [[*row, number(syncs, 0)]])
+def sends_table(found: dict[str, Sends], syncs: float) -> str:
+    head = ["kept in", "senders at once", "durable sends per s", "p50 ms", "p99 ms", "failed",
+            "the disk's own syncs per s"]  # fmt: skip
+    rows = [
+        [
+            engine, str(one.senders), number(one.per_s, 0), number(one.p50), number(one.p99), str(one.failed),
+            number(syncs, 0),
+        ]
+        for engine, one in found.items()
+    ]  # fmt: skip
+    return table(head, rows)
 
 
-def carry_table(found: Carried) -> str:
-    row = [f"{found.messages:,}", number(found.export_per_s, 0), number(found.import_per_s, 0)]
-    return table(["messages", "exported per second", "imported per second"], [row])
+def carry_table(found: dict[str, Carried]) -> str:
+    rows = [
+        [engine, f"{one.messages:,}", number(one.export_per_s, 0), number(one.import_per_s, 0)]
+        for engine, one in found.items()
+    ]
+    return table(["kept in", "messages", "exported per second", "imported per second"], rows)
 
 
 def start_table(found: list[Started]) -> str:

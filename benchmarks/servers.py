@@ -15,7 +15,10 @@ from typing import IO
 
 from benchmarks import machine
 from benchmarks.wire import Wire
+from chatserver.store.database import Database
+from chatserver.store.sqlite import SqliteDatabase
 
+SECRET = "of thirty-two characters, and more"
 EMAIL, PASSWORD = "bench@example.org", "a bench of oak and iron"
 MODELS = (
     "bench-stamp-wait200-gap50-n60",
@@ -89,10 +92,15 @@ async def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 class Bench:
-    """A folder with an upstream in front of it; floors and servers are started as needed."""
+    """A folder with an upstream in front of it; floors and servers are started as needed.
 
-    def __init__(self, folder: Path) -> None:
+    database_url: '' for SQLite in the folder.
+    """
+
+    def __init__(self, folder: Path, database_url: str = "") -> None:
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.database_url = database_url
         self.data = folder / "data"
         self.config = folder / "chatserver.toml"
         self.upstream_port = free_port()
@@ -123,10 +131,14 @@ class Bench:
             yield Running(process.pid, port)
 
     @contextlib.asynccontextmanager  # type: ignore[arg-type]
-    async def server(self):  # type: ignore[no-untyped-def]
+    async def server(self, workers: int = 1):  # type: ignore[no-untyped-def]
+        """Several workers run on every processor, and so share one with the load."""
         port = free_port()
         command = [sys.executable, "-m", "chatserver", "serve", "--port", str(port), *self._places()]
-        with self._log("server") as log, _process(command, machine.SERVER_CPU, log) as process:
+        if workers > 1:
+            command += ["--workers", str(workers)]
+        cpu = machine.SERVER_CPU if workers == 1 else machine.ANY_CPU
+        with self._log("server") as log, _process(command, cpu, log, **self._database()) as process:
             await _wait_for(port, process)
             running = Running(process.pid, port)
             await running.until_ready()
@@ -135,14 +147,31 @@ class Bench:
     def prepare(self) -> None:
         """An account and its key, as a person would make them."""
         self.command("account", "create", "--email", EMAIL, "--role", "admin", "--password-stdin", text=PASSWORD)
-        self.key = self.command("key", "create", "--account", EMAIL).strip().splitlines()[-1]
+        self.key = self.key_of(EMAIL)
+
+    def key_of(self, email: str) -> str:
+        return self.command("key", "create", "--account", email).strip().splitlines()[-1]
+
+    async def open_database(self) -> Database:
+        """To write into before a server starts."""
+        if not self.database_url:
+            return SqliteDatabase.open(self.data / "chatserver.sqlite", alone=True)
+        from chatserver_postgres.database import PostgresDatabase
+
+        return await PostgresDatabase.open(self.database_url)
+
+    def _database(self) -> dict[str, str]:
+        if not self.database_url:
+            return {}
+        return {"CHATSERVER_DATABASE_URL": self.database_url, "CHATSERVER_SECRET_KEY": SECRET}
 
     def _places(self) -> list[str]:
         return ["--data", str(self.data), "--config", str(self.config)]
 
     def command(self, *words: str, text: str = "") -> str:
         command = [sys.executable, "-m", "chatserver", *words, *self._places()]
-        done = subprocess.run(command, input=text + "\n", capture_output=True, text=True, env=_environment())
+        environment = _environment(**self._database())
+        done = subprocess.run(command, input=text + "\n", capture_output=True, text=True, env=environment)
         if done.returncode:
             raise SystemExit(f"{' '.join(command)}\n{done.stderr}")
         return done.stdout
