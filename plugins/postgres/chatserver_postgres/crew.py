@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import psycopg
@@ -92,17 +92,21 @@ class Crew:
         self._conninfo = conninfo
         self._door = door
         self._reads_only = reads_only
-        self._queue: SimpleQueue[Unit | None] = SimpleQueue()
+        self._tickets: SimpleQueue[bool] = SimpleQueue()
+        self._urgent: SimpleQueue[Unit] = SimpleQueue()
+        self._queue: SimpleQueue[Unit] = SimpleQueue()
         self._lock = threading.Lock()
         self._idle = 0
         self._threads: list[threading.Thread] = []
         self._lanes: list[Lane] = []
         self._pending: set[Unit] = set()
 
-    def submit(self, unit: Unit) -> None:
+    def submit(self, unit: Unit, *, is_urgent: bool = False) -> None:
+        """is_urgent: before all that waits."""
         self._pending.add(unit)
-        self._queue.put(unit)
-        if len(self._threads) < self._size and self._queue.qsize() > self._idle:
+        (self._urgent if is_urgent else self._queue).put(unit)
+        self._tickets.put(True)
+        if len(self._threads) < self._size and self._tickets.qsize() > self._idle:
             with self._lock:
                 if len(self._threads) < self._size:
                     name = f"{self._name}-{len(self._threads)}"
@@ -128,7 +132,7 @@ class Crew:
     def close(self) -> None:
         """Finish what is queued; blocking."""
         for _ in self._threads:
-            self._queue.put(None)
+            self._tickets.put(False)
         for thread in self._threads:
             thread.join()
 
@@ -147,12 +151,18 @@ class Crew:
         lane.close()
 
     def _next(self) -> Unit | None:
+        """None: there will be no more. A ticket stands for one unit, in whichever queue."""
         with self._lock:
             self._idle += 1
-        unit = self._queue.get()
+        is_unit = self._tickets.get()
         with self._lock:
             self._idle -= 1
-        return unit
+        if not is_unit:
+            return None
+        try:
+            return self._urgent.get_nowait()
+        except Empty:
+            return self._queue.get()
 
     def _run(self, lane: Lane, unit: Unit) -> Any:
         collisions = 0

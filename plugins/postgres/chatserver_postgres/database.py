@@ -52,7 +52,7 @@ class PostgresDatabase:
         return result
 
     async def write(self, function: Callable[[Tx], R], *, essential: bool = False) -> R:
-        result: R = await self._send(self._writes, function)
+        result: R = await self._send(self._writes, function, is_urgent=essential)
         return result
 
     async def migrate(self, sets: migrations.Sets) -> list[str]:
@@ -75,11 +75,11 @@ class PostgresDatabase:
             await asyncio.to_thread(self._reads.close)
             await asyncio.to_thread(self._watch.close)
 
-    def _send(self, crew: Crew, function: Callable[[Any], Any]) -> asyncio.Future[Any]:
+    def _send(self, crew: Crew, function: Callable[[Any], Any], *, is_urgent: bool = False) -> asyncio.Future[Any]:
         if self._is_closed:
             raise Unavailable("The database is closed; the server is stopping.", retry_after_s=5)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        crew.submit(Unit(function, future))
+        crew.submit(Unit(function, future), is_urgent=is_urgent)
         return future
 
 

@@ -152,6 +152,23 @@ async def test_a_holder_of_locks_who_froze_lets_go_of_them(till: PostgresDatabas
         await asyncio.to_thread(frozen.close)
 
 
+async def test_what_is_essential_goes_before_what_waits(postgres_url: str) -> None:
+    """The text of answers is not to wait behind a crowd of questions."""
+    db = await PostgresDatabase.open(postgres_url, connections=2)  # one of them writes
+    try:
+        await db.migrate(SETS)
+        may_go_on, order = threading.Event(), []
+        blocking = asyncio.ensure_future(db.write(lambda tx: may_go_on.wait(20)))
+        waiting = [asyncio.ensure_future(db.write(lambda tx, n=n: order.append(n))) for n in range(20)]  # type: ignore[misc]
+        urgent = asyncio.ensure_future(db.write(lambda tx: order.append(-1), essential=True))
+        await asyncio.sleep(0)
+        may_go_on.set()
+        await asyncio.gather(blocking, urgent, *waiting)
+        assert order[0] == -1 and sorted(order) == list(range(-1, 20))
+    finally:
+        await db.close()
+
+
 @pytest.fixture
 def own_server() -> Iterator[PostgresServer]:
     server = PostgresServer().start()
