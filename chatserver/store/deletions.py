@@ -7,6 +7,7 @@ import msgspec
 from chatserver.domain.access import Actor
 from chatserver.domain.tree import Edge
 from chatserver.store import feedback, folders, prompts, shares
+from chatserver.store.conversations import lock_conversation
 from chatserver.store.database import Tx
 
 _SUBTREE = (
@@ -94,6 +95,7 @@ def expired_deletions(tx: Tx, before: int, limit: int) -> list[DeletionRow]:
 
 def erase_deletion(tx: Tx, row: DeletionRow) -> None:
     """Erase for good what a deletion hid. Everything below a hidden message is hidden too, so no orphan is left."""
+    lock_conversation(tx, row.conversation_id)
     if row.message_id is None:
         erase_conversation(tx, row.conversation_id)
         return

@@ -8,15 +8,16 @@ from chatserver.store.database import Tx
 
 
 def keep_prompt(tx: Tx, turn: Turn, record: PromptRecord, texts: Texts) -> None:
-    """Keep what was sent for a turn; twice is once."""
-    kept = tx.run(
+    """Keep what was sent for a turn; twice is once. The texts are seen to again at the end of a turn, under the lock of
+    its conversation: what it shares with a branch that was just erased may have gone with that."""
+    tx.run(
         "INSERT INTO turn_prompts (turn_id, conversation_id, record) VALUES (:turn, :conversation, :record)"
         " ON CONFLICT (turn_id) DO NOTHING",
         turn=turn.id,
         conversation=turn.conversation_id,
         record=encode_record(record).decode(),
     )
-    for name, body in texts.items() if kept else ():
+    for name, body in sorted(texts.items()):
         tx.run(
             "INSERT INTO prompt_texts (conversation_id, hash, body) VALUES (:conversation, :hash, :body)"
             " ON CONFLICT (conversation_id, hash) DO NOTHING",
@@ -56,7 +57,7 @@ def forget_reply(tx: Tx, conversation_id: str, reply_id: str) -> None:
 
 
 def forget_texts(tx: Tx, conversation_id: str) -> None:
-    """Erase the texts of a conversation that no prompt of it names any more."""
+    """Erase the texts of a conversation that no prompt of it names any more; the caller holds its lock."""
     named: set[str] = set()
     for text in tx.all(str, "SELECT record FROM turn_prompts WHERE conversation_id = :id", id=conversation_id):
         named |= texts_of(decode_record(text))
