@@ -12,24 +12,57 @@ import re
 from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
-from babel import Locale
-from babel.dates import format_date, format_skeleton
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
-from babel.numbers import format_decimal
+import polib
 
 LANGUAGES = {"en": "English", "zh": "简体中文", "fr": "Français"}
 """What one may pick, each in its own words."""
 MIRROR = "x-mirror"
 """A language nobody speaks, from right to left, with accents on all that is translated. Picked by hand only."""
 DEFAULT = "en"
-_LOCALES = {"en": "en", "zh": "zh_Hans", "fr": "fr", MIRROR: "en"}
 _TAGS = {"zh": "zh-Hans", MIRROR: "ar"}
 _WISH = re.compile(r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9]{1,8})*\s*(?:;\s*q=([01](?:\.\d{1,3})?))?\s*")
 _WISHES = 20
 _ACCENTS = str.maketrans("aceinosuyzACEINOSUYZ", "áçéíñóšúýžÁÇÉÍÑÓŠÚÝŽ")
 _PLACES = re.compile(r"(\{[^}]*\}|%\([a-z_]+\)[sd]|<[^>]+>|&[a-z]+;)")
+
+
+class _Ways(NamedTuple):
+    """How a language writes dates and numbers, as the CLDR has it: its months, and `{d}`, `{m}`, `{y}` by skeleton."""
+
+    months: tuple[str, ...]
+    short_months: tuple[str, ...]
+    dates: dict[str, str]
+    thousands: str
+    plural: str
+
+
+_ENGLISH = _Ways(
+    tuple("January February March April May June July August September October November December".split()),
+    tuple("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()),
+    {"MMMd": "{short} {d}", "yMMMd": "{short} {d}, {y}", "yMMMM": "{month} {y}"},
+    ",",
+    "nplurals=2; plural=(n != 1);",
+)
+_WAYS = {
+    "en": _ENGLISH,
+    "zh": _Ways(
+        tuple("一月 二月 三月 四月 五月 六月 七月 八月 九月 十月 十一月 十二月".split()),
+        tuple(f"{month}月" for month in range(1, 13)),
+        {"MMMd": "{short}{d}日", "yMMMd": "{y}年{short}{d}日", "yMMMM": "{y}年{short}"},
+        ",",
+        "nplurals=1; plural=0;",
+    ),
+    "fr": _Ways(
+        tuple("janvier février mars avril mai juin juillet août septembre octobre novembre décembre".split()),
+        tuple("janv. févr. mars avr. mai juin juil. août sept. oct. nov. déc.".split()),
+        {"MMMd": "{d} {short}", "yMMMd": "{d} {short} {y}", "yMMMM": "{month} {y}"},
+        "\u202f",
+        "nplurals=3; plural=(n == 0 || n == 1) ? 0 : (n != 0 && n % 1000000 == 0) ? 1 : 2;",
+    ),
+    MIRROR: _ENGLISH,
+}
 
 _spoken: ContextVar[str] = ContextVar("language", default=DEFAULT)
 _folders: list[Path] = [Path(__file__).parent / "locale"]
@@ -37,7 +70,7 @@ _folders: list[Path] = [Path(__file__).parent / "locale"]
 
 def speak(language: str) -> None:
     """From here on, in this request and whatever it starts. What nobody has words for is English."""
-    _spoken.set(language if language in _LOCALES else DEFAULT)
+    _spoken.set(language if language in _WAYS else DEFAULT)
 
 
 def language() -> str:
@@ -55,7 +88,7 @@ def direction() -> str:
 
 def knows(language: str) -> bool:
     """Whether somebody may ask for it."""
-    return language in _LOCALES
+    return language in _WAYS
 
 
 @functools.lru_cache(maxsize=256)
@@ -87,27 +120,25 @@ def ngettext(singular: str, plural: str, count: int) -> str:
 
 def number_text(number: int) -> str:
     """With the separators of the language."""
-    return format_decimal(number, locale=_locale())
+    return f"{number:,}".replace(",", _ways().thousands)
 
 
 def date_text(moment: datetime, skeleton: str) -> str:
-    """A date by what it shows: `MMMd` is Mar 5, 5 mars or 3月5日, in the order and words of the language."""
-    return format_skeleton(skeleton, moment, locale=_locale())
+    """A date by what it shows, one of `MMMd`, `yMMMd`, `yMMMM`: `MMMd` is Mar 5, 5 mars or 3月5日."""
+    ways, place = _ways(), moment.month - 1
+    return ways.dates[skeleton].format(
+        d=moment.day, y=moment.year, month=ways.months[place], short=ways.short_months[place]
+    )
 
 
 def month_text(moment: datetime) -> str:
     """The month alone, as a heading says it."""
-    name = format_date(moment, "LLLL", locale=_locale())
+    name = _ways().months[moment.month - 1]
     return name[:1].upper() + name[1:]
 
 
-def _locale() -> Locale:
-    return _read_locale(_LOCALES[_spoken.get()])
-
-
-@functools.cache
-def _read_locale(name: str) -> Locale:
-    return Locale.parse(name)
+def _ways() -> _Ways:
+    return _WAYS[_spoken.get()]
 
 
 @functools.cache
@@ -120,16 +151,20 @@ def _catalogue(language: str) -> catalogues.NullTranslations:
         path = folder / f"{language}.po"
         if not path.is_file():
             continue
-        compiled = io.BytesIO()
-        with path.open("rb") as file:
-            write_mo(compiled, read_po(file, locale=_LOCALES[language]))
-        compiled.seek(0)
-        read = catalogues.GNUTranslations(compiled)
+        read = _compiled(path, language)
         if isinstance(spoken, catalogues.GNUTranslations):
             spoken.add_fallback(read)
         else:
             spoken = read
     return spoken
+
+
+def _compiled(path: Path, language: str) -> catalogues.GNUTranslations:
+    """The catalogue of a `.po` file, whatever its head leaves out. What is marked fuzzy is not in it."""
+    file = polib.pofile(str(path), encoding="utf-8")
+    file.metadata["Content-Type"] = "text/plain; charset=utf-8"
+    file.metadata["Plural-Forms"] = _WAYS[language].plural
+    return catalogues.GNUTranslations(io.BytesIO(file.to_binary()))
 
 
 class _Mirror(catalogues.NullTranslations):

@@ -27,17 +27,15 @@ class PasswordBackend:
     name = "password"
 
     def __init__(self) -> None:
-        self._ctx: Context | None = None
-        self._hasher: Hasher | None = None
+        self._open: list[tuple[Context, Hasher]] = []
 
     def open(self, ctx: Context) -> None:
-        self._ctx = ctx
-        self._hasher = Hasher()
+        """Serve this house. One opened before it comes back when this one is closed: tests run a house in a house."""
+        self._open.append((ctx, Hasher()))
 
     def close(self) -> None:
-        if self._hasher is not None:
-            self._hasher.close()
-        self._hasher = self._ctx = None
+        if self._open:
+            self._open.pop()[1].close()
 
     async def sign_in(self, attempt: SignInAttempt) -> str | Refusal | None:
         ctx, hasher = self._opened()
@@ -93,8 +91,8 @@ class PasswordBackend:
         )
 
     def _opened(self) -> tuple[Context, Hasher]:
-        assert self._ctx is not None and self._hasher is not None, "startup comes before the first sign-in"
-        return self._ctx, self._hasher
+        assert self._open, "startup comes before the first sign-in"
+        return self._open[-1]
 
 
 def _normal(password: str) -> str:

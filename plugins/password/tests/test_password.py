@@ -86,7 +86,7 @@ async def test_a_hash_of_older_parameters_is_made_anew(
 ) -> None:
     monkeypatch.setattr(hashing, "MEMORY_KIB", 8192)
     weak = Hasher()
-    table: FakeTable = backend._ctx.db  # type: ignore[union-attr,assignment]
+    table: FakeTable = backend._open[-1][0].db  # type: ignore[assignment]
     table.rows["ada"] = await weak.hash(GOOD)
     weak.close()
     assert await backend.sign_in(attempt("ada@example.org", GOOD)) == "ada"
