@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import functools
 import gettext as catalogues
-import io
 import re
 from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
-
-import polib
 
 LANGUAGES = {"en": "English", "zh": "简体中文", "fr": "Français"}
 """What one may pick, each in its own words."""
@@ -35,7 +32,6 @@ class _Ways(NamedTuple):
     short_months: tuple[str, ...]
     dates: dict[str, str]
     thousands: str
-    plural: str
 
 
 _ENGLISH = _Ways(
@@ -43,7 +39,6 @@ _ENGLISH = _Ways(
     tuple("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()),
     {"MMMd": "{short} {d}", "yMMMd": "{short} {d}, {y}", "yMMMM": "{month} {y}"},
     ",",
-    "nplurals=2; plural=(n != 1);",
 )
 _WAYS = {
     "en": _ENGLISH,
@@ -52,14 +47,12 @@ _WAYS = {
         tuple(f"{month}月" for month in range(1, 13)),
         {"MMMd": "{short}{d}日", "yMMMd": "{y}年{short}{d}日", "yMMMM": "{y}年{short}"},
         ",",
-        "nplurals=1; plural=0;",
     ),
     "fr": _Ways(
         tuple("janvier février mars avril mai juin juillet août septembre octobre novembre décembre".split()),
         tuple("janv. févr. mars avr. mai juin juil. août sept. oct. nov. déc.".split()),
         {"MMMd": "{d} {short}", "yMMMd": "{d} {short} {y}", "yMMMM": "{month} {y}"},
         "\u202f",
-        "nplurals=3; plural=(n == 0 || n == 1) ? 0 : (n != 0 && n % 1000000 == 0) ? 1 : 2;",
     ),
     MIRROR: _ENGLISH,
 }
@@ -103,7 +96,7 @@ def negotiate(header: str) -> str:
 
 
 def add_catalogues(folder: Path) -> None:
-    """Take up a plugin's `<language>.po` files. A message both know is told in the words that came first."""
+    """Take up a plugin's `<language>.mo` files. A message both know is told in the words that came first."""
     if folder not in _folders:
         _folders.append(folder)
         _catalogue.cache_clear()
@@ -143,28 +136,21 @@ def _ways() -> _Ways:
 
 @functools.cache
 def _catalogue(language: str) -> catalogues.NullTranslations:
-    """Read when the language is first spoken, from text: there is nothing to compile and nothing to forget."""
+    """Read when the language is first spoken."""
     if language == MIRROR:
         return _Mirror()
     spoken: catalogues.NullTranslations = catalogues.NullTranslations()
     for folder in _folders:
-        path = folder / f"{language}.po"
+        path = folder / f"{language}.mo"
         if not path.is_file():
             continue
-        read = _compiled(path, language)
+        with path.open("rb") as file:
+            read = catalogues.GNUTranslations(file)
         if isinstance(spoken, catalogues.GNUTranslations):
             spoken.add_fallback(read)
         else:
             spoken = read
     return spoken
-
-
-def _compiled(path: Path, language: str) -> catalogues.GNUTranslations:
-    """The catalogue of a `.po` file, whatever its head leaves out. What is marked fuzzy is not in it."""
-    file = polib.pofile(str(path), encoding="utf-8")
-    file.metadata["Content-Type"] = "text/plain; charset=utf-8"
-    file.metadata["Plural-Forms"] = _WAYS[language].plural
-    return catalogues.GNUTranslations(io.BytesIO(file.to_binary()))
 
 
 class _Mirror(catalogues.NullTranslations):

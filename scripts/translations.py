@@ -15,6 +15,7 @@ from pathlib import Path
 
 from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_dir
+from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,7 +74,15 @@ def update(package: Path, language: str, said: Catalog) -> Path:
         if not line.startswith(('"POT-Creation-Date', '"PO-Revision-Date', '"Generated-By'))
     )
     path.write_text(clean)
+    path.with_suffix(".mo").write_bytes(compiled(path, language))
     return path
+
+
+def compiled(path: Path, language: str) -> bytes:
+    """What gettext reads: the server carries nothing that could read the text. The same bytes for the same text."""
+    file = io.BytesIO()
+    write_mo(file, read(path, language))
+    return file.getvalue()
 
 
 def read(path: Path, language: str) -> Catalog:
@@ -90,7 +99,12 @@ def faults(package: Path, language: str, said: Catalog) -> list[str]:
         return [f"{path.relative_to(ROOT)} is not there"]
     kept = read(path, language)
     where = path.relative_to(ROOT)
-    wrong = [fault for message in said if message.id for fault in _faults_of(message, kept, f"{where}: {message.id!r}")]
+    binary = path.with_suffix(".mo")
+    stale = not binary.is_file() or binary.read_bytes() != compiled(path, language)
+    wrong = [f"{binary.relative_to(ROOT)} is not what `make translations` compiles"] if stale else []
+    wrong += [
+        fault for message in said if message.id for fault in _faults_of(message, kept, f"{where}: {message.id!r}")
+    ]
     said_ids = {_id(message) for message in said}
     wrong += [f"{where}: {m.id!r} is said by nobody" for m in kept if m.id and _id(m) not in said_ids]
     return wrong

@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "errors": set(),
     "clock": set(),
     "logs": set(),
-    # The words of the page, and of plugins: their catalogues, and the only reader of catalogues.
+    # The words of the page, and of plugins: the only reader of catalogues.
     "words": set(),
     "hookspecs": EVERYBODY,
     "plugins": EVERYBODY | {"hookspecs"},
@@ -55,7 +55,6 @@ ONLY_IN = {
     "pluggy": {"hookspecs", "plugins"},
     "click": {"cli"},
     "platformdirs": {"settings"},
-    "polib": {"words"},
 }
 # One egress client for the core and for plugins: whoever wants out asks for it.
 HTTP_CLIENTS = {"aiohttp", "httpx", "requests", "urllib3", "urllib.request", "http.client", "pycurl", "niquests"}

@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
+from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
 
 from chatserver import words
 from chatserver.testing.server import Site
@@ -56,7 +58,10 @@ def test_the_mirror_shows_what_is_translated() -> None:
 
 
 def test_a_plugins_words_are_taken_up(tmp_path: Path) -> None:
-    (tmp_path / "fr.po").write_text('msgid "Weather in {city}"\nmsgstr "Le temps à {city}"\n')
+    catalog = Catalog(locale="fr")
+    catalog.add("Weather in {city}", "Le temps à {city}")
+    with (tmp_path / "fr.mo").open("wb") as file:
+        write_mo(file, catalog)
     words.add_catalogues(tmp_path)
     words.speak("fr")
     assert words.gettext("Weather in {city}") == "Le temps à {city}"
