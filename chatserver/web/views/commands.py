@@ -51,6 +51,7 @@ def commands() -> tuple[Command, ...]:
         Command("archived", _("Archive"), href="/chats?archived=1", icon="archive"),
         Command("search", _("Search"), href="/search", icon="search"),
         Command("shares", _("Shared links"), href="/shares", icon="link"),
+        Command("data", _("My data"), href="/settings/data", icon="download"),
         Command("theme", _("Switch between light and dark"), icon="moon"),
         Command("settings", _("Settings"), href="/settings", icon="settings"),
         Command("connect", _("Connect a model"), href="/welcome", icon="plus", admins=True),
