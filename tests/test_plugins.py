@@ -366,10 +366,10 @@ async def test_a_hook_nobody_implements_costs_next_to_nothing() -> None:
     assert not plugins.has("prepare_prompt")
     assert await plugins.chain("prepare_prompt", PROMPT) is PROMPT
     assert await plugins.gather("nav_items", actor=ACTOR) == []
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(10_000):
         await plugins.chain("prepare_prompt", PROMPT)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 async def test_rank_channels_is_given_its_use() -> None:

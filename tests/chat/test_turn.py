@@ -10,7 +10,6 @@ import pytest
 from chatserver import Admission, CallEnded, Delivery, Prompt, PromptMessage, Refusal, TextPart, hookimpl
 from chatserver.chat.live import MOST_AT_ONCE, LiveTurn
 from chatserver.chat.sending import IdempotencyKey
-from chatserver.clock import monotonic_s
 from chatserver.domain.access import Actor
 from chatserver.domain.messages import text_of
 from chatserver.domain.turns import FOREIGN_END_OFFSET, TextDelta
@@ -71,13 +70,12 @@ async def test_stop_closes_the_upstream_and_keeps_the_text(ann: Person, fake_ups
     live = ann.house.live.get(sent.turn_id or "")
     assert live is not None
     await until(lambda: live.last_seq > 5)
-    began = monotonic_s()
     await ann.house.conversations.stop(ann.actor, sent.turn_id or "")
     await ann.house.conversations.stop(ann.actor, sent.turn_id or "")
     turn = await ann.ended(sent.turn_id)
     assert turn.state == "stopped"
-    await asyncio.to_thread(fake_upstream.wait, lambda up: all(c.closed_ns for c in up.connections), 1.0)
-    assert monotonic_s() - began < 1.0
+    await asyncio.to_thread(fake_upstream.wait, lambda up: all(c.closed_ns for c in up.connections), 10.0)
+    assert fake_upstream.connections[-1].sent_tokens < 200
     message = (await ann.house.conversations.path(ann.actor, chat))[-1]
     assert message.state == "stopped"
     assert text_of(message.parts)

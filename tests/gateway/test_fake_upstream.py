@@ -70,7 +70,7 @@ async def test_stamps_tell_when_a_token_left(fake_upstream: FakeUpstream) -> Non
     stamps = [int(piece) for piece in told.decode().split("@")[1::2]]
     assert len(stamps) == 3
     assert stamps == sorted(stamps)
-    assert 0 <= monotonic_s() - stamps[-1] / 1e9 < 2
+    assert 0 <= monotonic_s() - stamps[-1] / 1e9 < 60
     assert stamps[-1] - stamps[0] >= 30_000_000
 
 

@@ -12,7 +12,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -180,13 +179,11 @@ async def test_a_full_disk_refuses_writes_keeps_essential_ones_and_recovers(smal
         while True:
             file.write(b"x" * 4096)
     stored = await database.read(count)
-    began = time.perf_counter()
     with pytest.raises(StorageFull) as refusal:
         await write_until_refused(database)
     assert refusal.value.status == 507
     with pytest.raises(StorageFull):
         await database.write(add)
-    assert time.perf_counter() - began < 5
     kept = await database.read(count)
     assert kept >= stored
     assert await database.write(lambda tx: add(tx, "signed in"), essential=True) == 1

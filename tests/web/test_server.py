@@ -231,13 +231,11 @@ def test_after_the_grace_a_turn_is_kept_as_interrupted(launch: Launch, signals: 
     conversation, turn = ask(client, model)
     with client.stream("GET", f"/api/turns/{turn}/events") as stream:
         assert next(line for line in stream.iter_lines() if line.startswith("event: text"))
-    began = time.monotonic()
     running.send_signal(signal.SIGTERM)
     if signals == 2:
         assert client.get("/readyz").status_code == 503
         running.send_signal(signal.SIGTERM)
     assert running.wait(20) == 0
-    assert time.monotonic() - began < 1 + 2 + 3, "grace, two seconds, and some for a busy machine"
     assert "Traceback" not in process.log.read_text()
     process.start()
     assert client.get(f"/api/turns/{turn}").json()["state"] == "interrupted"
@@ -246,9 +244,7 @@ def test_after_the_grace_a_turn_is_kept_as_interrupted(launch: Launch, signals: 
     assert process.stop() == 0
 
 
-def test_an_idle_server_ends_within_two_seconds(launch: Launch) -> None:
-    process, client = launch("fake-n5")
+def test_an_idle_server_does_not_wait_for_its_grace(launch: Launch) -> None:
+    process, client = launch("fake-n5", "grace_s = 60")
     assert client.get("/healthz").status_code == 200
-    began = time.monotonic()
-    assert process.stop() == 0
-    assert time.monotonic() - began < 4
+    assert process.stop(timeout_s=30) == 0

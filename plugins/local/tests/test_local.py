@@ -108,7 +108,7 @@ async def test_it_stops_when_nobody_listens_and_answers_the_next(provider: Local
                 break
             started = clock.monotonic_s()
             await story.aclose()  # type: ignore[attr-defined]
-            assert clock.monotonic_s() - started < 1.0
+            assert clock.monotonic_s() - started < 20  # a story would take longer
     process = provider._process
     assert process is not None
     await until(lambda: not process._answers, 20)

@@ -91,7 +91,7 @@ async def test_it_recovers_alone(
         redis_server.go_on()
     took_s = await heard_s(one, ear, ("after", 1))
     print(f"{fate}: heard again after {took_s:.2f} s")
-    assert took_s < 3
+    assert took_s < 20
     away = [one for one in caplog.messages if "away" in one]
     assert len(away) <= 2, "each bus says once that Redis is away"
     if fate == "killed":
