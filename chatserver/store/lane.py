@@ -15,6 +15,8 @@ T = TypeVar("T")
 BUSY_TIMEOUT_MS = 5_000
 MAX_WAL_BYTES = 64 * 1024 * 1024
 MAX_CHECKED = 5_000
+WRITER_CACHE_KB, READER_CACHE_KB = 16_384, 4_096
+"""Of pages, for each connection; the system keeps the file in its memory as well."""
 NOT_IN_A_UNIT = {
     "BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE", "ATTACH", "DETACH", "PRAGMA", "VACUUM",
 }  # fmt: skip
@@ -117,7 +119,7 @@ def connect(path: Path, *, reads_only: bool) -> sqlite3.Connection:
             "trusted_schema=OFF",
             f"journal_size_limit={MAX_WAL_BYTES}",
             "temp_store=MEMORY",
-            "cache_size=-16384",
+            f"cache_size=-{READER_CACHE_KB if reads_only else WRITER_CACHE_KB}",
             f"query_only={int(reads_only)}",
         ):
             connection.execute(f"PRAGMA {pragma}")

@@ -100,4 +100,4 @@ async def test_a_little_use_leaves_no_weight(crowd: Crowd) -> None:
 @pytest.mark.torture
 @pytest.mark.timeout(900)
 async def test_five_minutes_of_use_leave_no_weight(crowd: Crowd) -> None:
-    await soak(crowd, people=30, warm_rounds=2_000, seconds=300, most_mb=5)
+    await soak(crowd, people=30, warm_rounds=4_000, seconds=300, most_mb=5)  # SQLite's caches are full by then
