@@ -8,14 +8,10 @@ from collections.abc import AsyncIterator, Sequence
 from chatserver.chat.news import News
 from chatserver.clock import monotonic_s
 from chatserver.domain.prompts import PromptRecord, Texts
-from chatserver.domain.turns import Delta, EndDelta, ReasoningDelta, Turn
+from chatserver.domain.turns import Delta, EndDelta, ReasoningDelta, Turn, piece_end
 
 Numbered = tuple[int, Delta]
 KeptPrompt = tuple[PromptRecord, Texts]
-
-
-MOST_AT_ONCE = 256
-"""Deltas in a batch: what a reader who takes nothing holds on to."""
 
 
 class LiveTurn:
@@ -93,7 +89,7 @@ class LiveTurn:
         position = after
         while True:
             if position < len(self.deltas):
-                until = min(len(self.deltas), position + MOST_AT_ONCE)
+                until = piece_end(self.deltas, position)
                 batch = [(number + 1, self.deltas[number]) for number in range(position, until)]
                 position = until
                 yield batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -86,8 +87,24 @@ class EndDelta(msgspec.Struct, frozen=True, tag="end", tag_field="type"):
 
 Delta = TextDelta | ReasoningDelta | ToolCallDelta | ToolResultDelta | ResetDelta | EndDelta
 
+PIECE_DELTAS = 256
+PIECE_CHARACTERS = 64_000
+
 encode_deltas = msgspec.json.Encoder().encode
 decode_deltas = msgspec.json.Decoder(tuple[Delta, ...]).decode
+
+
+def piece_end(deltas: Sequence[Delta], start: int) -> int:
+    """Where the piece that begins at `start` ends: what is held, written or stored at once, however much there is."""
+    last = min(len(deltas), start + PIECE_DELTAS)
+    if last - start < 2:
+        return last
+    size = 0
+    for place in range(start, last):
+        size += len(getattr(deltas[place], "text", ""))
+        if size > PIECE_CHARACTERS and place > start:
+            return place
+    return last
 
 
 def assemble_parts(deltas: list[Delta] | tuple[Delta, ...]) -> Parts:

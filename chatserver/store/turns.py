@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from chatserver.domain.access import Actor, Origin
 from chatserver.domain.calls import Attempt, Usage
-from chatserver.domain.turns import Delta, Turn, TurnError, TurnState, decode_deltas, encode_deltas
+from chatserver.domain.turns import Delta, Turn, TurnError, TurnState, decode_deltas, encode_deltas, piece_end
 from chatserver.store.batches import parameters_of, runs_of, values_of
-from chatserver.store.database import Tx
+from chatserver.store.database import Tx, Value
 from chatserver.store.messages import PATH
 
 _COLUMNS = (
@@ -25,7 +25,8 @@ _labels = msgspec.json.Decoder(dict[str, str]).decode
 _parameters = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _error = msgspec.json.Decoder(TurnError).decode
 PURGED_FACT = "events_purged_before"
-_INSERT_EVENTS = "INSERT INTO turn_events (turn_id, first_seq, last_seq, deltas, created_at) VALUES "
+ROWS_AT_ONCE = 8
+"""A row is a piece; a reader who takes nothing holds on to so many at most."""
 
 
 class _Row(msgspec.Struct, frozen=True):
@@ -256,18 +257,30 @@ def append_events(tx: Tx, batches: Sequence[NewEvents], now: int) -> set[str]:
                 **parameters_of(places),
             )
         )
-    for kept in runs_of([one for one in batches if one.turn.id in held]):
-        rows = [(one.turn.id, one.first_seq, one.last_seq, encode_deltas(one.deltas).decode(), now) for one in kept]
-        tx.run(_INSERT_EVENTS + values_of(("{}",) * 5, len(rows)), **parameters_of(rows))
+    kept = [one for one in batches if one.turn.id in held]
+    _insert_events(tx, [row for one in kept for row in _event_rows(one.turn.id, one.first_seq, one.deltas, now)])
     return held
 
 
-def _insert_events(tx: Tx, turn_id: str, first_seq: int, deltas: Sequence[Delta], now: int) -> None:
-    row = (turn_id, first_seq, first_seq + len(deltas) - 1, encode_deltas(deltas).decode(), now)
-    tx.run(_INSERT_EVENTS + values_of(("{}",) * 5, 1), **parameters_of([row]))
+def _event_rows(turn_id: str, first_seq: int, deltas: Sequence[Delta], now: int) -> Iterator[tuple[Value, ...]]:
+    start = 0
+    while start < len(deltas):
+        until = piece_end(deltas, start)
+        piece = encode_deltas(deltas[start:until]).decode()
+        yield (turn_id, first_seq + start, first_seq + until - 1, piece, now)
+        start = until
 
 
-def events_after(tx: Tx, turn_id: str, after: int, limit_rows: int = 20) -> list[StoredEvents]:
+def _insert_events(tx: Tx, rows: Sequence[tuple[Value, ...]]) -> None:
+    for run in runs_of(rows):
+        tx.run(
+            "INSERT INTO turn_events (turn_id, first_seq, last_seq, deltas, created_at) VALUES "
+            + values_of(("{}",) * 5, len(run)),
+            **parameters_of(run),
+        )
+
+
+def events_after(tx: Tx, turn_id: str, after: int, limit_rows: int = ROWS_AT_ONCE) -> list[StoredEvents]:
     """The rows that hold events numbered above `after`, in order; the first may begin below it."""
     rows = tx.all(
         _EventRow,
@@ -317,7 +330,7 @@ def end_turn(
     )
     if not ended:
         return False
-    _insert_events(tx, turn.id, first_seq, deltas, now)
+    _insert_events(tx, list(_event_rows(turn.id, first_seq, deltas, now)))
     return True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from urllib.parse import parse_qs
 
 import msgspec
@@ -18,6 +19,7 @@ from chatserver.domain.turns import (
     ToolCallDelta,
     ToolResultDelta,
     Turn,
+    piece_end,
 )
 from chatserver.errors import BadInput, ChatserverError, Refused, Unavailable
 from chatserver.house import House
@@ -28,7 +30,6 @@ from chatserver.web.streams import EventStream, Receive, Send, Streams, sse
 
 MAX_TURNS = 16
 TITLE_WAIT_S = 20.0
-CHUNK_BYTES = 64_000
 
 _encode = msgspec.json.Encoder().encode
 
@@ -93,19 +94,17 @@ def encode_batch(batch: list[Numbered]) -> bytes:
     return b"".join(chunks)
 
 
-def slices(batch: list[Numbered]) -> list[list[Numbered]]:
-    """A long catch-up in pieces of about 64 kB, so that one reader never holds the loop."""
-    if len(batch) < 256:
-        return [batch]
-    pieces: list[list[Numbered]] = [[]]
-    size = 0
-    for number, delta in batch:
-        pieces[-1].append((number, delta))
-        size += len(getattr(delta, "text", "")) + 16
-        if size > CHUNK_BYTES:
-            pieces.append([])
-            size = 0
-    return [piece for piece in pieces if piece]
+def slices(batch: list[Numbered]) -> Iterator[list[Numbered]]:
+    """A catch-up in pieces, so that one reader never holds the loop, nor much memory."""
+    if len(batch) == 1:
+        yield batch
+        return
+    deltas = [delta for _, delta in batch]
+    start = 0
+    while start < len(batch):
+        until = piece_end(deltas, start)
+        yield batch[start:until]
+        start = until
 
 
 def _actor(scope: dict[str, object]) -> Actor:
