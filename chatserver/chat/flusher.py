@@ -72,10 +72,10 @@ class Flusher:
 
         def store(tx: Tx) -> list[int | None]:
             now = now_us()
-            for live, events in batches:
-                if events.first_seq == 1 and live.prompt is not None:
-                    prompt_rows.keep_prompt(tx, live.turn, *live.prompt)
             held = turn_rows.append_events(tx, [events for _, events in batches], now)
+            for live, events in batches:  # after its turn, as an ending does: two who write both do not meet halfway
+                if events.first_seq == 1 and live.prompt is not None and live.turn.id in held:
+                    prompt_rows.keep_prompt(tx, live.turn, *live.prompt)
             turn_rows.renew_leases(tx, renewed, self._node_id, now + LEASE_US)
             # Where they were not taken, all may be stored already, by a commit whose answer got lost.
             return [
