@@ -23,6 +23,7 @@ from chatserver.errors import ChatserverError, SetupError
 if TYPE_CHECKING:
     from chatserver.chat.accounts import Accounts
     from chatserver.chat.backups import Manifest, Restored
+    from chatserver.chat.blobs import Blobs
     from chatserver.chat.import_files import ImportFile
     from chatserver.chat.imports import ImportReport
     from chatserver.domain.access import Account, Actor
@@ -567,12 +568,14 @@ def export_chats(email: str | None, out: Path | None, data: str | None, config: 
 
         accounts = Accounts(db, plugins, settings.secret_key)
         chosen = [await _account_of(accounts, email)] if email else await accounts.list()
-        exports = Exports(db, f"chatserver {__version__}")
-        with _writing(out) as file:
-            async for piece in exports.export(chosen):
-                file.write(piece)
+        async with _open_contents(db, plugins, settings) as blobs:
+            exports = Exports(db, f"chatserver {__version__}", blobs)
+            with _writing(out) as file:
+                async for piece in exports.export(chosen):
+                    file.write(piece)
         told = exports.written
-        click.echo(f"{told.conversations} conversations with {told.messages} messages.", err=True)
+        files = f" and {told.files} files" if told.files else ""
+        click.echo(f"{told.conversations} conversations with {told.messages} messages{files}.", err=True)
 
     _with_database(data, config, run)
 
@@ -589,13 +592,15 @@ def import_chats(file: Path, email: str | None, data: str | None, config: str | 
 
     async def run(db: Database, plugins: Plugins, settings: Settings) -> None:
         from chatserver.chat.accounts import Accounts
+        from chatserver.chat.files import Files
         from chatserver.chat.import_files import ImportFile
         from chatserver.chat.imports import survey, take_file
 
         source = ImportFile(file, [one for _, one in plugins.registered("register_importers")])
         found = survey(source)
         actors = await _receivers(Accounts(db, plugins, settings.secret_key), email, found.emails)
-        reports = await take_file(db, source, actors)
+        async with _open_contents(db, plugins, settings) as blobs:
+            reports = await take_file(db, source, actors, Files(db, blobs, {}))
         if not found.conversations:
             click.echo(f"{file} holds no conversations.")
         for name, report in reports.items():
@@ -626,9 +631,11 @@ async def _receivers(accounts: Accounts, email: str | None, told: set[str]) -> d
 
 
 def _say_imported(source: ImportFile, email: str, report: ImportReport) -> None:
-    if not any((report.new, report.grown, report.there, report.left_deleted)):
+    if not any((report.new, report.grown, report.there, report.left_deleted, report.files)):
         return
     click.echo(f"{source.title} → {email}: {report.new} new conversations, {report.messages} messages.")
+    if report.files:
+        click.echo(f"{report.files} files came along.")
     if report.grown:
         click.echo(f"{report.grown} conversations that were here got what they lacked.")
     if report.there:
@@ -832,6 +839,21 @@ def _with_database(
             await function(db, plugins, settings)
 
     asyncio.run(run())
+
+
+@asynccontextmanager
+async def _open_contents(db: Database, plugins: Plugins, settings: Settings) -> AsyncIterator[Blobs]:
+    """What files hold, beside a running server or without one."""
+    from chatserver.chat.blobs import Blobs
+    from chatserver.databases import SPOOL, open_blobs
+
+    store = await open_blobs(settings, plugins)
+    try:
+        blobs = Blobs(db, store, settings.data_dir / SPOOL)
+        await blobs.start()
+        yield blobs
+    finally:
+        await store.close()
 
 
 @asynccontextmanager

@@ -141,9 +141,9 @@ class House:
         self.accounts = Accounts(db, plugins, secret_key)
         self.temporaries = Temporaries(db, self.conversations)
         self.transcripts = Transcripts(db)
-        self.own_exports = OwnExports(db)
+        self.own_exports = OwnExports(db, self.blobs)
         importers = [one for _, one in plugins.registered("register_importers")]
-        self.bringing = Bringing(db, self.blobs.spool, importers)
+        self.bringing = Bringing(db, self.files, self.blobs.spool, importers)
         self.leaving = Leaving(db, self.accounts, self.conversations, self._wake)
         self.shares = Shares(db, self.accounts)
         self.feedback = FeedbackBox(db, lambda: self._wake(False))

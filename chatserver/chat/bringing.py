@@ -10,15 +10,17 @@ import msgspec
 
 from chatserver.chat import import_child
 from chatserver.chat.export_reader import read_export
+from chatserver.chat.files import Files
 from chatserver.chat.import_child import ImporterName, Unpacked, decode_unpacked
 from chatserver.chat.imports import ImportReport, Imports
-from chatserver.clock import new_id
+from chatserver.chat.intake import clear_room, make_room
 from chatserver.confined import Bounds, Broke, run_confined
 from chatserver.domain.access import Actor
 from chatserver.domain.extend import Importer
 from chatserver.errors import BadInput, LimitReached
 from chatserver.store.database import Database
 
+TREES = "trees"
 BOUNDS = Bounds(cpu_s=60, wall_s=90)
 AT_ONCE = 2
 """Files that are read at once on this node: each may take half a gigabyte."""
@@ -35,8 +37,9 @@ class Brought(msgspec.Struct, frozen=True):
 class Bringing:
     """One file at a time for each account; a child process reads it, so that a bomb harms nobody."""
 
-    def __init__(self, db: Database, spool: Path, importers: Sequence[Importer]) -> None:
+    def __init__(self, db: Database, files: Files, spool: Path, importers: Sequence[Importer]) -> None:
         self._db = db
+        self._files = files
         self._spool = spool
         self._importers = [name for one in importers if (name := ImporterName.of(one)) is not None]
         self._busy: set[str] = set()
@@ -59,19 +62,22 @@ class Bringing:
                 retry_after_s=10,
             )
         self._busy.add(actor.account_id)
-        target = self._spool / new_id()
         try:
-            async with self._turns:
-                unpacked = await self._unpack(name, path, target)
+            room = await make_room(self._spool)
+            try:
+                async with self._turns:
+                    unpacked = await self._unpack(name, path, room)
+            except BaseException:
+                await clear_room(room)
+                raise
             # who asked may leave meanwhile: what was begun is taken in
-            report = await asyncio.shield(asyncio.ensure_future(self._take(actor, target, unpacked)))
+            report = await asyncio.shield(asyncio.ensure_future(self._take(actor, room, unpacked)))
             return Brought(unpacked.title, report, unpacked.left)
         finally:
             self._busy.discard(actor.account_id)
-            await asyncio.to_thread(target.unlink, missing_ok=True)
 
-    async def _unpack(self, name: str, path: Path, target: Path) -> Unpacked:
-        words = (str(path), str(target), msgspec.json.encode(self._importers).decode())
+    async def _unpack(self, name: str, path: Path, room: Path) -> Unpacked:
+        words = (str(path), str(room / TREES), str(room), msgspec.json.encode(self._importers).decode())
         try:
             answer = await run_confined(Path(import_child.__file__), words, BOUNDS)
         except Broke as broke:
@@ -87,12 +93,15 @@ class Bringing:
             raise BadInput(sentence.replace(str(path), name[:100] or "The file"), code=code, status=422)
         return unpacked
 
-    async def _take(self, actor: Actor, target: Path, unpacked: Unpacked) -> ImportReport:
-        imports = Imports(self._db, actor)
-        with target.open("rb") as file:
-            trees = read_export(file)
-            while (found := await asyncio.to_thread(next, trees, None)) is not None:
-                await imports.take(found[1])
-        await imports.flush()
+    async def _take(self, actor: Actor, room: Path, unpacked: Unpacked) -> ImportReport:
+        imports = Imports(self._db, actor, self._files)
+        try:
+            with (room / TREES).open("rb") as file:
+                trees = read_export(file, room)
+                while (found := await asyncio.to_thread(next, trees, None)) is not None:
+                    await imports.take(found[1])
+            await imports.flush()
+        finally:
+            await clear_room(room)
         imports.report.notes.update(unpacked.notes)
         return imports.report

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
+from chatserver.chat.enclosed_files import EnclosedFiles, Wrong
 from chatserver.domain.exports import (
     FORMAT,
     VERSION,
     AccountLine,
     ConversationLine,
     EndLine,
+    FileLine,
     HeaderLine,
     Line,
     MessageLine,
+    PieceLine,
     decode_chat,
     decode_line,
     decode_parts,
@@ -62,7 +66,7 @@ def read_chat(document: memoryview) -> Owned:
         for line in chat.messages:
             reader.take(line)
         done = reader.take(EndLine(0, 1, len(chat.messages)))
-    except _Wrong as error:
+    except Wrong as error:
         raise BadInput(f"The chat in the file {error}. Nothing of it was taken.", code="damaged_file") from None
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise BadInput(f"The chat in the file cannot be read ({error}).", code="damaged_file") from None
@@ -70,18 +74,21 @@ def read_chat(document: memoryview) -> Owned:
     return done
 
 
-def read_export(file: BinaryIO) -> Iterator[Owned]:
-    """The conversations of a file from its first line on. Raises BadInput, with the number of the line."""
-    reader = _Reader()
+def read_export(file: BinaryIO, folder: Path | None = None) -> Iterator[Owned]:
+    """The conversations of a file from its first line on. Raises BadInput, with the number of the line. folder: where
+    what their files hold is put, until the next one is asked for; None only checks it."""
+    reader = _Reader(folder)
     number = 0
     while raw := file.readline(MAX_LINE_BYTES + 1):
         number += 1
         try:
             done = reader.take(_decode(raw))
-        except _Wrong as error:
+        except Wrong as error:
             raise BadInput(f"Line {number} {error}. Nothing of the file was taken.", code="damaged_file") from None
         if done is not None:
             yield done
+            for one in done[1].files:
+                Path(one.path).unlink(missing_ok=True)
     if not reader.has_ended:
         raise BadInput(
             f"The file ends after line {number}, before its end: it was cut. Nothing of it was taken; export again.",
@@ -89,24 +96,21 @@ def read_export(file: BinaryIO) -> Iterator[Owned]:
         )
 
 
-class _Wrong(Exception):
-    """What is wrong with a line, as the end of a sentence."""
-
-
 def _decode(raw: bytes) -> Line:
     if len(raw) > MAX_LINE_BYTES:
-        raise _Wrong(f"is longer than {MAX_LINE_BYTES} bytes")
+        raise Wrong(f"is longer than {MAX_LINE_BYTES} bytes")
     try:
         line: Line = decode_line(raw)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise _Wrong(f"cannot be read ({error})") from None
+        raise Wrong(f"cannot be read ({error})") from None
     return line
 
 
 class _Reader:
     """Where in the file we are, and the tree that is being read."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
+        self._contents = EnclosedFiles(folder)
         self.has_ended = False
         self._has_begun = False
         self._email = ""
@@ -117,14 +121,24 @@ class _Reader:
     def take(self, line: Line) -> Owned | None:
         """The tree that is complete with this line, if one is."""
         if self.has_ended:
-            raise _Wrong("stands after the end")
+            raise Wrong("stands after the end")
         if isinstance(line, HeaderLine):
             self._take_header(line)
             return None
         if not self._has_begun:
-            raise _Wrong("is not the header an export begins with")
+            raise Wrong("is not the header an export begins with")
+        if isinstance(line, PieceLine):
+            self._contents.add(line)
+            return None
+        self._contents.end()
         if isinstance(line, MessageLine):
             self._take_message(line)
+            return None
+        if isinstance(line, FileLine):
+            if self._conversation is None:
+                raise Wrong("is a file of no conversation")
+            self._contents.begin(line)
+            self._count(files=1)
             return None
         done = self._complete()
         if isinstance(line, AccountLine):
@@ -136,9 +150,10 @@ class _Reader:
             self._count(conversations=1)
         elif line != self._counts:
             found = self._counts
-            raise _Wrong(
-                f"tells of {line.accounts} accounts, {line.conversations} conversations and {line.messages} messages,"
-                f" and the file holds {found.accounts}, {found.conversations} and {found.messages}"
+            raise Wrong(
+                f"tells of {line.accounts} accounts, {line.conversations} conversations and {line.messages} messages"
+                f" with {line.files} files, and the file holds {found.accounts}, {found.conversations} and"
+                f" {found.messages} with {found.files}"
             )
         else:
             self.has_ended = True
@@ -146,11 +161,11 @@ class _Reader:
 
     def _take_header(self, line: HeaderLine) -> None:
         if self._has_begun:
-            raise _Wrong("is a second header")
+            raise Wrong("is a second header")
         if line.format != FORMAT:
-            raise _Wrong("is not the header of an export")
+            raise Wrong("is not the header of an export")
         if line.version > VERSION:
-            raise _Wrong(
+            raise Wrong(
                 f"says that the file is of version {line.version}, made by {line.program}, and version {VERSION} is"
                 " known here: install a newer chatserver"
             )
@@ -158,16 +173,16 @@ class _Reader:
 
     def _take_message(self, line: MessageLine) -> None:
         if self._conversation is None:
-            raise _Wrong("is a message of no conversation")
+            raise Wrong("is a message of no conversation")
         if not line.id or len(line.id) > 200 or line.id in self._messages:
-            raise _Wrong("has the id of a message before it" if line.id in self._messages else "has a bad id")
+            raise Wrong("has the id of a message before it" if line.id in self._messages else "has a bad id")
         if len(self._messages) >= MAX_MESSAGES:
-            raise _Wrong(f"is beyond the {MAX_MESSAGES} messages a conversation may have")
+            raise Wrong(f"is beyond the {MAX_MESSAGES} messages a conversation may have")
         _check_times(line.created_at, line.cleared_at)
         try:
             parts = decode_parts(line.parts)
         except (msgspec.MsgspecError, RecursionError) as error:
-            raise _Wrong(f"cannot be read ({error})") from None
+            raise Wrong(f"cannot be read ({error})") from None
         self._messages[line.id] = ImportedMessage(
             id=line.id,
             parent_id=line.parent_id,
@@ -190,7 +205,7 @@ class _Reader:
         messages, self._messages = self._messages, {}
         for message in messages.values():
             if message.parent_id is not None and message.parent_id not in messages:
-                raise _Wrong(f"ends a conversation that lacks the parent of its message {message.id}")
+                raise Wrong(f"ends a conversation that lacks the parent of its message {message.id}")
         return self._email, ImportedConversation(
             id=conversation.id,
             title=conversation.title,
@@ -205,15 +220,19 @@ class _Reader:
             tuning=conversation.tuning or UNTUNED,
             folder=conversation.folder,
             tags=conversation.tags,
+            files=self._contents.hand_over(),
         )
 
-    def _count(self, accounts: int = 0, conversations: int = 0, messages: int = 0) -> None:
+    def _count(self, accounts: int = 0, conversations: int = 0, messages: int = 0, files: int = 0) -> None:
         before = self._counts
         self._counts = EndLine(
-            before.accounts + accounts, before.conversations + conversations, before.messages + messages
+            before.accounts + accounts,
+            before.conversations + conversations,
+            before.messages + messages,
+            before.files + files,
         )
 
 
 def _check_times(*times_us: int) -> None:
     if not all(0 <= time < 2**62 for time in times_us):
-        raise _Wrong("holds a time that cannot be")
+        raise Wrong("holds a time that cannot be")

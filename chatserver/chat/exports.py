@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 
 import msgspec
 
+from chatserver.chat.blobs import Blobs
+from chatserver.chat.enclosed_files import PIECE_BYTES, pieces_of
 from chatserver.clock import now_us
 from chatserver.domain.access import Account, Actor
 from chatserver.domain.conversations import Conversation
@@ -15,17 +19,21 @@ from chatserver.domain.exports import (
     AccountLine,
     ConversationLine,
     EndLine,
+    FileLine,
     HeaderLine,
     MessageLine,
     encode_line,
 )
-from chatserver.domain.messages import Parts, encode_parts
+from chatserver.domain.files import StoredFile, file_ids
+from chatserver.domain.messages import Parts, decode_parts, encode_parts
 from chatserver.domain.tuning import UNTUNED
 from chatserver.domain.turns import Delta, assemble_parts
-from chatserver.errors import LimitReached
+from chatserver.errors import BadInput, LimitReached, Unavailable
 from chatserver.store import exports as export_rows
+from chatserver.store import files as file_rows
 from chatserver.store import folders as folder_rows
 from chatserver.store import turns as turn_rows
+from chatserver.store.content import checked
 from chatserver.store.database import Database, Tx
 from chatserver.store.exports import StoredMessage
 
@@ -39,13 +47,15 @@ class Exported(msgspec.Struct):
     accounts: int = 0
     conversations: int = 0
     messages: int = 0
+    files: int = 0
 
 
 class OwnExports:
     """Everything of an account, for whom it is; one at a time for each, since it reads all of it."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, blobs: Blobs) -> None:
         self._db = db
+        self._blobs = blobs
         self._running: set[str] = set()
 
     def open(self, actor: Actor, program: str) -> AsyncIterator[bytes]:
@@ -61,18 +71,20 @@ class OwnExports:
     async def _write(self, actor: Actor, program: str) -> AsyncIterator[bytes]:
         self._running.add(actor.account_id)
         try:
-            async for piece in Exports(self._db, program).export([actor.account]):
+            async for piece in Exports(self._db, program, self._blobs).export([actor.account]):
                 yield piece
         finally:
             self._running.discard(actor.account_id)
 
 
 class Exports:
-    """written: filled in while export() goes on."""
+    """written: filled in while export() goes on. blobs: where the content of files lies; None leaves files out."""
 
-    def __init__(self, db: Database, program: str) -> None:
+    def __init__(self, db: Database, program: str, blobs: Blobs | None = None) -> None:
         self._db = db
         self._program = program
+        self._blobs = blobs
+        self._files: set[str] = set()
         self.written = Exported()
 
     async def export(self, accounts: Sequence[Account]) -> AsyncIterator[bytes]:
@@ -81,11 +93,12 @@ class Exports:
         yield encode_line(HeaderLine(FORMAT, VERSION, self._program, now_us()))
         for account in accounts:
             self.written.accounts += 1
+            self._files.clear()
             yield encode_line(AccountLine(account.email))
             async for piece in self._conversations(Actor(account, "job")):
                 yield piece
         written = self.written
-        yield encode_line(EndLine(written.accounts, written.conversations, written.messages))
+        yield encode_line(EndLine(written.accounts, written.conversations, written.messages, written.files))
 
     async def _conversations(self, actor: Actor) -> AsyncIterator[bytes]:
         after = ""
@@ -109,12 +122,54 @@ class Exports:
         after = ""
         while True:
             page = await self._db.read(lambda tx, a=after: _messages(tx, conversation.id, a))  # type: ignore[misc]
+            if self._blobs is not None and (named := _file_ids(page, self._files)):
+                yield b"".join(lines)
+                lines = []
+                async for piece in self._named(conversation.owner_id, named, self._blobs):
+                    yield piece
             lines += [encode_line(_message_line(message)) for message in page]
             self.written.messages += len(page)
             yield b"".join(lines)
             if len(page) < MESSAGES_AT_ONCE:
                 return
             lines, after = [], page[-1].id
+
+    async def _named(self, owner_id: str, named: Sequence[str], blobs: Blobs) -> AsyncIterator[bytes]:
+        """The files some messages hold, each with its content; what there is no more stays a name in its message."""
+        self._files.update(named)
+        for file_id in named:
+            file = await self._db.read(lambda tx, one=file_id: file_rows.file_owned_by(tx, owner_id, one))  # type: ignore[misc]
+            if file is not None:
+                self.written.files += 1
+                async for piece in _lines_of(blobs, file):
+                    yield piece
+
+
+async def _lines_of(blobs: Blobs, file: StoredFile) -> AsyncIterator[bytes]:
+    """A file with its content; what is not in the store any more, or is not what was put there, is told as lost."""
+    line = FileLine(file.id, file.name, file.media_type, file.size_bytes, file.sha256)
+    with tempfile.SpooledTemporaryFile(PIECE_BYTES, dir=str(blobs.spool)) as copy:
+        try:
+            async with aclosing(blobs.read(file.sha256)) as chunks:
+                async for chunk in checked(file.sha256, file.size_bytes, chunks):
+                    copy.write(chunk)
+        except (Unavailable, BadInput) as error:
+            if error.code not in ("content_missing", "wrong_content"):
+                raise
+            yield encode_line(FileLine(line.id, line.name, line.media_type, line.size_bytes, line.sha256, is_lost=True))
+            return
+        yield encode_line(line)
+        for piece in pieces_of(copy):
+            yield piece
+
+
+def _file_ids(page: Sequence[StoredMessage], known: set[str]) -> list[str]:
+    """The files a page of messages holds that were not written yet."""
+    found: dict[str, None] = {}
+    for message in page:
+        if '"file_id"' in message.parts:
+            found.update(dict.fromkeys(file_ids(decode_parts(message.parts))))
+    return [one for one in found if one not in known]
 
 
 def _messages(tx: Tx, conversation_id: str, after: str) -> list[StoredMessage]:

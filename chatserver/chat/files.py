@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+import hashlib
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from chatserver.chat.blobs import Blobs
+from chatserver.chat.blobs import Blobs, Kept
 from chatserver.chat.intake import Intake, Taken, clear_room, make_room
-from chatserver.clock import new_id, now_us
+from chatserver.clock import new_id, now_us, read_id, write_id
 from chatserver.domain.access import Actor
 from chatserver.domain.extend import JobSpec
 from chatserver.domain.files import Rendition, RenditionKind, Space, StoredFile
@@ -38,8 +37,8 @@ class Files:
         self._limit_files = limits.get("files_per_account", 0)
         self._intake = Intake(blobs.spool)
 
-    async def bring_in(self, actor: Actor, name: str, path: Path) -> StoredFile:
-        """Keep what lies at `path`, which stays the caller's, as a file of the actor's.
+    async def bring_in(self, actor: Actor, name: str, path: Path, file_id: str = "") -> StoredFile:
+        """Keep what lies at `path`, which stays the caller's, as a file of the actor's. file_id: if it had one.
 
         Raises BadInput for what is not taken, LimitReached `storage_mb` or `files_per_account`, StorageFull.
         """
@@ -56,12 +55,14 @@ class Files:
             for piece, kept in contents
             if piece.kind
         ]
-        piece, kept = contents[0]
+        kept = contents[0][1]
         stored_bytes = sum(one.size_bytes for _, one in contents)
-        file = _file(actor, taken, piece.media_type, kept.sha256, kept.size_bytes, stored_bytes)
+        file = _file(actor, taken, kept, stored_bytes, file_id or new_id())
 
         def store(tx: Tx) -> None:
             file_rows.lock_files(tx, actor.account_id)
+            if file_id and file_rows.file_of(tx, actor, file_id) is not None:
+                return
             self._check_space(file_rows.usage_of(tx, actor.account_id), stored_bytes)
             for sha256 in sorted({one.sha256 for _, one in contents}):
                 if not blob_rows.use(tx, sha256):
@@ -70,6 +71,17 @@ class Files:
 
         await self._db.write(store)
         return file
+
+    async def bring_back(self, actor: Actor, file_id: str, name: str, path: Path) -> bool:
+        """A file that was exported, under the id it had where that is free. False: it is here already."""
+        own_id, is_here = await self._db.read(lambda tx: _own_id(tx, actor, file_id))
+        if not is_here:
+            await self.bring_in(actor, name, path, own_id)
+        return not is_here
+
+    async def own_ids(self, actor: Actor, ids: Iterable[str]) -> dict[str, str]:
+        """Under which ids the actor has files that had these elsewhere."""
+        return await self._db.read(lambda tx: {one: _own_id(tx, actor, one)[0] for one in ids})
 
     async def get(self, actor: Actor, file_id: str) -> StoredFile:
         """Raises NotFound."""
@@ -210,9 +222,31 @@ def no_such_file() -> NotFound:
     return NotFound("There is no such file.")
 
 
-def _file(actor: Actor, taken: Taken, media_type: str, sha256: str, size_bytes: int, stored_bytes: int) -> StoredFile:
+def _file(actor: Actor, taken: Taken, kept: Kept, stored_bytes: int, file_id: str) -> StoredFile:
     piece = taken.pieces[0]
-    file = StoredFile(new_id(), actor.account_id, taken.name, media_type, size_bytes, stored_bytes, sha256, now_us())
-    return msgspec.structs.replace(
-        file, width=piece.width, height=piece.height, charset=taken.charset, tokens=taken.tokens
+    return StoredFile(
+        id=file_id,
+        owner_id=actor.account_id,
+        name=taken.name,
+        media_type=piece.media_type,
+        size_bytes=kept.size_bytes,
+        stored_bytes=stored_bytes,
+        sha256=kept.sha256,
+        created_at=now_us(),
+        width=piece.width,
+        height=piece.height,
+        charset=taken.charset,
+        tokens=taken.tokens,
     )
+
+
+def _own_id(tx: Tx, actor: Actor, file_id: str) -> tuple[str, bool]:
+    """Under which id the actor has, or would have, a file that had this one elsewhere; and whether they have it."""
+    made = write_id(
+        int.from_bytes(hashlib.blake2b(f"{actor.account_id}\x00{file_id}".encode(), digest_size=16).digest())
+    )
+    for one in (file_id, made):
+        if file_rows.file_of(tx, actor, one) is not None:
+            return one, True
+    is_free = read_id(file_id) is not None and not file_rows.is_taken(tx, file_id)
+    return (file_id if is_free else made), False

@@ -1,5 +1,6 @@
 """Read a file of chats, whatever known program it is of, and write it as an export of ours. Runs confined and by path:
-`import_child.py IN OUT IMPORTERS`, the importers as JSON; prints JSON, what it found or why it took nothing."""
+`import_child.py IN OUT FOLDER IMPORTERS`, a folder for what it puts aside, the importers as JSON; prints JSON, what it
+found or why it took nothing."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from chatserver.chat.enclosed_files import lines_on
 from chatserver.chat.import_files import ImportFile
 from chatserver.clock import now_us
 from chatserver.domain.exports import FORMAT, VERSION, ConversationLine, EndLine, HeaderLine, MessageLine, encode_line
@@ -48,6 +50,7 @@ class Unpacked(msgspec.Struct):
     title: str = ""
     conversations: int = 0
     messages: int = 0
+    files: int = 0
     notes: dict[str, int] = {}
     left: int = 0
     refused: tuple[str, str] | None = None
@@ -57,19 +60,20 @@ decode_unpacked = msgspec.json.Decoder(Unpacked).decode
 _decode_importers = msgspec.json.Decoder(list[ImporterName]).decode
 
 
-def main(source: Path, target: Path, importers: list[ImporterName]) -> Unpacked:
+def main(source: Path, target: Path, folder: Path, importers: list[ImporterName]) -> Unpacked:
     found = Unpacked()
     file = ImportFile(source, [importer.load() for importer in importers])
     notes: Counter[str] = Counter()
     try:
         with target.open("xb") as out:
             out.write(encode_line(HeaderLine(FORMAT, VERSION, "import", now_us())))
-            for _, conversation in file.conversations():
+            for _, conversation in file.conversations(folder):
                 notes.update(conversation.notes)
                 found.conversations += 1
                 found.messages += len(conversation.messages)
+                found.files += len(conversation.files)
                 _write(out, conversation)
-            out.write(encode_line(EndLine(0, found.conversations, found.messages)))
+            out.write(encode_line(EndLine(0, found.conversations, found.messages, found.files)))
     except ChatserverError as error:
         return Unpacked(refused=(error.code, error.message))
     found.title, found.left, found.notes = file.title, len(file.left), dict(notes.most_common(20))
@@ -79,6 +83,8 @@ def main(source: Path, target: Path, importers: list[ImporterName]) -> Unpacked:
 def _write(out: BinaryIO, conversation: ImportedConversation) -> None:
     fields = {name: getattr(conversation, name) for name in ConversationLine.__struct_fields__}
     out.write(encode_line(ConversationLine(**fields)))
+    for one in conversation.files:
+        out.writelines(lines_on(one))
     for line in _lines(conversation):
         out.write(encode_line(line))
 
@@ -101,4 +107,5 @@ def _lines(conversation: ImportedConversation) -> Iterator[MessageLine]:
 
 
 if __name__ == "__main__":
-    print(msgspec.json.encode(main(Path(sys.argv[1]), Path(sys.argv[2]), _decode_importers(sys.argv[3]))).decode())
+    source, target, folder = map(Path, sys.argv[1:4])
+    print(msgspec.json.encode(main(source, target, folder, _decode_importers(sys.argv[4]))).decode())

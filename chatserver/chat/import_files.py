@@ -39,24 +39,25 @@ class ImportFile:
         self.left: list[str] = []
         self._importers = importers
 
-    def conversations(self) -> Iterator[Owned]:
+    def conversations(self, folder: Path | None = None) -> Iterator[Owned]:
         """Each with the e-mail address of its account, '' when the file does not say. Raises BadInput with a sentence
-        when the file is damaged or of no known format."""
+        when the file is damaged or of no known format. folder: where what files hold is put, until the next one is
+        asked for; None only checks it."""
         self.left = []
         with self.path.open("rb") as file:
             if file.read(len(_GZIP)) == _GZIP:
                 with self._gunzip() as unpacked:
-                    yield from self._plain(unpacked)
+                    yield from self._plain(unpacked, folder)
             else:
-                yield from self._plain(file)
+                yield from self._plain(file, folder)
 
-    def _plain(self, file: BinaryIO) -> Iterator[Owned]:
+    def _plain(self, file: BinaryIO, folder: Path | None) -> Iterator[Owned]:
         file.seek(0)
         head = file.read(HEAD_BYTES)
         file.seek(0)
         if is_export(head):
             self.title = "chatserver"
-            yield from read_export(file)
+            yield from read_export(file, folder)
         elif zipfile.is_zipfile(file):
             yield from self._archive(file)
         else:

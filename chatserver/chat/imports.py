@@ -5,24 +5,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
+from chatserver.chat.files import Files
 from chatserver.chat.import_files import ImportFile
 from chatserver.chat.placing import Placed, place
 from chatserver.clock import now_us, write_id
 from chatserver.domain.access import Actor
 from chatserver.domain.extend import ImportedConversation
+from chatserver.domain.files import file_ids, with_names
 from chatserver.domain.messages import Message, text_of
 from chatserver.domain.tree import leaves_of
-from chatserver.errors import BadInput, ChatserverError, Unavailable
+from chatserver.errors import BadInput, ChatserverError, LimitReached, Unavailable
 from chatserver.store import branches as branch_rows
 from chatserver.store import conversations as conversation_rows
 from chatserver.store import deletions as deletion_rows
 from chatserver.store import feedback as feedback_rows
+from chatserver.store import files as file_rows
 from chatserver.store import folders as folder_rows
 from chatserver.store import imports as import_rows
 from chatserver.store import messages as message_rows
@@ -48,6 +53,7 @@ class ImportReport(msgspec.Struct):
     there: int = 0
     messages: int = 0
     left_deleted: int = 0
+    files: int = 0
     notes: Counter[str] = msgspec.field(default_factory=Counter)
 
 
@@ -72,14 +78,18 @@ def survey(file: ImportFile) -> Survey:
     return found
 
 
-async def take_file(db: Database, file: ImportFile, actors: Mapping[str, Actor]) -> dict[str, ImportReport]:
+async def take_file(
+    db: Database, file: ImportFile, actors: Mapping[str, Actor], files: Files | None = None
+) -> dict[str, ImportReport]:
     """Take in what a surveyed file holds of the accounts named; reports by their addresses. '' stands for conversations
-    of which the file says no account. When it stops half-way, what was taken is whole, and the next run goes on."""
-    imports = {email: Imports(db, actor) for email, actor in actors.items()}
+    of which the file says no account. When it stops half-way, what was taken is whole, and the next run goes on.
+    files: takes the files of messages; without it they stay names."""
+    imports = {email: Imports(db, actor, files) for email, actor in actors.items()}
     try:
-        for email, conversation in file.conversations():
-            if email in imports:
-                await imports[email].take(conversation)
+        with tempfile.TemporaryDirectory(prefix="chatserver-import-") as folder:
+            for email, conversation in file.conversations(Path(folder) if files is not None else None):
+                if email in imports:
+                    await imports[email].take(conversation)
         for one in imports.values():
             await one.flush()
     except ChatserverError as error:
@@ -110,9 +120,10 @@ class _Seat(msgspec.Struct):
 class Imports:
     """One import into one account; report grows while it runs. last_id: what the tree last written became."""
 
-    def __init__(self, db: Database, actor: Actor) -> None:
+    def __init__(self, db: Database, actor: Actor, files: Files | None = None) -> None:
         self._db = db
         self._actor = actor
+        self._files = files
         self._now = now_us()
         self._waiting: list[ImportedConversation] = []
         self._waiting_messages = 0
@@ -123,6 +134,8 @@ class Imports:
     async def take(self, source: ImportedConversation) -> None:
         """Hand over one tree. Small ones are written several at a time; flush() writes the rest."""
         self.report.notes.update(source.notes)
+        if self._files is not None:
+            source = await self._with_files(source, self._files)
         size = len(source.messages)
         if size > MESSAGES_AT_ONCE:
             await self._take_large(source)
@@ -131,6 +144,23 @@ class Imports:
             await self.flush()
         self._waiting.append(source)
         self._waiting_messages += size + 1
+
+    async def _with_files(self, source: ImportedConversation, files: Files) -> ImportedConversation:
+        """The same tree with the ids its files have here. Files come first: a message then finds them there."""
+        for one in source.files:
+            try:
+                if await files.bring_back(self._actor, one.id, one.name, Path(one.path)):
+                    self.report.files += 1
+            except (BadInput, LimitReached) as error:
+                self.report.notes[f"a file was not taken. {error.message}"] += 1
+        wanted = {id_ for message in source.messages for id_ in file_ids(message.parts)}
+        if not wanted:
+            return source
+        names = await files.own_ids(self._actor, wanted)
+        messages = tuple(
+            msgspec.structs.replace(message, parts=with_names(message.parts, names)) for message in source.messages
+        )
+        return msgspec.structs.replace(source, messages=messages)
 
     async def flush(self) -> None:
         """Write what waits, in one transaction."""
@@ -282,6 +312,11 @@ class Imports:
             branches = len(leaves_of(message_rows.edges_of(tx, conversation.id)))
             conversation_rows.set_branches(tx, conversation.id, branches)
             import_rows.raise_updated(tx, conversation.id, conversation.updated_at)
+        if not seat.is_new and self._files is not None:  # a file may have come that was not there the last time
+            written = {message.id for message in seat.missing}
+            for message in seat.placed.messages:
+                if message.id not in written:
+                    file_rows.name_files(tx, message.id, message.parts)
 
     def _count(self, seat: _Seat) -> None:
         report = self.report

@@ -16,7 +16,7 @@ from chatserver.clock import new_id, now_us, write_id
 from chatserver.domain.access import Actor
 from chatserver.domain.conversations import Conversation, title_from
 from chatserver.domain.extend import ImportedConversation, ImportedMessage
-from chatserver.domain.files import StoredFile, file_ids, renamed
+from chatserver.domain.files import StoredFile, file_ids, with_names
 from chatserver.domain.messages import Message, text_of
 from chatserver.domain.shares import (
     NewShare,
@@ -177,7 +177,7 @@ class Shares:
             return ImportedConversation(
                 id=f"share:{share.id}",
                 title=share.title,
-                messages=tuple(_as_copied(renamed(one, names), share) for one in shown),
+                messages=tuple(_as_copied(one, share, names) for one in shown),
                 title_source="person",
                 created_at=share.created_at,
                 updated_at=now_us(),
@@ -237,13 +237,13 @@ def _copied_id(share: Share, actor: Actor, file_id: str) -> str:
     return write_id(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest()))
 
 
-def _as_copied(message: Message, share: Share) -> ImportedMessage:
+def _as_copied(message: Message, share: Share, names: Mapping[str, str]) -> ImportedMessage:
     """Times are the snapshot's: when its owner wrote is theirs to tell, and equal times make equal ids."""
     return ImportedMessage(
         id=message.id,
         parent_id=message.parent_id,
         role=message.role,
-        parts=message.parts,
+        parts=with_names(message.parts, names),
         created_at=share.created_at,
         model=message.model,
         state=message.state,

@@ -68,6 +68,24 @@ class MessageLine(msgspec.Struct, frozen=True, omit_defaults=True, tag="message"
     branch: str = ""
 
 
+class FileLine(msgspec.Struct, frozen=True, omit_defaults=True, tag="file", tag_field="type"):
+    """A file that messages of the conversation hold, before the first of them; of one that several hold, once. Its
+    content follows in `piece` lines. is_lost: it was missing where it should be, and none follow."""
+
+    id: str
+    name: str
+    media_type: str
+    size_bytes: int
+    sha256: str
+    is_lost: bool = False
+
+
+class PieceLine(msgspec.Struct, frozen=True, tag="piece", tag_field="type"):
+    """Some of the content of the file above, in order; base64."""
+
+    data: bytes
+
+
 class ChatDocument(msgspec.Struct, frozen=True, tag="chat", tag_field="type"):
     """One conversation as one JSON document, with the same values as the lines hold."""
 
@@ -79,15 +97,16 @@ class ChatDocument(msgspec.Struct, frozen=True, tag="chat", tag_field="type"):
     messages: tuple[MessageLine, ...]
 
 
-class EndLine(msgspec.Struct, frozen=True, tag="end", tag_field="type"):
+class EndLine(msgspec.Struct, frozen=True, omit_defaults=True, tag="end", tag_field="type"):
     """The last line, with counts; a file without it was cut."""
 
     accounts: int
     conversations: int
     messages: int
+    files: int = 0
 
 
-Line = HeaderLine | AccountLine | ConversationLine | MessageLine | EndLine
+Line = HeaderLine | AccountLine | ConversationLine | MessageLine | FileLine | PieceLine | EndLine
 
 _encode = msgspec.json.Encoder().encode
 decode_line = msgspec.json.Decoder(Line).decode

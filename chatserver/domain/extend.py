@@ -387,6 +387,15 @@ class ImportedMessage(msgspec.Struct, frozen=True):
     branch: str = ""
 
 
+class ImportedFile(msgspec.Struct, frozen=True):
+    """A file that messages of a tree hold, by its id there. path: a file with its content, there until the next
+    conversation is asked for."""
+
+    id: str
+    name: str
+    path: str
+
+
 class ImportedConversation(msgspec.Struct, frozen=True):
     """A whole tree as another program kept it. notes: what of it was not taken, a short sentence each. tuning: its
     system prompt and parameters. folder: the names from the top down, at most two.
@@ -408,6 +417,7 @@ class ImportedConversation(msgspec.Struct, frozen=True):
     tuning: Tuning = UNTUNED
     folder: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    files: tuple[ImportedFile, ...] = ()
 
 
 class Importer(msgspec.Struct, frozen=True):

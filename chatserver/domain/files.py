@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from chatserver.domain.messages import FilePart, ImagePart, Message, Parts
+from chatserver.domain.messages import FilePart, ImagePart, Parts
 
 FileKind = Literal["image", "text", "document"]
 """How a model gets it: as a picture, as text, or only by its name."""
@@ -111,17 +111,14 @@ def file_ids(parts: Parts) -> tuple[str, ...]:
     return tuple(dict.fromkeys(p.file_id for p in parts if isinstance(p, ImagePart | FilePart) and p.file_id))
 
 
-def renamed(message: Message, names: Mapping[str, str]) -> Message:
-    """A message whose files go by other ids; those that are not among the names keep theirs."""
-    if not file_ids(message.parts):
-        return message
-    parts = tuple(
+def with_names(parts: Parts, names: Mapping[str, str]) -> Parts:
+    """The same parts with their files under other ids; those that are not among the names keep theirs."""
+    return tuple(
         msgspec.structs.replace(part, file_id=names.get(part.file_id, part.file_id))
         if isinstance(part, ImagePart | FilePart)
         else part
-        for part in message.parts
+        for part in parts
     )
-    return msgspec.structs.replace(message, parts=parts)
 
 
 def spell_out(part: FilePart | ImagePart) -> str:

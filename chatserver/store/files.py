@@ -73,12 +73,22 @@ def insert_file(tx: Tx, file: StoredFile, renditions: Iterable[Rendition]) -> No
 
 def file_of(tx: Tx, actor: Actor, file_id: str) -> StoredFile | None:
     """A file of the actor's, or None: unknown and somebody else's look the same."""
+    return file_owned_by(tx, actor.account_id, file_id)
+
+
+def file_owned_by(tx: Tx, owner_id: str, file_id: str) -> StoredFile | None:
+    """For work in an owner's name: see file_of."""
     return tx.one(
         StoredFile,
         f"SELECT {COLUMNS} FROM files f WHERE f.id = :id AND f.owner_id = :owner",
         id=file_id,
-        owner=actor.account_id,
+        owner=owner_id,
     )
+
+
+def is_taken(tx: Tx, file_id: str) -> bool:
+    """Asked of an id a file would get; tells the caller nothing but whether it is free."""
+    return tx.one(int, "SELECT 1 FROM files WHERE id = :id", id=file_id) is not None
 
 
 def files_of(tx: Tx, actor: Actor, after: str, limit: int) -> list[StoredFile]:
@@ -117,7 +127,7 @@ def renditions_of(tx: Tx, actor: Actor, file_id: str) -> list[Rendition]:
 def give_file(tx: Tx, actor: Actor, file: StoredFile, file_id: str, now: int) -> None:
     """A file of the actor's own with what another's holds, under this id; the caller may read the other. Again is
     once. It is new, so that it is not collected before a message names it."""
-    if tx.one(int, "SELECT 1 FROM files WHERE id = :id", id=file_id) is not None:
+    if is_taken(tx, file_id):
         return
     given = msgspec.structs.replace(file, id=file_id, owner_id=actor.account_id, created_at=now)
     made = tx.all(

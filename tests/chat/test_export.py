@@ -393,7 +393,7 @@ ROOT, CHILD = new_id(), new_id()
         ([HEADER, chat_line(), message_line(ROOT, CHILD), EndLine(0, 1, 1)], "Line 4 ends a conversation that lacks"),
         (
             [HEADER, chat_line(), message_line(ROOT), EndLine(0, 1, 2)],
-            "Line 4 tells of 0 accounts, 1 conversations and 2",
+            "Line 4 tells of 0 accounts, 1 conversations and 2 messages",
         ),
         ([HEADER, chat_line(), message_line(ROOT)], "ends after line 3, before its end"),
         ([HEADER, EndLine(0, 0, 0), chat_line()], "Line 3 stands after the end"),

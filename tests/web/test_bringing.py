@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from chatserver.chat import bringing
 from chatserver.confined import Bounds
@@ -62,6 +63,31 @@ async def test_ones_own_export_comes_back_whole(shared_site: Site) -> None:
     single = await ada.get(f"/api/conversations/{one['id']}/export", params={"format": "json", "scope": "tree"})
     cleo = await shared_site.sign_up("own-single@example.org")
     assert "1 chat" in (await bring(cleo, "chat.json", single.content)).text and len(await chats(cleo)) == 1
+
+
+async def test_files_come_along(shared_site: Site) -> None:
+    ada = await shared_site.sign_up("files-out@example.org")
+    bob = await shared_site.sign_up("files-in@example.org")
+    out = io.BytesIO()
+    Image.new("RGB", (40, 30), "teal").save(out, "PNG")
+    held = {"file": ("garden.png", out.getvalue())}, {"file": ("notes.txt", "Straße".encode())}
+    ids = [(await ada.post("/api/files", files=one)).json()["id"] for one in held]
+    chat = (await ada.post("/api/conversations", json={"title": "With files"})).json()["id"]
+    body = {"parent_id": None, "text": "Look", "model": "fake-n5", "attachments": ids}
+    assert (await ada.post(f"/api/conversations/{chat}/messages", json=body)).status_code in (200, 201, 202)
+    assert "your files: 2 files" in (await ada.get("/settings/data")).text
+    packed = (await ada.get("/api/account/export")).content
+    for words in ("2 files came along", "1 chat was here already"):
+        answer = await bring(bob, "all.jsonl.gz", packed)
+        assert answer.status_code == 200 and words in answer.text, answer.text
+    own = (await bob.get("/api/files")).json()["files"]
+    assert sorted(one["name"] for one in own) == ["garden.png", "notes.txt"]
+    assert not {one["id"] for one in own} & set(ids)
+    for one in own:
+        assert (await bob.get(f"/files/{one['id']}")).status_code == 200
+    page = await bob.get(f"/c/{(await chats(bob))[0]['id']}")
+    assert all(f"/files/{one['id']}" in page.text for one in own)
+    assert not list(shared_site.house.blobs.spool.iterdir())
 
 
 async def test_an_archive_is_looked_through(shared_site: Site) -> None:

@@ -12,6 +12,7 @@ from chatserver.web.auth import desk_of, form_of
 from chatserver.web.forms import arrived_in
 from chatserver.web.pages.visit import Page, PageRequest, Visit, html
 from chatserver.web.views import Frame, Problem
+from chatserver.web.views.attachments import size_text
 from chatserver.words import gettext as _
 
 ANYBODY = {"permission": ""}
@@ -70,9 +71,13 @@ async def leave(request: PageRequest) -> Page:
 async def _data_page(
     visit: Visit, *, brought: Brought | None = None, problem: Problem | None = None, status: int = 200
 ) -> Page:
+    space = await visit.house.files.space(visit.actor)
     page = templating.render(
         "my_data.html",
         frame=visit.frame,
+        space=space,
+        space_used=size_text(space.used_bytes),
+        space_limit=size_text(space.limit_bytes) if space.limit_bytes else "",
         sidebar=await visit.sidebar(),
         holdings=await visit.house.leaving.holdings(visit.actor),
         formats=visit.house.bringing.formats,
