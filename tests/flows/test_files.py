@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,33 @@ async def test_a_server_killed_while_files_come_in_keeps_what_it_acknowledged_an
         await asyncio.to_thread(server.kill)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc what a process holds")
+@pytest.mark.timeout(180)
+async def test_large_files_go_through_a_server_without_filling_it(tmp_path: Path, fake_upstream: FakeUpstream) -> None:
+    """Four times 100 MB in, each read again: what the process holds grows by less than a quarter of one."""
+    server = RunningServer(tmp_path, fake_upstream.base_url, limits={**LIMITS, "upload_mb": 110})
+    await asyncio.to_thread(server.start)
+    try:
+        key = await asyncio.to_thread(server.account, "ann@example.org")
+        async with client(server, key) as ann:
+            await upload(ann, "first.pdf", b"%PDF-1.7 small")
+            before_kb = most_held_kb(server)
+            for number in range(4):
+                content = b"%PDF-1.7 " + bytes([number]) * 100_000_000
+                file = await upload(ann, f"{number}.pdf", content)
+                async with ann.stream("GET", f"/files/{file['id']}") as answer:
+                    assert sum([len(chunk) async for chunk in answer.aiter_bytes()]) == len(content)
+            assert most_held_kb(server) - before_kb < 25_000
+    finally:
+        await asyncio.to_thread(server.kill)
+
+
+def most_held_kb(server: RunningServer) -> int:
+    """The most memory the process ever held."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")))
+
+
 @pytest.mark.timeout(240)
 async def test_a_box_is_backed_up_put_back_and_moved_to_postgres_and_a_bucket_with_its_files(
     tmp_path: Path, fake_upstream: FakeUpstream, postgres_url: str, s3_server: S3Server
@@ -126,3 +154,9 @@ async def test_a_box_is_backed_up_put_back_and_moved_to_postgres_and_a_bucket_wi
     home = RunningServer(tmp_path / "home", fake_upstream.base_url)
     home.environment["CHATSERVER_DATA"] = str(tmp_path / "back")
     assert "files: all is well, 2 contents" in await asyncio.to_thread(home.run, "verify")
+    taken_along = tmp_path / "all.jsonl"
+    await asyncio.to_thread(home.run, "export", "--out", str(taken_along))
+    fresh = RunningServer(tmp_path / "fresh", fake_upstream.base_url)
+    await asyncio.to_thread(fresh.account, "ann@example.org")
+    assert "1 files came along" in await asyncio.to_thread(fresh.run, "import", str(taken_along))
+    assert "files: all is well, 1 contents" in await asyncio.to_thread(fresh.run, "verify")
