@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,8 @@ from chatserver.web.views.times import day_title, moment_of, when_text
 
 DAY_US = 86_400_000_000
 MARCH = 1_772_712_000_000_000  # 5 March 2026, noon UTC
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +59,33 @@ def test_the_mirror_shows_what_is_translated() -> None:
     assert words.direction() == "rtl"
     assert words.gettext("Send {count}") == "Šéñd {count}"
     assert words.ngettext("%(num)s man", "%(num)s men", 2) == "%(num)s méñ"
+
+
+@pytest.mark.timeout(120)
+def test_everything_is_said_in_every_language() -> None:
+    command = [sys.executable, "scripts/translations.py", "--check"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-1000:]
+
+
+async def test_the_page_speaks_the_browsers_language_until_the_account_says_another(site: Site) -> None:
+    ada = await site.sign_up("ada@example.org")
+    french = {"accept-language": "fr"}
+    page = (await ada.get("/", headers=french)).text
+    assert '<html lang="fr" dir="ltr"' in page and "Nouvelle discussion" in page
+    assert (await ada.post("/settings/chatting", data={"language": "zh", "send_key": "enter"})).status_code == 303
+    page = (await ada.get("/", headers=french)).text
+    assert '<html lang="zh-Hans"' in page and "新对话" in page
+    assert '<html lang="fr"' in (await site.browser().get("/sign-in", headers=french)).text
+
+
+async def test_an_error_is_told_in_the_readers_language(site: Site) -> None:
+    ada = await site.sign_up("ada@example.org")
+    await ada.post("/settings/chatting", data={"language": "fr", "send_key": "enter"})
+    page = await ada.get("/c/unknown", headers={"accept-language": "en"})
+    assert page.status_code == 404 and "Il n’y a rien ici" in page.text
+    api = await ada.get("/api/conversations/unknown", headers={"accept-language": "fr"})
+    assert api.json()["error"]["message"] == "There is no such conversation."
 
 
 def test_a_plugins_words_are_taken_up(tmp_path: Path) -> None:
