@@ -11,6 +11,8 @@ import io
 import re
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from gettext import GNUTranslations
 from pathlib import Path
 
 from babel.messages.catalog import Catalog, Message
@@ -19,6 +21,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 ROOT = Path(__file__).resolve().parent.parent
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 LOCALES = {"zh": "zh_Hans", "fr": "fr"}
 METHODS = [("**.py", "python"), ("**/templates/**.html", "jinja2")]
 OPTIONS = {"**/templates/**.html": {"trimmed": "true", "extensions": "jinja2.ext.i18n"}}
@@ -79,10 +82,19 @@ def update(package: Path, language: str, said: Catalog) -> Path:
 
 
 def compiled(path: Path, language: str) -> bytes:
-    """What gettext reads: the server carries nothing that could read the text. The same bytes for the same text."""
+    """What gettext reads: the server carries nothing that could read the text."""
+    catalog = read(path, language)
+    catalog.creation_date = catalog.revision_date = LONG_AGO  # else every compilation would be another
     file = io.BytesIO()
-    write_mo(file, read(path, language))
+    write_mo(file, catalog)
     return file.getvalue()
+
+
+def told_by(binary: bytes) -> dict[object, str]:
+    """What a compiled catalogue says, without its head, which names the program that made it."""
+    told = dict(vars(GNUTranslations(io.BytesIO(binary)))["_catalog"])
+    told.pop("", None)
+    return told
 
 
 def read(path: Path, language: str) -> Catalog:
@@ -100,7 +112,7 @@ def faults(package: Path, language: str, said: Catalog) -> list[str]:
     kept = read(path, language)
     where = path.relative_to(ROOT)
     binary = path.with_suffix(".mo")
-    stale = not binary.is_file() or binary.read_bytes() != compiled(path, language)
+    stale = not binary.is_file() or told_by(binary.read_bytes()) != told_by(compiled(path, language))
     wrong = [f"{binary.relative_to(ROOT)} is not what `make translations` compiles"] if stale else []
     wrong += [
         fault for message in said if message.id for fault in _faults_of(message, kept, f"{where}: {message.id!r}")
