@@ -124,7 +124,7 @@ def faults(package: Path, language: str, said: Catalog) -> list[str]:
 
 def _faults_of(message: Message, kept: Catalog, where: str) -> list[str]:
     found = kept.get(message.id)
-    texts = [] if found is None else ([found.string] if isinstance(found.string, str) else list(found.string))
+    texts = [] if found is None else ([found.string] if isinstance(found.string, str) else list(found.string or ()))
     if found is None or not texts or not all(texts):
         return [f"{where} is not translated"]
     if found.fuzzy:
