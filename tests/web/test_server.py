@@ -119,7 +119,7 @@ async def test_an_idle_connection_is_closed(impatient: None, site: Site) -> None
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n", 400),
     ],
 )
-async def test_what_is_not_http_is_answered_and_closed(impatient: None, site: Site, raw: bytes, status: int) -> None:
+async def test_what_is_not_http_is_answered_and_closed(site: Site, raw: bytes, status: int) -> None:
     got, text, _ = await answer_to(site, raw)
     assert got == status
     for name, value in DEFAULTS:
