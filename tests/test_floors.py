@@ -238,7 +238,7 @@ def test_a_wrong_line_is_found(path: str, source: str) -> None:
     [
         ("chatserver/chat/x.py", "from chatserver import clock\nfrom chatserver.store.turns import Turn"),
         ("chatserver/web/x.py", "from chatserver.chat.runner import Runner\nimport litestar"),
-        ("chatserver/cli.py", "from chatserver.web import app\nimport click"),
+        ("chatserver/cli/serving.py", "from chatserver.web import app\nimport click"),
         ("chatserver/store/x.py", "import sqlite3\nimport time\ntime.sleep(1)"),
         ("plugins/weather/chatserver_weather/__init__.py", "from chatserver import hookimpl, Model, clock"),
         ("plugins/weather/tests/test_x.py", "from chatserver.testing.provider import FakeUpstream\nimport httpx"),

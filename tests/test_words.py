@@ -24,7 +24,10 @@ MONEY = set(
 # Words with another meaning where they stand, each with its reason.
 ALLOWED = {
     "chatserver/plugins/found.py": {"openai"},  # BUNDLED, the one constant that names our own distributions
-    "chatserver/cli.py": {"plan"},  # `migrate --plan`, a promised option: which steps would run
+    # `migrate --plan`, a promised option, and what it asks of a database: which steps would run.
+    "chatserver/cli/base.py": {"plan"},
+    "chatserver/cli/examining.py": {"plan"},
+    "chatserver/cli/upkeep.py": {"plan"},
     "chatserver/testing/engine.py": {"plan"},  # the same
     "chatserver/testing/server.py": {"openai"},  # the provider of ours that speaks to the fake upstream
     "chatserver/domain/calls.py": {"money"},  # says that usage never is
