@@ -6,6 +6,7 @@ import asyncio
 import statistics
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -73,16 +74,16 @@ async def measure_lengths(running: Running, key: str, stored: dict[int, str]) ->
             turn_id = msgspec.json.decode(answer.body, type=Sent).turn_id
             await wire.ask("GET", f"/api/turns/{turn_id}/events?after=0", key=key)
 
-        async def read(path: str, **credentials: str) -> bytes:
-            answer = await wire.ask("GET", path, accept="text/html", **credentials)
+        async def read(path: str, key: str) -> bytes:
+            answer = await wire.ask("GET", path, accept="text/html", key=key)
             assert answer.status == 200, (path, answer.status, answer.body[:300])
             return answer.body
 
         list_path, page_path = f"/api/conversations/{conversation_id}/messages", f"/c/{conversation_id}"
         body = await read(list_path, key=key)
         page = await read(page_path, key=key)
-        json_ms = await _times(10, lambda path=list_path: read(path, key=key))  # type: ignore[misc]
-        page_ms = await _times(30, lambda path=page_path: read(path, key=key))  # type: ignore[misc]
+        json_ms = await _times(10, partial(read, list_path, key=key))
+        page_ms = await _times(30, partial(read, page_path, key=key))
         save_ms = statistics.median(saves) * 1000
         found.append(Opened(length, save_ms, json_ms, len(body) / 1000, page_ms, len(page) / 1000))
     wire.close()
@@ -96,7 +97,7 @@ async def measure_search(running: Running, key: str, own: int, stored: Stored) -
         answer = await wire.ask("GET", f"/api/search?q={word}", key=key)
         assert answer.status == 200, answer
 
-    taken = [await _times(30, lambda word=word: ask(word)) for word in (ABSENT, RARE, COMMON)]  # type: ignore[misc]
+    taken = [await _times(30, partial(ask, word)) for word in (ABSENT, RARE, COMMON)]
     wire.close()
     return Searched(own, stored.messages, stored.accounts, *taken)
 

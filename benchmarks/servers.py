@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -88,7 +88,7 @@ async def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
             return
     raise SystemExit(
         f"{' '.join(map(str, process.args))} does not listen; its words are in the log (--keep DIR keeps it)."
-    )  # type: ignore[arg-type]
+    )
 
 
 class Bench:
@@ -110,8 +110,8 @@ class Bench:
     def _log(self, name: str) -> IO[bytes]:
         return (self.folder / f"{name}.log").open("ab")
 
-    @contextlib.asynccontextmanager  # type: ignore[arg-type]
-    async def upstream(self):  # type: ignore[no-untyped-def]
+    @contextlib.asynccontextmanager
+    async def upstream(self) -> AsyncIterator[subprocess.Popen[bytes]]:
         command = [sys.executable, "-m", "chatserver.testing.upstream", "--port", str(self.upstream_port)]
         with self._log("upstream") as log, _process(command, machine.LOAD_CPU, log) as process:
             await _wait_for(self.upstream_port, process)
@@ -121,8 +121,8 @@ class Bench:
             wire.close()
             yield process
 
-    @contextlib.asynccontextmanager  # type: ignore[arg-type]
-    async def floor(self):  # type: ignore[no-untyped-def]
+    @contextlib.asynccontextmanager
+    async def floor(self) -> AsyncIterator[Running]:
         port = free_port()
         command = [sys.executable, "-m", "benchmarks.floor", str(port)]
         address = f"http://127.0.0.1:{self.upstream_port}"
@@ -130,8 +130,8 @@ class Bench:
             await _wait_for(port, process)
             yield Running(process.pid, port)
 
-    @contextlib.asynccontextmanager  # type: ignore[arg-type]
-    async def server(self, workers: int = 1):  # type: ignore[no-untyped-def]
+    @contextlib.asynccontextmanager
+    async def server(self, workers: int = 1) -> AsyncIterator[Running]:
         """Several workers run on every processor, and so share one with the load."""
         port = free_port()
         command = [sys.executable, "-m", "chatserver", "serve", "--port", str(port), *self._places()]
@@ -158,7 +158,8 @@ class Bench:
             return SqliteDatabase.open(self.data / "chatserver.sqlite", alone=True)
         from chatserver_postgres.database import PostgresDatabase
 
-        return await PostgresDatabase.open(self.database_url)
+        opened: Database = await PostgresDatabase.open(self.database_url)
+        return opened
 
     def _database(self) -> dict[str, str]:
         if not self.database_url:

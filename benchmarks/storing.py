@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from benchmarks.servers import EMAIL, Bench
@@ -126,5 +127,5 @@ async def _store_one(database: Database, actor: Actor, length: int, text: Text) 
 
     await database.write(begin)
     for start in range(0, length, AT_ONCE):
-        await database.write(lambda tx, some=nodes[start : start + AT_ONCE]: write(tx, some))  # type: ignore[misc]
+        await database.write(partial(write, some=nodes[start : start + AT_ONCE]))
     return conversation_id

@@ -60,6 +60,7 @@ from chatserver.domain.messages import (
 )
 from chatserver.domain.models import Candidate, Channel, Model, ModelAlias, parse_alias
 from chatserver.domain.pages import PageAnswer, PageFiles, PageVisit
+from chatserver.domain.tuning import Parameters
 from chatserver.domain.turns import ReasoningDelta, TextDelta, ToolCallDelta, Turn, TurnError
 from chatserver.errors import (
     BadInput,
@@ -137,6 +138,7 @@ __all__ = [
     "PageAnswer",
     "PageFiles",
     "PageVisit",
+    "Parameters",
     "Part",
     "Parts",
     "Prompt",

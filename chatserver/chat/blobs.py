@@ -8,6 +8,7 @@ import hashlib
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -91,7 +92,7 @@ class Blobs:
         later run, so that who reads it now comes to the end."""
         now = now_us()
         while found := await self._db.read(lambda tx: blob_rows.newly_unused(tx, PAGE)):
-            await self._db.write(lambda tx, some=found: _mark(tx, some, now), essential=True)  # type: ignore[misc]
+            await self._db.write(partial(_mark, hashes=found, now=now), essential=True)
         removed = 0
         before = now - grace_us
         failed: set[str] = set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -57,7 +58,7 @@ async def take_stock(db: Database, store: BlobStore, *, reads_all: bool) -> Stoc
         elif there[row.sha256] != row.size_bytes or (reads_all and not await _is_whole(store, row)):
             stock.findings.append(_finding("content_damaged", row, "is not in the store as it was stored"))
     for sha256, size_bytes in old.items():
-        if not await db.read(lambda tx, one=sha256: blob_rows.is_known(tx, one)):  # type: ignore[misc]
+        if not await db.read(partial(blob_rows.is_known, sha256=sha256)):
             stock.strays[sha256] = size_bytes
     return stock
 
@@ -65,7 +66,7 @@ async def take_stock(db: Database, store: BlobStore, *, reads_all: bool) -> Stoc
 async def remove_strays(db: Database, store: BlobStore, stock: Stock) -> None:
     """Take away what no row knows, asking again of each."""
     for sha256 in stock.strays:
-        if not await db.read(lambda tx, one=sha256: blob_rows.is_known(tx, one)):  # type: ignore[misc]
+        if not await db.read(partial(blob_rows.is_known, sha256=sha256)):
             await store.delete(sha256)
 
 
@@ -95,7 +96,7 @@ async def copy_contents(
 
 async def named(db: Database) -> AsyncIterator[BlobRow]:
     after = ""
-    while page := await db.read(lambda tx, a=after: blob_rows.page_of_named(tx, a, PAGE)):  # type: ignore[misc]
+    while page := await db.read(partial(blob_rows.page_of_named, after=after, limit=PAGE)):
         for row in page:
             yield row
         after = page[-1].sha256

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -51,8 +52,8 @@ async def copy_house(
         if table.inward:
             await _copy_links(source, target, table)
         if table.numbered:
-            number = await source.read(lambda tx, one=table: tables.last_number(tx, one))  # type: ignore[misc]
-            await target.write(lambda tx, one=table, n=number: tables.set_last_number(tx, one, n))  # type: ignore[misc]
+            number = await source.read(partial(tables.last_number, table=table))
+            await target.write(partial(tables.set_last_number, table=table, number=number))
             numbers[table.name] = number
         tell(f"{table.name}: copied")
     await _fill_index(target)
@@ -101,7 +102,7 @@ async def _describe(source: Source, target: Database, named: Named) -> Table:
 async def _copy_rows(source: Source, target: Database, table: Table) -> None:
     at = await target.read(lambda tx: copies.progress_of(tx, table.name))
     while not at.is_done:
-        rows = await source.read(lambda tx, after=at.position: tables.page_of(tx, table, after, PAGE))  # type: ignore[misc]
+        rows = await source.read(partial(tables.page_of, table=table, after=at.position, limit=PAGE))
         position = tables.next_position(table, rows, at.position) if rows else at.position
         after = Progress(position, len(rows) < PAGE)
 
@@ -119,7 +120,7 @@ async def _copy_links(source: Source, target: Database, table: Table) -> None:
     name = f"{table.name} links"
     at = await target.read(lambda tx: copies.progress_of(tx, name))
     while not at.is_done:
-        rows = await source.read(lambda tx, after=at.position: tables.late_links(tx, table, after, PAGE))  # type: ignore[misc]
+        rows = await source.read(partial(tables.late_links, table=table, after=at.position, limit=PAGE))
         position = rows[-1][: len(table.key)] if rows else at.position
         after = Progress(position, len(rows) < PAGE)
 
@@ -158,7 +159,7 @@ async def _compare(source: Source, target: Database, copied: list[Table], number
     for table in copied:
         counted = 0
         if table.numbered:
-            counted = await target.read(lambda tx, one=table: tables.last_number(tx, one))  # type: ignore[misc]
+            counted = await target.read(partial(tables.last_number, table=table))
         here = await _tally(source, table, numbers.get(table.name, 0))
         there = await _tally(target, table, counted)
         if here != there:
@@ -179,7 +180,7 @@ async def _compare(source: Source, target: Database, copied: list[Table], number
 async def _tally(db: Source, table: Table, counted: int) -> Tally:
     rows, total = 0, counted
     position: tables.Position = ()
-    while page := await db.read(lambda tx, at=position: tables.page_of(tx, table, at, PAGE)):  # type: ignore[misc]
+    while page := await db.read(partial(tables.page_of, table=table, after=position, limit=PAGE)):
         rows += len(page)
         total = (total + tables.sum_of(page, len(table.columns))) % tables.MAX_SUM
         position = tables.next_position(table, page, position)

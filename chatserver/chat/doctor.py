@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
 from chatserver.clock import now_us
@@ -31,12 +33,12 @@ async def examine(db: Database, *, repair: bool = False) -> list[Finding]:
     """Everything that is wrong, after what could be mended was mended, if asked to."""
     findings = await db.read(_rows)
     after = ""
-    while page := await db.read(lambda tx, a=after: integrity.conversation_ids(tx, a, PAGE)):  # type: ignore[misc]
-        findings += await db.read(lambda tx, ids=page: _trees(tx, ids))  # type: ignore[misc]
+    while page := await db.read(partial(integrity.conversation_ids, after=after, limit=PAGE)):
+        findings += await db.read(partial(_trees, conversation_ids=page))
         after = page[-1]
     if not repair:
         return findings
-    return [await db.write(lambda tx, one=finding: _mend(tx, one)) for finding in findings]  # type: ignore[misc]
+    return [await db.write(partial(_mend, finding=finding)) for finding in findings]
 
 
 def _rows(tx: Tx) -> list[Finding]:

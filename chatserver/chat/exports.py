@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from functools import partial
 
 import msgspec
 
@@ -103,7 +104,7 @@ class Exports:
     async def _conversations(self, actor: Actor) -> AsyncIterator[bytes]:
         after = ""
         while page := await self._db.read(
-            lambda tx, a=after: export_rows.conversations_after(tx, actor, a, CONVERSATIONS_AT_ONCE)  # type: ignore[misc]
+            partial(export_rows.conversations_after, actor=actor, after=after, limit=CONVERSATIONS_AT_ONCE)
         ):
             for conversation in page:
                 async for piece in self._tree(conversation):
@@ -121,7 +122,7 @@ class Exports:
         lines = [encode_line(line)]
         after = ""
         while True:
-            page = await self._db.read(lambda tx, a=after: _messages(tx, conversation.id, a))  # type: ignore[misc]
+            page = await self._db.read(partial(_messages, conversation_id=conversation.id, after=after))
             if self._blobs is not None and (named := _file_ids(page, self._files)):
                 yield b"".join(lines)
                 lines = []
@@ -138,7 +139,7 @@ class Exports:
         """The files some messages hold, each with its content; what there is no more stays a name in its message."""
         self._files.update(named)
         for file_id in named:
-            file = await self._db.read(lambda tx, one=file_id: file_rows.file_owned_by(tx, owner_id, one))  # type: ignore[misc]
+            file = await self._db.read(partial(file_rows.file_owned_by, owner_id=owner_id, file_id=file_id))
             if file is not None:
                 self.written.files += 1
                 async for piece in _lines_of(blobs, file):

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,22 +162,22 @@ class Files:
             if not found or seen.issuperset(one.id for one in found):
                 return taken
             for one in found:
-                await self._db.write(lambda tx, f=one: file_rows.collect_file(tx, f, before), essential=True)  # type: ignore[misc]
+                await self._db.write(partial(file_rows.collect_file, file=one, before=before), essential=True)
             seen.update(one.id for one in found)
             taken += len(found)
 
     def _check_space(self, used: file_rows.Usage, more_bytes: int) -> None:
         if self._limit_files and used.files >= self._limit_files:
+            most = f"{used.files} files, and may have {self._limit_files}"
             raise LimitReached(
-                f"You have {used.files} files, and may have {self._limit_files}. Delete chats with files you do not"
-                " need any more.",
+                f"You have {most}. Delete chats whose files you can spare.",
                 code="files_per_account",
                 retry_after_s=3600,
             )
         if self._limit_bytes and used.used_bytes + more_bytes > self._limit_bytes:
+            taken = f"{used.used_bytes / MB:.0f} MB of {self._limit_bytes / MB:.0f} MB"
             raise LimitReached(
-                f"Your files take {used.used_bytes / MB:.0f} MB of {self._limit_bytes / MB:.0f} MB, and this one does"
-                " not fit any more. Delete chats with files you do not need.",
+                f"Your files take {taken}, and this one does not fit. Delete chats whose files you can spare.",
                 code="storage_mb",
                 retry_after_s=3600,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from chatserver.chat.credentials import IDLE_US
@@ -56,7 +57,7 @@ class Housekeeping:
             lambda tx: deletion_rows.expired_deletions(tx, now - DELETIONS_KEPT_US, ERASED_AT_ONCE)
         )
         for row in over:
-            await self._db.write(lambda tx, r=row: _erase(tx, r), essential=True)  # type: ignore[misc]
+            await self._db.write(partial(_erase, row=row), essential=True)
 
 
 def _erase(tx: Tx, row: DeletionRow) -> None:

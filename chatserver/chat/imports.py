@@ -8,6 +8,7 @@ import hashlib
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -226,7 +227,7 @@ class Imports:
             await self._store(begin)
         for start in range(0, len(seat.missing), MESSAGES_AT_ONCE):
             part = seat.missing[start : start + MESSAGES_AT_ONCE]
-            await self._store(lambda tx, p=part: self._write_part(tx, seat, p))  # type: ignore[misc]
+            await self._store(partial(self._write_part, seat=seat, messages=part))
 
         def end(tx: Tx) -> None:
             self._close(tx, seat)

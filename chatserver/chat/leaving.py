@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -69,7 +70,7 @@ class Leaving:
     async def erase_leavers(self, payload: dict[str, Any]) -> None:
         """Whoever has an answer still being written waits for the next time."""
         after = ""
-        while leavers := await self._db.read(lambda tx, a=after: leaving_rows.leaving_accounts(tx, a, AT_ONCE)):  # type: ignore[misc]
+        while leavers := await self._db.read(partial(leaving_rows.leaving_accounts, after=after, limit=AT_ONCE)):
             for account_id in leavers:
                 await self._erase(account_id)
             after = leavers[-1]
@@ -77,7 +78,7 @@ class Leaving:
     async def _erase(self, account_id: str) -> None:
         while left := await self._db.read(lambda tx: leaving_rows.conversations_left(tx, account_id, AT_ONCE)):
             for conversation_id in left:
-                await self._db.write(lambda tx, one=conversation_id: _erase_conversation(tx, one), essential=True)  # type: ignore[misc]
+                await self._db.write(partial(_erase_conversation, conversation_id=conversation_id), essential=True)
         await self._accounts.forget_secrets(account_id)
         if await self._db.write(lambda tx: leaving_rows.erase_account(tx, account_id), essential=True):
             log.info("account_erased", account=account_id)

@@ -16,7 +16,7 @@ from chatserver.domain.extend import Prompt, PromptMessage, Refusal
 from chatserver.domain.messages import Message, TextPart, text_of
 from chatserver.domain.models import Model
 from chatserver.domain.tree import TOKENS_PER_MESSAGE, FittedPath, below_marker, count_tokens, fit, to_prompt
-from chatserver.domain.tuning import UNTUNED, Tuning, parameters_for
+from chatserver.domain.tuning import UNTUNED, Tuning
 from chatserver.domain.turns import Turn
 from chatserver.plugins import Plugins
 from chatserver.store import messages as message_rows
@@ -110,7 +110,7 @@ def choose(path: Sequence[Message], tuning: Tuning, model: Model, factor: float)
     """The one way from a branch to a prompt: for the page, the API, another try, and what admission is told."""
     visible = below_marker(path)
     system = (PromptMessage("system", (TextPart(tuning.system_prompt),)),) if tuning.system_prompt.strip() else ()
-    parameters = parameters_for(tuning, model)
+    parameters = tuning.parameters.for_model(model)
     budget = window_budget(model, parameters.get("max_output", 0)) - int(_cost(system) * factor)
     return Choice(fit(visible, max(budget, 1), factor), system, parameters, len(visible) < len(path))
 
@@ -186,7 +186,7 @@ class Prompts:
         if parent_id is None:
             return _Read(tuning, [], None)
         factor = self._estimates.factor(model.id)
-        budget = window_budget(model, parameters_for(tuning, model).get("max_output", 0))
+        budget = window_budget(model, tuning.parameters.for_model(model).get("max_output", 0))
         path, unread = load_path(tx, turn.conversation_id, parent_id, budget, factor, is_short=is_short)
         return _Read(tuning, path, unread)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from chatserver.chat.conversations import Conversations
@@ -66,7 +67,7 @@ class Temporaries:
         """Erase those whose time is over; one in which an answer is being written waits until that has ended."""
         while over := await self._db.read(lambda tx: conversation_rows.over_temporaries(tx, now_us(), ERASED_AT_ONCE)):
             for conversation_id in over:
-                await self._db.write(lambda tx, one=conversation_id: _erase(tx, one), essential=True)  # type: ignore[misc]
+                await self._db.write(partial(_erase, conversation_id=conversation_id), essential=True)
 
     async def _set_end(self, actor: Actor, conversation_id: str, ends_at: int) -> None:
         if not await self._db.write(lambda tx: conversation_rows.set_end(tx, actor, conversation_id, ends_at)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 import msgspec
 
@@ -38,7 +39,7 @@ class Transcript:
         stands there as far as it is."""
         for start in range(0, len(self.places), MESSAGES_AT_ONCE):
             page = self.places[start : start + MESSAGES_AT_ONCE]
-            yield await self._db.read(lambda tx, some=page: self._read(tx, some))  # type: ignore[misc]
+            yield await self._db.read(partial(self._read, places=page))
 
     def _read(self, tx: Tx, places: list[Place]) -> list[TranscriptItem]:
         wanted = {place.id: place for place in places}

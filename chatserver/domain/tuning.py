@@ -23,6 +23,17 @@ class Parameters(msgspec.Struct, frozen=True, omit_defaults=True):
     max_output: int = 0
     reasoning_effort: ReasoningEffort | Literal[""] = ""
 
+    def for_model(self, model: Model) -> dict[str, Any]:
+        """Those this model knows, by their common names; what it may write is its own bound."""
+        found: dict[str, Any] = {}
+        if self.temperature is not None:
+            found["temperature"] = self.temperature
+        if self.max_output:
+            found["max_output"] = min(self.max_output, model.max_output_tokens or self.max_output)
+        if self.reasoning_effort and "reasoning" in model.abilities:
+            found["reasoning_effort"] = self.reasoning_effort
+        return found
+
 
 class Tuning(msgspec.Struct, frozen=True, omit_defaults=True):
     """Stored with a conversation, and sent with every question in it, whichever way the question came."""
@@ -32,19 +43,6 @@ class Tuning(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 UNTUNED = Tuning()
-
-
-def parameters_for(tuning: Tuning, model: Model) -> dict[str, Any]:
-    """Of a chat's parameters those this model knows, by their common names; what it may write is its own bound."""
-    wanted = tuning.parameters
-    found: dict[str, Any] = {}
-    if wanted.temperature is not None:
-        found["temperature"] = wanted.temperature
-    if wanted.max_output:
-        found["max_output"] = min(wanted.max_output, model.max_output_tokens or wanted.max_output)
-    if wanted.reasoning_effort and "reasoning" in model.abilities:
-        found["reasoning_effort"] = wanted.reasoning_effort
-    return found
 
 
 encode_parameters = msgspec.json.Encoder().encode

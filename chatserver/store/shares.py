@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from chatserver.domain.access import Account, Actor
 from chatserver.domain.files import StoredFile
-from chatserver.domain.shares import Share, ShareScope
+from chatserver.domain.shares import Share
 from chatserver.domain.tree import Edge
 from chatserver.store import accounts as account_rows
 from chatserver.store import files as file_rows
@@ -23,23 +21,6 @@ _SHOWN = (
     " AND c.deletion_id IS NULL AND m.deletion_id IS NULL"
 )
 """What of a snapshot is still there: whatever was deleted since is gone from it, for as long as it is deleted."""
-
-
-class _Row(msgspec.Struct, frozen=True):
-    id: str
-    owner_id: str
-    conversation_id: str
-    tip_id: str
-    scope: ShareScope
-    title: str
-    thoughts: bool
-    messages: int
-    last_four: str
-    created_at: int
-    expires_at: int | None
-
-    def to_domain(self) -> Share:
-        return Share(*msgspec.structs.astuple(self))
 
 
 def insert_share(tx: Tx, actor: Actor, share: Share, share_hash: str) -> None:
@@ -88,7 +69,7 @@ def include_tree(tx: Tx, share_id: str, conversation_id: str) -> None:
 def find_share_by_hash(tx: Tx, share_hash: str) -> tuple[Share, Account] | None:
     """What a link opens, and whose it is. None: unknown, revoked, or its conversation is deleted."""
     row = tx.one(
-        _Row,
+        Share,
         f"SELECT {_COLUMNS} FROM shares s JOIN conversations c ON c.id = s.conversation_id"
         " WHERE s.hash = :hash AND c.deletion_id IS NULL",
         hash=share_hash,
@@ -96,19 +77,18 @@ def find_share_by_hash(tx: Tx, share_hash: str) -> tuple[Share, Account] | None:
     if row is None:
         return None
     account = account_rows.account_by_id(tx, row.owner_id)
-    return (row.to_domain(), account) if account else None
+    return (row, account) if account else None
 
 
 def share_read_by(tx: Tx, reader: Actor) -> Share | None:
     """The share whose link this actor came with."""
-    row = tx.one(
-        _Row,
+    return tx.one(
+        Share,
         f"SELECT {_COLUMNS} FROM shares s JOIN conversations c ON c.id = s.conversation_id"
         " WHERE s.id = :share AND s.owner_id = :owner AND c.deletion_id IS NULL",
         share=reader.share_id,
         owner=reader.account_id,
     )
-    return row.to_domain() if row else None
 
 
 def edges_read_by(tx: Tx, reader: Actor) -> list[Edge]:
@@ -137,14 +117,13 @@ def shares_of(tx: Tx, actor: Actor, conversation_id: str | None = None) -> list[
     """The actor's shares, the newest first; those of one conversation when it is named."""
     where = "" if conversation_id is None else " AND s.conversation_id = :conversation"
     parameters = {} if conversation_id is None else {"conversation": conversation_id}
-    rows = tx.all(
-        _Row,
+    return tx.all(
+        Share,
         f"SELECT {_COLUMNS} FROM shares s JOIN conversations c ON c.id = s.conversation_id"
         f" WHERE s.owner_id = :owner AND c.deletion_id IS NULL{where} ORDER BY s.id DESC",
         owner=actor.account_id,
         **parameters,
     )
-    return [row.to_domain() for row in rows]
 
 
 def count_shares(tx: Tx, actor: Actor) -> int:

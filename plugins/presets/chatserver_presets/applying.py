@@ -6,7 +6,7 @@ import msgspec
 
 from chatserver import BadInput, Prompt, PromptMessage, SendRequest, TextPart
 from chatserver import gettext as _
-from chatserver_presets.preset import Choice, check_values, fill, parameters_for, read_choice
+from chatserver_presets.preset import Choice, check_values, fill, read_choice
 from chatserver_presets.shelf import Shelf
 
 FIELD = "presets"
@@ -71,5 +71,5 @@ class Applying:
                 messages[last] = msgspec.structs.replace(question, parts=(*question.parts, added))
         if content.before:
             messages.insert(0, PromptMessage("system", (TextPart(fill(content.before, choice.values)),)))
-        parameters = {**parameters_for(content, prompt.model), **prompt.parameters}
+        parameters = {**content.parameters.for_model(prompt.model), **prompt.parameters}
         return msgspec.structs.replace(prompt, messages=tuple(messages), parameters=parameters)

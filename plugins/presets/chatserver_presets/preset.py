@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
 
 import msgspec
 
-from chatserver import BadInput, Model
+from chatserver import BadInput, Parameters
 from chatserver import gettext as _
 
 NAME_LIMIT = 80
@@ -20,14 +19,6 @@ MOST_OUTPUT_TOKENS = 1_000_000
 EFFORTS = ("low", "medium", "high")
 
 _VARIABLE = re.compile(r"\{\{\s*([^\W\d]\w{0,39})\s*\}\}")
-
-
-class Parameters(msgspec.Struct, frozen=True, omit_defaults=True):
-    """None, 0 and '' leave a parameter to the model. max_output: tokens of an answer."""
-
-    temperature: float | None = None
-    max_output: int = 0
-    reasoning_effort: Literal["", "low", "medium", "high"] = ""
 
 
 class Content(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -148,19 +139,6 @@ def check_values(content: Content, values: Mapping[str, str]) -> dict[str, str]:
         if len(values[name]) > VALUE_LIMIT:
             raise _too_long(name, VALUE_LIMIT)
     return {name: values[name] for name in wanted}
-
-
-def parameters_for(content: Content, model: Model) -> dict[str, Any]:
-    """Those the model knows, by their common names, within its own bound."""
-    wanted = content.parameters
-    found: dict[str, Any] = {}
-    if wanted.temperature is not None:
-        found["temperature"] = wanted.temperature
-    if wanted.max_output:
-        found["max_output"] = min(wanted.max_output, model.max_output_tokens or wanted.max_output)
-    if wanted.reasoning_effort and "reasoning" in model.abilities:
-        found["reasoning_effort"] = wanted.reasoning_effort
-    return found
 
 
 def _too_long(title: str, limit: int) -> BadInput:

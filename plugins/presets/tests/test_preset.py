@@ -7,16 +7,14 @@ import pytest
 from chatserver_presets.preset import (
     Choice,
     Content,
-    Parameters,
     check_content,
     check_values,
     fill,
-    parameters_for,
     read_choice,
     read_parameters,
 )
 
-from chatserver import BadInput, Model
+from chatserver import BadInput, Model, Parameters
 
 
 def test_variables_are_found_once_in_their_order() -> None:
@@ -73,10 +71,13 @@ def test_parameters_that_are_none_are_refused(typed: tuple[str, str, str]) -> No
 def test_parameters_reach_a_model_that_knows_them() -> None:
     content = Content("A", parameters=read_parameters("0,5", "9000", "high"))
     assert content.parameters == Parameters(0.5, 9000, "high")
-    assert parameters_for(content, Model("plain", max_output_tokens=4000)) == {"temperature": 0.5, "max_output": 4000}
+    assert content.parameters.for_model(Model("plain", max_output_tokens=4000)) == {
+        "temperature": 0.5,
+        "max_output": 4000,
+    }
     thinker = Model("thinker", abilities=("reasoning",))
-    assert parameters_for(content, thinker)["reasoning_effort"] == "high"
-    assert parameters_for(Content("A"), thinker) == {}
+    assert content.parameters.for_model(thinker)["reasoning_effort"] == "high"
+    assert Content("A").parameters.for_model(thinker) == {}
 
 
 def test_a_choice_is_an_object_or_an_id() -> None:
