@@ -25,6 +25,7 @@ from chatserver.chat.flusher import Flusher
 from chatserver.chat.housekeeping import Housekeeping
 from chatserver.chat.leaving import Leaving
 from chatserver.chat.live import Live
+from chatserver.chat.notices import Notices
 from chatserver.chat.permissions import Permissions
 from chatserver.chat.prompts import Prompts
 from chatserver.chat.readers import Readers
@@ -99,6 +100,7 @@ class House:
         providers = {provider.name: provider for _, provider in plugins.registered("register_providers")}
         self.catalog = Catalog(providers, channels, http)
         self.press = Press()
+        self.notices = Notices(db)
         self.live = Live()
         self.estimates = Estimates()
         self.recovery = Recovery(db, self.live, lock_proves_death=not db.is_shared)
@@ -164,6 +166,7 @@ class House:
         """Everything a request needs, in order; the first may come when this returns. The schema is up to date."""
         keep_after(await self.db.read(message_rows.newest_id))
         self.estimates.load(await self.db.read(call_rows.model_factors))
+        self.plugins.board = self.notices.core
         await self.recovery.start()
         await self.blobs.start()
         await self.plugins.start(
@@ -175,6 +178,7 @@ class House:
             accounts=self.accounts,
             conversations=self.conversations,
             pages=self.press,
+            notices=self.notices,
         )
         await self.catalog.start()
         await self.channels.start()
@@ -208,6 +212,7 @@ class House:
         await self.catalog.stop()
         await self.recovery.stop()
         await self.plugins.stop()
+        await self.notices.core.settle()
 
     def takes_field(self, name: str) -> bool:
         """Whether a plugin of this name is told what a sender hands to it."""

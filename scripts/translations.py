@@ -25,7 +25,8 @@ LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 LOCALES = {"zh": "zh_Hans", "fr": "fr"}
 METHODS = [("**.py", "python"), ("**/templates/**.html", "jinja2")]
 OPTIONS = {"**/templates/**.html": {"trimmed": "true", "extensions": "jinja2.ext.i18n"}}
-KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2)}
+KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "tell": (2,), "tell_soon": (2,)}
+"""Of a notice the second argument: its key comes first."""
 # The page shows the sentences of errors as well: those of what a person does there. Those that are put together from
 # pieces stay English, and so do the command line's.
 ERRORS = "BadInput NotFound Conflict Refused LimitReached Unavailable".split()

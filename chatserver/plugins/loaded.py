@@ -8,7 +8,7 @@ import inspect
 import sys
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 import structlog
@@ -49,6 +49,13 @@ UNIQUE_BY = {
 }
 
 log = structlog.get_logger("chatserver.plugins")
+
+
+class NoticeBoard(Protocol):
+    """Where the admins are told something; the house brings it. Neither waits, neither raises."""
+
+    def tell_soon(self, key: str, sentence: str, level: Any, **values: str | int) -> None: ...
+    def clear_soon(self, key: str) -> None: ...
 
 
 class PluginFault(ChatserverError):
@@ -103,6 +110,7 @@ class Plugins:
         self._watchdog: Watchdog | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started: list[str] = []
+        self.board: NoticeBoard | None = None
 
     # --- loading ----------------------------------------------------------------------------------------------------
 
@@ -454,6 +462,26 @@ class Plugins:
             return
         log.error("plugin notice", plugin=name, notice=sentence)
         self._faults.notify(name, sentence)
+        if self.board is None:
+            return
+        key = f"plugin {name}"
+        if plugin.state == "set aside":
+            self.board.tell_soon(
+                key,
+                "The plugin %(plugin)s was set aside after five failures within a minute, last in %(where)s. The log"
+                " says how. Switch it on again when that is mended.",
+                "error",
+                plugin=name,
+                where=where,
+            )
+        else:
+            self.board.tell_soon(
+                key,
+                "The plugin %(plugin)s failed five times within a minute, last in %(where)s. The log says how.",
+                "error",
+                plugin=name,
+                where=where,
+            )
 
     def _is_vital(self, plugin: _Plugin) -> bool:
         return any(hook in plugin.hooks for hook in VITAL)
@@ -507,6 +535,8 @@ class Plugins:
             raise NotFound(f"No plugin named {name} is installed.")
         plugin.state, plugin.reason = ("on", "") if on else ("off", "switched off")
         self._faults.forget(name)
+        if self.board is not None:
+            self.board.clear_soon(f"plugin {name}")
         self._refresh()
 
     def report(self) -> list[PluginReport]:

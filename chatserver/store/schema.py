@@ -176,4 +176,12 @@ CORE = [
             " created_at BIGINT NOT NULL, changed_at BIGINT NOT NULL)",
         ),
     ),
+    Migration(
+        "0011_notices",
+        (
+            "CREATE TABLE notices (source TEXT NOT NULL, key TEXT NOT NULL, level TEXT NOT NULL,"
+            " sentence TEXT NOT NULL, details TEXT NOT NULL, told_at BIGINT NOT NULL, read_at BIGINT,"
+            " PRIMARY KEY (source, key))",
+        ),
+    ),
 ]
