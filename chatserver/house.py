@@ -22,9 +22,11 @@ from chatserver.chat.feedback import FeedbackBox
 from chatserver.chat.files import Files
 from chatserver.chat.filing import Filing
 from chatserver.chat.flusher import Flusher
+from chatserver.chat.gauges import Gauges
 from chatserver.chat.housekeeping import Housekeeping
 from chatserver.chat.leaving import Leaving
 from chatserver.chat.live import Live
+from chatserver.chat.meters import Meters
 from chatserver.chat.notices import Notices
 from chatserver.chat.permissions import Permissions
 from chatserver.chat.prompts import Prompts
@@ -44,6 +46,7 @@ from chatserver.domain.access import Actor
 from chatserver.domain.extend import BlobStore, Bus, Egress, Migration
 from chatserver.domain.models import Channel, Model
 from chatserver.gateway.catalog import Catalog
+from chatserver.gateway.egress import EgressClient
 from chatserver.plugins import Plugins, Press
 from chatserver.store import calls as call_rows
 from chatserver.store import messages as message_rows
@@ -101,6 +104,7 @@ class House:
         self.catalog = Catalog(providers, channels, http)
         self.press = Press()
         self.notices = Notices(db)
+        self.meters = Meters(plugins)
         self.live = Live()
         self.estimates = Estimates()
         self.recovery = Recovery(db, self.live, lock_proves_death=not db.is_shared)
@@ -109,7 +113,7 @@ class House:
         self.blobs = Blobs(db, blob_store, spool)
         self.files = Files(db, self.blobs, self.limits)
         self.prompts = Prompts(db, plugins, self.estimates, Showing(self.files))
-        self.asides = Asides(db, plugins, self.catalog, http)
+        self.asides = Asides(db, plugins, self.catalog, http, self.meters)
         self.titles = Titles(db, self.asides)
         self.jobs = Jobs(db, self.node_id, plugins)
         self.pump = Pump(db, plugins)
@@ -124,6 +128,7 @@ class House:
             self.titles,
             self._wake,
             self.wakes,
+            self.meters,
         )
         self.drafts = Drafts(
             db,
@@ -152,6 +157,14 @@ class House:
         self.sent_prompts = SentPrompts(db)
         self.permissions = Permissions(plugins)
         self.channels = Channels(db, plugins, self.catalog, self.asides, self.permissions, secret_key)
+        self.gauges = Gauges(
+            self.meters,
+            db,
+            turns_running=lambda: len(self.live),
+            is_draining=lambda: self.is_draining,
+            egress=http.outcomes if isinstance(http, EgressClient) else list,
+            folder=spool,
+        )
 
     @property
     def is_draining(self) -> bool:
@@ -179,6 +192,7 @@ class House:
             conversations=self.conversations,
             pages=self.press,
             notices=self.notices,
+            metrics=self.meters,
         )
         await self.catalog.start()
         await self.channels.start()

@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 import msgspec
 
+from chatserver.chat.meters import CallReport, Meters
 from chatserver.clock import new_id, now_us
 from chatserver.domain.access import Account
 from chatserver.domain.calls import Call, CallKind, CallState, Usage, estimate_tokens
@@ -35,11 +36,12 @@ class Aside(msgspec.Struct, frozen=True):
 class Asides:
     """Makes such calls; `admit_call` hears of each, with its kind."""
 
-    def __init__(self, db: Database, plugins: Plugins, catalog: Catalog, http: Egress) -> None:
+    def __init__(self, db: Database, plugins: Plugins, catalog: Catalog, http: Egress, meters: Meters) -> None:
         self._db = db
         self._plugins = plugins
         self._catalog = catalog
         self._http = http
+        self._meters = meters
 
     async def ask(
         self,
@@ -102,5 +104,9 @@ class Asides:
                     also(tx, written)
 
             await self._db.write(end, essential=True)
+            code = failure.code if failure else ""
+            self._meters.call_ended(
+                CallReport(call, state, relay.channel, usage, tuple(relay.attempts), first_at, now_us(), code)
+            )
         first_ms = max(1, (first_at - call.started_at) // 1000) if first_at else 0
         return Aside(written, relay.channel, first_ms, failure)

@@ -12,6 +12,7 @@ import structlog
 from chatserver.chat.endings import Ending, estimated_usage, write_ending
 from chatserver.chat.estimates import Estimates
 from chatserver.chat.live import Live, LiveTurn
+from chatserver.chat.meters import CallReport, Meters
 from chatserver.chat.prompts import PreparedPrompt, Prompts
 from chatserver.chat.showing import spelled_out
 from chatserver.chat.titles import Titles
@@ -64,6 +65,7 @@ class Runner:
         titles: Titles,
         wake: Callable[[bool], None],
         wakes: Wakes,
+        meters: Meters,
     ) -> None:
         """wake: called after each ending, for those who wait for jobs and events. wakes: tells the other nodes."""
         self._db = db
@@ -76,10 +78,12 @@ class Runner:
         self._titles = titles
         self._wake = wake
         self._wakes = wakes
+        self._meters = meters
 
     def start(self, job: TurnJob, committed: asyncio.Future[bool]) -> LiveTurn:
         """Begin a turn. The upstream may be asked at once; nothing is shown or stored before `committed` is True."""
         live = self._live.open(job.turn)
+        self._meters.turn_started(job.turn.origin)
         if job.wants_title:
             self._titles.expect(job.turn.conversation_id)
         live.task = asyncio.create_task(self._run(job, live, committed), name=f"turn {job.turn.id}")
@@ -211,11 +215,27 @@ class Runner:
             self._titles.settle(job.turn.conversation_id)
         if await self._write(ending, live):
             live.end(EndDelta(state, usage, error))
+            self._count(job, ending)
             self._wakes.stored([(job.turn.id, live.last_seq)])
         else:
             live.abandon()
         self._live.close(job.turn.id)
         self._wake(ending.wants_title)
+
+    def _count(self, job: TurnJob, ending: Ending) -> None:
+        self._meters.turn_ended(ending.state)
+        self._meters.call_ended(
+            CallReport(
+                call=job.call,
+                state=ending.state,
+                channel=ending.channel,
+                usage=ending.usage,
+                attempts=ending.attempts,
+                first_token_at=ending.first_token_at,
+                ended_at=now_us(),
+                error=ending.error.code if ending.error else "",
+            )
+        )
 
     async def _count_left_out(self, job: TurnJob, prepared: PreparedPrompt | None) -> int:
         if prepared is None:

@@ -8,6 +8,7 @@ import io
 import socket
 import ssl
 import zlib
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, cast
 
@@ -82,6 +83,7 @@ class EgressClient:
         self._foreign_ports = frozenset(foreign_ports)
         self._user_agent = user_agent
         self._sessions: dict[Profile, aiohttp.ClientSession] = {}
+        self._outcomes: Counter[tuple[Profile, str]] = Counter()
 
     def request(
         self,
@@ -102,6 +104,13 @@ class EgressClient:
             raise ValueError(f"there is no egress profile {profile!r}")
         chosen = cast(Profile, profile)
         return Request(self, method.upper(), url, dict(headers or {}), body, chosen, first_byte_s, gap_s, total_s)
+
+    def count(self, profile: Profile, outcome: str) -> None:
+        self._outcomes[profile, outcome] += 1
+
+    def outcomes(self) -> list[tuple[dict[str, str], float]]:
+        """How many requests there were since the start, by profile and by how they went: `answered` or an error."""
+        return [({"profile": profile, "outcome": how}, many) for (profile, how), many in self._outcomes.items()]
 
     async def close(self) -> None:
         for session in self._sessions.values():
@@ -204,6 +213,15 @@ class Request:
         self._response: Response | None = None
 
     async def __aenter__(self) -> Response:
+        try:
+            response = await self._begin()
+        except UpstreamError as error:
+            self._client.count(self._profile, "refused" if isinstance(error, AddressRefused) else error.kind)
+            raise
+        self._client.count(self._profile, "answered")
+        return response
+
+    async def _begin(self) -> Response:
         now = asyncio.get_running_loop().time()
         first_at, total_at = now + self._first_byte_s, now + self._total_s
         url = self._client.check_url(self._url, self._profile)

@@ -37,6 +37,13 @@ class Job(msgspec.Struct, frozen=True):
     error: str
 
 
+class Backlog(msgspec.Struct, frozen=True):
+    """due: jobs that could run now and do not. failed: those that were given up."""
+
+    due: int
+    failed: int
+
+
 class JobRow(msgspec.Struct, frozen=True):
     id: str
     kind: str
@@ -158,6 +165,11 @@ def next_due(tx: Tx) -> int | None:
 def job_by_id(tx: Tx, job_id: str) -> Job | None:
     row = tx.one(JobRow, f"SELECT {_COLUMNS} FROM jobs WHERE id = :id", id=job_id)
     return None if row is None else _job(row)
+
+
+def backlog(tx: Tx, now: int) -> Backlog:
+    sql = "SELECT COUNT(*) FROM jobs WHERE state = 'queued' AND run_at <= :now"
+    return Backlog(tx.one(int, sql, now=now) or 0, count_failed(tx))
 
 
 def count_failed(tx: Tx) -> int:

@@ -34,6 +34,11 @@ class Due(msgspec.Struct, frozen=True):
     attempts: int
 
 
+class Waiting(msgspec.Struct, frozen=True):
+    many: int
+    oldest_at: int | None
+
+
 def append(tx: Tx, event: Event) -> int:
     """Add a fact to the transaction that makes it true. Returns its seq."""
     now = now_us()
@@ -120,6 +125,15 @@ def pause_us(attempts: int) -> int:
 
 def park(tx: Tx, seq: int) -> None:
     tx.run("UPDATE outbox SET available_at = :at WHERE seq = :seq AND done_at IS NULL", seq=seq, at=PARKED_AT)
+
+
+def waiting(tx: Tx) -> Waiting:
+    """What is still to be delivered, parked events left out."""
+    sql = (
+        "SELECT COUNT(*) AS many, MIN(created_at) AS oldest_at FROM outbox"
+        " WHERE done_at IS NULL AND available_at < :parked"
+    )
+    return tx.one(Waiting, sql, parked=PARKED_AT) or Waiting(0, None)
 
 
 def count_parked(tx: Tx) -> int:

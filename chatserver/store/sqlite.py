@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import sqlite_utils
 
+from chatserver.domain.figures import Figure
 from chatserver.errors import SetupError, StorageFull, Unavailable
 from chatserver.store import migrations
 from chatserver.store.database import Tx
@@ -89,6 +90,11 @@ class SqliteDatabase:
             )
         reserve = Reserve(path.with_name(path.name + ".reserve"), reserve_bytes) if alone else None
         return cls(path, lanes[0], lanes[1:], reserve)
+
+    @property
+    def figures(self) -> list[Figure]:
+        """What the writer counts."""
+        return self._writer.figures
 
     async def read(self, function: Callable[[Tx], R]) -> R:
         result: R = await self._send(self._reads, function)

@@ -11,6 +11,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from chatserver.clock import monotonic_s
+from chatserver.domain.figures import Counter, Distribution, Figure, Gauge
 from chatserver.store.disk import Reserve
 from chatserver.store.lane import Lane, explain, is_broken, primary_code, storage_full
 from chatserver.store.mailbox import Mailbox, Outcome
@@ -19,6 +20,7 @@ MAX_BATCH = 512
 MAX_BATCH_S = 0.05
 """After this long a batch takes no more units in, so that its first one is not kept waiting for the commit."""
 RETRY_FULL_S = 1.0
+COMMIT_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,13 @@ class Writer:
         self._lane = lane
         self._reserve = reserve
         self._held: list[Unit | None] = []
+        self._kept = Counter("chatserver_writer_units_total", "Units of writing that were committed")
+        self._commit = Distribution(
+            "chatserver_writer_batch_seconds", "From a batch's begin to its commit", bounds=COMMIT_S
+        )
+        waiting = Gauge("chatserver_writer_queue", "Units of writing that wait for their turn", self.queue.qsize)
+        is_full = Gauge("chatserver_disk_full", "1 while only essential writes are taken", lambda: int(self._is_full))
+        self.figures: list[Figure] = [self._kept, self._commit, waiting, is_full]
         self._asked_disk_at = self._logged_at = monotonic_s() - RETRY_FULL_S
         self._is_full = reserve is not None and not reserve.hold()
         if self._is_full:
@@ -94,7 +103,8 @@ class Writer:
         if self._is_full:
             self._ask_disk()
         connection = self._lane.connection
-        until_s = monotonic_s() + MAX_BATCH_S
+        began_s = monotonic_s()
+        until_s = began_s + MAX_BATCH_S
         try:
             connection.execute("BEGIN IMMEDIATE")
             for unit in units:  # the list grows below
@@ -106,6 +116,8 @@ class Writer:
             self._lose(units, error)
         else:
             post(units)
+            self._kept.add(len(units))
+            self._commit.observe(monotonic_s() - began_s)
 
     def _take_in(self, units: list[Unit]) -> bool:
         """Add the next queued unit, if one is there. Returns whether the batch may still grow."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -41,6 +42,9 @@ def create_app(house: House) -> Litestar:
         templating.install_pages(plugin, files)
     house.press.set_up(templating.render, assets.url)
     streams = Streams(house.accounts.still_valid, per_account=house.limits["streams_per_account"])
+    build = {"version": chatserver.__version__, "python": platform.python_version(), "engine": house.db.engine}
+    house.meters.gauge("chatserver_build_info", "1; what runs here is in the labels", lambda: [(build, 1)])
+    house.meters.gauge("chatserver_streams_open", "Event streams that are open on this node", lambda: len(streams))
     turn_events = TurnEvents(house, streams)
     painters = Painters(house.readers)
     page_events = PageEvents(house, streams, painters)

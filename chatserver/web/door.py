@@ -53,6 +53,7 @@ class Door:
     def __init__(self, inner: App, house: House) -> None:
         self._inner = inner
         self._accounts = house.accounts
+        self._meters = house.meters
         self.origin = security.Origin(house.public_url)
         self.proxies = security.TrustedProxies(house.trusted_proxies)
         self._defaults = headers.default_headers(self.origin)
@@ -79,11 +80,13 @@ class Door:
         is_head = scope["method"] == "HEAD"
         has_started = False
         request_id = state["request_id"].encode()
+        structlog.contextvars.bind_contextvars(request=state["request_id"])
 
         async def send_with_headers(message: dict[str, Any]) -> None:
             nonlocal has_started
             if message["type"] == "http.response.start":
                 has_started = True
+                self._meters.responded(message["status"])
                 own = [*message.get("headers", ()), (b"x-request-id", request_id)]
                 message = {**message, "headers": headers.with_defaults(own, self._defaults)}
             elif is_head:

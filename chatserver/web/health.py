@@ -9,6 +9,7 @@ from litestar.datastructures import State
 
 from chatserver.errors import ChatserverError, Refused
 from chatserver.house import House
+from chatserver.web import metrics
 from chatserver.web.errors import NotSignedIn
 from chatserver.web.security import is_loopback
 
@@ -45,15 +46,8 @@ async def show_metrics(request: PlainRequest) -> Response[str]:
     if not is_local and not actor.is_admin:
         raise Refused("Only an admin may read the metrics.")
     house: House = request.app.state.house
-    gauges = {
-        "chatserver_turns_running": ("Turns that are being answered on this node", len(house.live)),
-        "chatserver_streams_open": ("Event streams that are open on this node", len(request.app.state.streams)),
-        "chatserver_draining": ("1 while this node is being stopped", int(house.is_draining)),
-    }
-    lines = []
-    for name, (help_text, value) in gauges.items():
-        lines += [f"# HELP {name} {help_text}", f"# TYPE {name} gauge", f"{name} {value}"]
-    return Response("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+    await house.gauges.look()
+    return Response(metrics.write_text(house.meters.families()), media_type=metrics.MEDIA_TYPE)
 
 
 def _not_ready(text: str) -> Response[str]:

@@ -16,7 +16,7 @@ import uvicorn
 from litestar import Litestar
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from chatserver.clock import monotonic_s
+from chatserver.clock import monotonic_s, new_id
 from chatserver.errors import SetupError
 from chatserver.house import House
 from chatserver.web.app import create_app
@@ -184,12 +184,20 @@ class Protocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self._cancel_timers()
-        body = b'{"error":{"code":"%s","message":"%s","request_id":""}}' % (code.encode(), message.encode())
+        request_id = new_id().encode()
+        body = b'{"error":{"code":"%s","message":"%s","request_id":"%s"}}' % (
+            code.encode(),
+            message.encode(),
+            request_id,
+        )
         retry = b"retry-after: 5\r\n" if status in (408, 429) else b""
         self.transport.write(
             b"HTTP/1.1 %d %s\r\n" % (status, http.HTTPStatus(status).phrase.encode())
             + self.doorkeeper.head
             + retry
+            + b"x-request-id: "
+            + request_id
+            + b"\r\n"
             + b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
             + body
         )

@@ -1,0 +1,183 @@
+"""What became of each call and turn, counted for the operator, and one line of the log a call: never what was said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+
+from chatserver.domain.calls import Attempt, Call, CallState, Usage
+from chatserver.domain.figures import Counter, Distribution, Family, Figures, Gauge, Reading
+from chatserver.plugins import Plugins
+
+log = structlog.get_logger("chatserver.calls")
+
+DURATION_S = (0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+TOKEN_METERS = ("input", "cached", "cache_write", "output", "reasoning")
+
+
+class CallReport(msgspec.Struct, frozen=True):
+    """A call that ended. error: a code, '' for none."""
+
+    call: Call
+    state: CallState
+    channel: str
+    usage: Usage
+    attempts: Sequence[Attempt]
+    first_token_at: int | None
+    ended_at: int
+    error: str = ""
+
+
+class Meters:
+    """The core's own figures; names and labels are in docs/operations.md. Labels come from the configuration and from
+    the lists in this code, never from what somebody sent: a call is made only for a model that a channel has."""
+
+    def __init__(self, plugins: Plugins) -> None:
+        self.figures = Figures()
+        self._plugins = plugins
+        by_channel = ("model", "channel")
+        self._calls = self._counter(
+            "chatserver_calls_total", "Calls to models that ended", (*by_channel, "kind", "origin", "state")
+        )
+        self._attempts = self._counter(
+            "chatserver_call_attempts_total", "Tries on a channel, by how they ended", (*by_channel, "outcome")
+        )
+        self._fallbacks = self._counter(
+            "chatserver_call_fallbacks_total", "Times a call left this channel for another", by_channel
+        )
+        self._tokens = self._counter("chatserver_tokens_total", "Tokens used", (*by_channel, "meter"))
+        self._first_token = self._distribution(
+            "chatserver_first_token_seconds", "From the try that spoke to its first token", by_channel
+        )
+        self._duration = self._distribution(
+            "chatserver_call_duration_seconds", "From a call's begin to its end", by_channel, DURATION_S
+        )
+        self._started = self._counter("chatserver_turns_started_total", "Questions taken", ("origin",))
+        self._ended = self._counter("chatserver_turns_ended_total", "Answers that ended on this node", ("state",))
+        self._responses = self._counter("chatserver_http_responses_total", "HTTP responses begun", ("status",))
+
+    def _counter(self, name: str, help: str, labels: Sequence[str] = ()) -> Counter:
+        figure = Counter(name, help, labels)
+        self.figures.add(figure)
+        return figure
+
+    def _distribution(
+        self, name: str, help: str, labels: Sequence[str], bounds: Sequence[float] | None = None
+    ) -> Distribution:
+        figure = Distribution(name, help, labels, bounds) if bounds else Distribution(name, help, labels)
+        self.figures.add(figure)
+        return figure
+
+    def gauge(self, name: str, help: str, read: Callable[[], Reading]) -> None:
+        """One whose name ends in `_total` is shown as the counter it is."""
+        self.figures.add(Gauge(name, help, read, "counter" if name.endswith("_total") else "gauge"))
+
+    # --- what happened ----------------------------------------------------------------------------------------------
+
+    def responded(self, status: int) -> None:
+        self._responses.add(status=str(status))
+
+    def turn_started(self, origin: str) -> None:
+        self._started.add(origin=origin)
+
+    def turn_ended(self, state: str) -> None:
+        self._ended.add(state=state)
+
+    def call_ended(self, report: CallReport) -> None:
+        """Count it and log it. Called once a call, by whoever wrote its end."""
+        call, usage, attempts = report.call, report.usage, report.attempts
+        by_channel = {"model": call.model, "channel": report.channel}
+        self._calls.add(**by_channel, kind=call.kind, origin=call.origin, state=report.state)
+        for attempt, following in zip(attempts, [*attempts[1:], None], strict=True):
+            self._attempts.add(model=call.model, channel=attempt.channel, outcome=attempt.outcome)
+            if following is not None and following.channel != attempt.channel:
+                self._fallbacks.add(model=call.model, channel=attempt.channel)
+        for meter in TOKEN_METERS:
+            if amount := getattr(usage, meter):
+                self._tokens.add(amount, **by_channel, meter=meter)
+        if report.first_token_at and attempts:
+            self._first_token.observe(max(0, report.first_token_at - attempts[-1].started_at) / 1e6, **by_channel)
+        duration_us = max(0, report.ended_at - call.started_at)
+        self._duration.observe(duration_us / 1e6, **by_channel)
+        log.info("call", **_line(report, duration_us))
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def families(self) -> list[Family]:
+        """Everything at this moment. A plugin's figure that cannot be read is left out, and is a fault of its own."""
+        families = []
+        for owner, figure in self.figures.owned():
+            if owner and not self._plugins.is_on(owner):
+                continue
+            try:
+                families.append(figure.family())
+            except Exception as error:  # a plugin's function: its fault costs its own figure
+                if not owner:
+                    raise
+                self._plugins.report_fault(owner, f"the figure {figure.name}", error)
+        return families
+
+    def of_plugin(self, name: str) -> PluginMeters:
+        return PluginMeters(self.figures, name)
+
+
+class PluginMeters:
+    """`ctx.metrics`: a plugin's own figures, shown at /metrics as `chatserver_<plugin>_<name>`.
+
+    Labels take few values, which the configuration or the code names; nothing that somebody sent.
+    """
+
+    def __init__(self, figures: Figures, plugin: str) -> None:
+        self._figures = figures
+        self._plugin = plugin
+
+    def _name(self, name: str) -> str:
+        return f"chatserver_{self._plugin}_{name}"
+
+    def counter(self, name: str, help: str, labels: Sequence[str] = ()) -> Counter:
+        """name ends in `_total`. Then `add(amount, **labels)`."""
+        if not name.endswith("_total"):
+            raise ValueError(f"A counter's name ends in _total, and this is {name!r}.")
+        figure = Counter(self._name(name), help, labels)
+        self._figures.add(figure, self._plugin)
+        return figure
+
+    def distribution(
+        self, name: str, help: str, labels: Sequence[str] = (), bounds: Sequence[float] | None = None
+    ) -> Distribution:
+        """name says its unit, as `wait_seconds`. Then `observe(value, **labels)`. bounds: of the buckets, ascending."""
+        figure = Distribution(self._name(name), help, labels, *([bounds] if bounds else []))
+        self._figures.add(figure, self._plugin)
+        return figure
+
+    def gauge(self, name: str, help: str, read: Callable[[], Reading]) -> None:
+        """read: called at each scrape, on the loop; answers a number, or pairs of labels and number, at once."""
+        self._figures.add(Gauge(self._name(name), help, read), self._plugin)
+
+
+def _line(report: CallReport, duration_us: int) -> dict[str, Any]:
+    call, usage = report.call, report.usage
+    line: dict[str, Any] = {
+        "call": call.id,
+        "turn": call.turn_id,
+        "account": call.account_id,
+        "kind": call.kind,
+        "origin": call.origin,
+        "model": call.model,
+        "channel": report.channel or None,
+        "state": report.state,
+        "error": report.error or None,
+        "attempts": len(report.attempts),
+        "failed": ",".join(f"{one.channel}:{one.outcome}" for one in report.attempts if one.outcome != "done") or None,
+        "first_token_ms": None,
+        "duration_ms": duration_us // 1000,
+    }
+    if report.first_token_at:
+        line["first_token_ms"] = max(0, report.first_token_at - call.started_at) // 1000
+    line |= {meter: amount for meter in TOKEN_METERS if (amount := getattr(usage, meter))}
+    if usage.estimated:
+        line["estimated"] = True
+    return {name: value for name, value in line.items() if value is not None}
