@@ -60,6 +60,7 @@ from chatserver.domain.messages import (
 )
 from chatserver.domain.models import Candidate, Channel, Model, ModelAlias, parse_alias
 from chatserver.domain.pages import PageAnswer, PageFiles, PageVisit
+from chatserver.domain.tools import Tool, ToolOutcome, ToolUse
 from chatserver.domain.tuning import Parameters
 from chatserver.domain.turns import ReasoningDelta, TextDelta, ToolCallDelta, Turn, TurnError
 from chatserver.errors import (
@@ -159,10 +160,13 @@ __all__ = [
     "TextDelta",
     "TextPart",
     "ThemeSpec",
+    "Tool",
     "ToolCallDelta",
     "ToolCallPart",
+    "ToolOutcome",
     "ToolResultPart",
     "ToolSpec",
+    "ToolUse",
     "Turn",
     "TurnEnded",
     "TurnError",

@@ -40,6 +40,7 @@ from chatserver.domain.extend import (
     ThemeSpec,
 )
 from chatserver.domain.pages import PageFiles
+from chatserver.domain.tools import Tool, ToolUse
 
 PROJECT = "chatserver"
 Mode = Literal["gather", "first", "chain", "notify"]
@@ -121,6 +122,12 @@ def register_providers() -> list[Provider]:
 @hookspec("gather", at_start=True, fatal=True)
 def register_channel_offers() -> list[ChannelOffer]:
     """Services an admin may connect by pasting a key. Each names a provider; one nobody brings is not shown."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec("gather", at_start=True, fatal=True)
+def register_tools() -> list[Tool]:
+    """Tools every model may call in a turn. The first of a name counts."""
     raise AssertionError("a specification is never called")
 
 
@@ -218,6 +225,13 @@ def prepare_prompt(prompt: Prompt) -> Prompt | None:
 @hookspec("chain")
 def rank_channels(candidates: Candidates, use: ModelUse) -> Candidates | None:
     """The channels that could serve this call, best first. Removing one means it is not tried."""
+
+
+@hookspec("gather", timeout_s=10.0)
+def offer_tools(use: ToolUse) -> list[Tool]:
+    """Before a turn's model is asked: tools known only now, for this turn. One named like a registered one is not
+    offered."""
+    raise AssertionError("a specification is never called")
 
 
 @hookspec("notify", timeout_s=10.0)

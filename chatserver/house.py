@@ -14,6 +14,7 @@ from chatserver.chat.branches import Branches
 from chatserver.chat.bringing import Bringing
 from chatserver.chat.channels import Channels
 from chatserver.chat.comparisons import Comparisons
+from chatserver.chat.consents import Consents
 from chatserver.chat.conversations import Conversations
 from chatserver.chat.drafts import Drafts
 from chatserver.chat.estimates import Estimates
@@ -39,6 +40,7 @@ from chatserver.chat.shares import Shares
 from chatserver.chat.showing import Showing
 from chatserver.chat.temporary import Temporaries
 from chatserver.chat.titles import Titles
+from chatserver.chat.tooling import Tooling
 from chatserver.chat.transcripts import Transcripts
 from chatserver.chat.wakes import Wakes
 from chatserver.clock import keep_after, new_id
@@ -117,6 +119,8 @@ class House:
         self.titles = Titles(db, self.asides)
         self.jobs = Jobs(db, self.node_id, plugins)
         self.pump = Pump(db, plugins)
+        self.consents = Consents(db, self.wakes)
+        self.tooling = Tooling(plugins, self.consents)
         self.runner = Runner(
             db,
             plugins,
@@ -129,6 +133,7 @@ class House:
             self._wake,
             self.wakes,
             self.meters,
+            self.tooling,
         )
         self.drafts = Drafts(
             db,

@@ -21,22 +21,32 @@ from chatserver.store.calls import ModelFactor
 from chatserver.store.database import Tx
 
 
+class CallOutcome(msgspec.Struct, frozen=True):
+    """How one call of a turn went. factor: what was learned of the model's counting, if anything was."""
+
+    call_id: str
+    labels: dict[str, str]
+    usage: Usage
+    attempts: tuple[Attempt, ...] = ()
+    channel: str = ""
+    first_token_at: int | None = None
+    factor: ModelFactor | None = None
+
+
 class Ending(msgspec.Struct, frozen=True):
-    """All that is known when a turn ends. deltas: every delta of the turn, the stored ones too.
-    reasoning_ms: from the first thought to the first word. prompt: what was sent, if anything was."""
+    """All that is known when a turn ends. deltas: every delta of the turn, the stored ones too. call: the one that ran,
+    None when none did. usage, attempts: of all its calls. reasoning_ms: from the first thought to the first word.
+    prompt: what was sent, if anything was."""
 
     turn: Turn
-    call_id: str
-    call_labels: dict[str, str]
+    call: CallOutcome | None
     state: TurnState
     deltas: tuple[Delta, ...]
     usage: Usage
     error: TurnError | None = None
     attempts: tuple[Attempt, ...] = ()
-    channel: str = ""
     first_token_at: int | None = None
     left_out: int = 0
-    factor: ModelFactor | None = None
     wants_title: bool = False
     reasoning_ms: int = 0
     prompt: tuple[PromptRecord, Texts] | None = None
@@ -119,8 +129,8 @@ def _end(
             text=text,
         )
     conversation_rows.touch_conversation(tx, turn.conversation_id, turn.account_id, now=now)
-    if ending.call_id:
-        end_call(tx, ending, now)
+    if ending.call is not None:
+        write_call_end(tx, turn, ending.call, ending.state, now)
     outbox.append(
         tx,
         TurnEnded(
@@ -142,36 +152,35 @@ def _end(
             "reply_id": turn.reply_id,
         }
         jobs.enqueue(tx, "title", payload, now, job_id=f"title-{turn.conversation_id}")
-    if ending.factor is not None:
-        call_rows.save_model_factor(tx, ending.factor)
     return True
 
 
-def end_call(tx: Tx, ending: Ending, now: int) -> None:
-    turn = ending.turn
-    state: CallState = ending.state
+def write_call_end(tx: Tx, turn: Turn, call: CallOutcome, state: CallState, now: int) -> None:
+    """Meter one call of a turn, once, and tell the outbox."""
     if call_rows.end_call(
         tx,
-        ending.call_id,
+        call.call_id,
         state=state,
-        channel=ending.channel,
-        usage=ending.usage,
-        attempts=ending.attempts,
-        first_token_at=ending.first_token_at,
+        channel=call.channel,
+        usage=call.usage,
+        attempts=call.attempts,
+        first_token_at=call.first_token_at,
         now=now,
     ):
         outbox.append(
             tx,
             CallEnded(
-                ending.call_id,
+                call.call_id,
                 turn.account_id,
                 "chat",
                 turn.origin,
                 turn.model,
-                ending.channel,
+                call.channel,
                 state,
-                ending.usage,
+                call.usage,
                 turn.id,
-                ending.call_labels,
+                call.labels,
             ),
         )
+    if call.factor is not None:
+        call_rows.save_model_factor(tx, call.factor)

@@ -6,11 +6,11 @@ import asyncio
 
 import structlog
 
-from chatserver.chat.endings import Ending, estimated_usage, write_foreign_ending
+from chatserver.chat.endings import CallOutcome, Ending, estimated_usage, write_foreign_ending
 from chatserver.chat.live import Live
 from chatserver.clock import monotonic_s, now_us
 from chatserver.domain.messages import reasoning_of, text_of
-from chatserver.domain.tree import below_marker, count_tokens
+from chatserver.domain.tree import below_marker, count_parts, count_tokens, last_round
 from chatserver.domain.turns import FOREIGN_END_OFFSET, Delta, EndDelta, ResetDelta, Turn, TurnError, assemble_parts
 from chatserver.store import calls as call_rows
 from chatserver.store import messages as message_rows
@@ -42,13 +42,19 @@ def interrupt_turn(tx: Tx, turn: Turn, now: int) -> bool:
         after = rows[-1].last_seq
     parts = assemble_parts(stored)
     path = below_marker(message_rows.path_to(tx, turn.conversation_id, turn.reply_id))
-    input_tokens = sum(count_tokens(message) for message in path) if stored else 0
-    usage = estimated_usage(input_tokens, parts) if stored else turn.usage
     call_id = call_rows.running_call_of(tx, turn.id) or ""
+    earlier = call_rows.usage_of_ended(tx, turn.id)
+    call = None
+    if call_id:
+        # of a turn with tools only what was said since the last results is this call's
+        before, since = last_round(parts) if earlier.calls else ((), parts)
+        input_tokens = sum(count_tokens(message) for message in path) + count_parts(before)
+        usage = estimated_usage(input_tokens, since) if stored else turn.usage
+        call = CallOutcome(call_id, call_rows.labels_of(tx, call_id), usage, first_token_at=turn.first_token_at)
+    usage = earlier + call.usage if call else earlier
     ending = Ending(
         turn=turn,
-        call_id=call_id,
-        call_labels=call_rows.labels_of(tx, call_id) if call_id else {},
+        call=call,
         state="interrupted",
         deltas=tuple(stored),
         usage=usage,

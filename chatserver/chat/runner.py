@@ -1,4 +1,4 @@
-"""The road of one turn: path, prompt, channels, relay, ending. It runs in a task of the server, never of a request."""
+"""The road of one turn: path, prompt, rounds, ending. It runs in a task of the server, never of a request."""
 
 from __future__ import annotations
 
@@ -6,48 +6,30 @@ import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 
-import msgspec
 import structlog
 
-from chatserver.chat.endings import Ending, estimated_usage, write_ending
+from chatserver.chat.endings import Ending, write_ending
 from chatserver.chat.estimates import Estimates
 from chatserver.chat.live import Live, LiveTurn
-from chatserver.chat.meters import CallReport, Meters
+from chatserver.chat.meters import Meters
 from chatserver.chat.prompts import PreparedPrompt, Prompts
-from chatserver.chat.showing import spelled_out
+from chatserver.chat.rounds import Rounds, TurnJob
 from chatserver.chat.titles import Titles
+from chatserver.chat.tooling import Tooling
 from chatserver.chat.wakes import Wakes
 from chatserver.clock import now_us
-from chatserver.domain.access import Account
-from chatserver.domain.calls import Call
-from chatserver.domain.extend import Candidates, ChatRequest, Egress, ModelUse
-from chatserver.domain.messages import Message
-from chatserver.domain.models import Model
-from chatserver.domain.prompts import record_prompt
-from chatserver.domain.turns import EndDelta, Turn, TurnError, TurnState, assemble_parts
-from chatserver.errors import ChatserverError, Unavailable, UpstreamError
+from chatserver.domain.extend import Egress
+from chatserver.domain.turns import EndDelta, TurnError, TurnState
+from chatserver.errors import ChatserverError, Unavailable
 from chatserver.gateway.catalog import Catalog
-from chatserver.gateway.relay import Relay
 from chatserver.plugins import Plugins
 from chatserver.store.database import Database
 
 log = structlog.get_logger("chatserver.runner")
 
+__all__ = ["Runner", "TurnJob"]
+
 FINAL_WRITE_RETRY_S = 0.5
-
-
-class TurnJob(msgspec.Struct, frozen=True):
-    """A turn to run. question: made with it and perhaps not committed yet; parent_id: what the path hangs on.
-    max_output: what admission left of the answer, 0 for no bound."""
-
-    turn: Turn
-    call: Call
-    account: Account
-    model: Model
-    question: Message | None
-    parent_id: str | None
-    wants_title: bool = False
-    max_output: int = 0
 
 
 class Runner:
@@ -66,6 +48,7 @@ class Runner:
         wake: Callable[[bool], None],
         wakes: Wakes,
         meters: Meters,
+        tooling: Tooling,
     ) -> None:
         """wake: called after each ending, for those who wait for jobs and events. wakes: tells the other nodes."""
         self._db = db
@@ -79,6 +62,7 @@ class Runner:
         self._wake = wake
         self._wakes = wakes
         self._meters = meters
+        self._tooling = tooling
 
     def start(self, job: TurnJob, committed: asyncio.Future[bool]) -> LiveTurn:
         """Begin a turn. The upstream may be asked at once; nothing is shown or stored before `committed` is True."""
@@ -110,13 +94,14 @@ class Runner:
         state: TurnState = "done"
         error: TurnError | None = None
         prepared: PreparedPrompt | None = None
-        relay: Relay | None = None
+        rounds = Rounds(
+            self._db, self._plugins, self._catalog, self._http, self._estimates, self._tooling, self._meters, job, live
+        )
         try:
             prepared = await self._prompts.prepare(
                 job.turn, job.question, job.parent_id, job.model, job.account, lambda: self._committed(committed)
             )
-            relay = await self._open_relay(job, prepared, live)
-            async with aclosing(relay.deltas()) as deltas:
+            async with aclosing(rounds.deltas(prepared, lambda: self._committed(committed))) as deltas:
                 async for delta in deltas:
                     if live.first_token_at is None:
                         if not await asyncio.shield(committed):
@@ -125,15 +110,13 @@ class Runner:
                     live.publish(delta)
         except asyncio.CancelledError:
             state = "stopped" if live.stop_requested else "interrupted"
-        except UpstreamError as failure:
+        except ChatserverError as failure:
             state = "interrupted" if live.deltas else "failed"
             error = TurnError(failure.code, failure.message)
-        except ChatserverError as failure:
-            state, error = "failed", TurnError(failure.code, failure.message)
         except Exception:  # nothing may stay running: a surprise ends the turn as failed, and is logged
             log.exception("turn_failed", turn=job.turn.id)
             state, error = "failed", TurnError("internal_error", "Something went wrong here. Try again.")
-        await self._finish(asyncio.ensure_future(self._end(job, live, committed, prepared, relay, state, error)))
+        await self._finish(asyncio.ensure_future(self._end(job, live, committed, prepared, rounds, state, error)))
 
     async def _committed(self, committed: asyncio.Future[bool]) -> None:
         if not await asyncio.shield(committed):
@@ -149,32 +132,13 @@ class Runner:
                     raise
         ending.result()
 
-    async def _open_relay(self, job: TurnJob, prepared: PreparedPrompt, live: LiveTurn) -> Relay:
-        candidates: Candidates = self._catalog.candidates(job.turn.model, job.account.groups)
-        if self._plugins.has("rank_channels"):
-            use = ModelUse(job.account, job.turn.model, job.turn.origin, "chat", job.call.id, job.call.labels)
-            candidates = await self._plugins.chain("rank_channels", candidates, use=use)
-        prompt = prepared.prompt
-        request = ChatRequest(
-            model=job.turn.model,
-            messages=prompt.messages,
-            tools=prompt.tools,
-            max_output=min((n for n in (int(prompt.parameters.get("max_output", 0)), job.max_output) if n), default=0),
-            parameters=prompt.parameters,
-        )
-        live.prompt = record_prompt(
-            request, prepared.branch, prepared.tip_id, prepared.messages, is_cleared=prepared.is_cleared
-        )
-        spelled = msgspec.structs.replace(request, messages=spelled_out(request.messages))
-        return Relay(spelled, candidates, self._catalog.providers, self._http)
-
     async def _end(
         self,
         job: TurnJob,
         live: LiveTurn,
         committed: asyncio.Future[bool],
         prepared: PreparedPrompt | None,
-        relay: Relay | None,
+        rounds: Rounds,
         state: TurnState,
         error: TurnError | None,
     ) -> None:
@@ -183,30 +147,18 @@ class Runner:
             self._titles.settle(job.turn.conversation_id)
             live.abandon()
             return
-        deltas = tuple(live.deltas)
-        estimated_input = prepared.estimated_input if prepared else 0
-        factor = None
-        if relay is not None and relay.usage is not None:
-            usage = msgspec.structs.replace(relay.usage, calls=1)
-            measured = usage.input + usage.cached + usage.cache_write
-            factor = self._estimates.learn(job.turn.model, estimated_input, measured)
-        elif relay is not None and relay.attempts and deltas:
-            usage = estimated_usage(estimated_input, assemble_parts(deltas), self._estimates.factor(job.turn.model))
-        else:
-            usage = job.turn.usage
+        call = rounds.outcome() if rounds.is_open else None
+        usage = rounds.earlier + call.usage if call else rounds.earlier
         ending = Ending(
             turn=job.turn,
-            call_id=job.call.id,
-            call_labels=job.call.labels,
+            call=call,
             state=state,
-            deltas=deltas,
+            deltas=tuple(live.deltas),
             usage=usage,
             error=error,
-            attempts=tuple(relay.attempts) if relay else (),
-            channel=relay.channel if relay else "",
+            attempts=(*rounds.earlier_attempts, *(call.attempts if call else ())),
             first_token_at=live.first_token_at,
             left_out=await self._count_left_out(job, prepared),
-            factor=factor,
             wants_title=job.wants_title,
             reasoning_ms=live.reasoning_ms,
             prompt=live.prompt,
@@ -215,27 +167,17 @@ class Runner:
             self._titles.settle(job.turn.conversation_id)
         if await self._write(ending, live):
             live.end(EndDelta(state, usage, error))
-            self._count(job, ending)
+            self._count(rounds, ending)
             self._wakes.stored([(job.turn.id, live.last_seq)])
         else:
             live.abandon()
         self._live.close(job.turn.id)
         self._wake(ending.wants_title)
 
-    def _count(self, job: TurnJob, ending: Ending) -> None:
+    def _count(self, rounds: Rounds, ending: Ending) -> None:
         self._meters.turn_ended(ending.state)
-        self._meters.call_ended(
-            CallReport(
-                call=job.call,
-                state=ending.state,
-                channel=ending.channel,
-                usage=ending.usage,
-                attempts=ending.attempts,
-                first_token_at=ending.first_token_at,
-                ended_at=now_us(),
-                error=ending.error.code if ending.error else "",
-            )
-        )
+        if ending.call is not None:
+            self._meters.call_ended(rounds.report(ending.call, ending.state, ending.error))
 
     async def _count_left_out(self, job: TurnJob, prepared: PreparedPrompt | None) -> int:
         if prepared is None:

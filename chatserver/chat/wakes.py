@@ -12,6 +12,7 @@ POLL_S = 0.25
 POLL_BESIDE_BUS_S = 1.0
 """How often a reader looks into the database by himself: a lost wake-up costs him this much."""
 STOP = 0
+LOOK = 1
 
 
 class MemoryBus:
@@ -80,6 +81,11 @@ class Wakes:
         """Tell whoever runs this turn that it is to stop; the wish itself is in the database."""
         if self._bus is not None:
             self._bus.send([(turn_id, STOP)])
+
+    def tell(self, turn_id: str) -> None:
+        """Wake whoever waits for this turn, here and elsewhere, to look into the database."""
+        self._hear([(turn_id, LOOK)])
+        self.stored([(turn_id, LOOK)])
 
     def watch(self, turn_id: str) -> Watch:
         return Watch(self, turn_id)

@@ -31,9 +31,16 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     outcomes: int = 0
     estimated: bool = False
 
+    def __add__(self, other: Usage) -> Usage:
+        sums = {name: getattr(self, name) + getattr(other, name) for name in _METERS}
+        return Usage(**sums, estimated=self.estimated or other.estimated)
+
     @property
     def tokens(self) -> int:
         return self.input + self.cached + self.cache_write + self.output + self.reasoning
+
+
+_METERS = tuple(name for name in Usage.__struct_fields__ if name != "estimated")
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):

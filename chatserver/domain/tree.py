@@ -12,6 +12,7 @@ from chatserver.domain.messages import (
     FilePart,
     ImagePart,
     Message,
+    Part,
     Parts,
     ReasoningPart,
     TextPart,
@@ -55,9 +56,14 @@ def below_marker(path: Sequence[Message]) -> tuple[Message, ...]:
 
 
 def count_tokens(message: Message, factor: float = 1.0) -> int:
-    """An estimate of what a message costs in a prompt; reasoning is never sent back and costs nothing."""
-    tokens = TOKENS_PER_MESSAGE
-    for part in message.parts:
+    """An estimate of what a message costs in a prompt."""
+    return TOKENS_PER_MESSAGE + count_parts(message.parts, factor)
+
+
+def count_parts(parts: Parts, factor: float = 1.0) -> int:
+    """An estimate of what parts cost in a prompt; reasoning is never sent back and costs nothing."""
+    tokens = 0
+    for part in parts:
         if isinstance(part, (TextPart, ToolResultPart)):
             tokens += estimate_tokens(part.text, factor)
         elif isinstance(part, ToolCallPart):
@@ -97,18 +103,63 @@ def fit(path: Sequence[Message], budget_tokens: int, factor: float = 1.0) -> Fit
 
 
 def to_prompt(path: Sequence[Message]) -> tuple[PromptMessage, ...]:
-    """Messages as they are sent: no reasoning, a continuation merged with what it continues, empty ones dropped."""
-    prompt: list[PromptMessage] = []
+    """Messages as they are sent: no reasoning, a continuation merged with what it continues, empty ones dropped, and a
+    reply that had tools at work cut into what was said, what they gave, and what was said then."""
+    merged: list[PromptMessage] = []
     previous: Message | None = None
     for message in path:
         parts = tuple(part for part in message.parts if not isinstance(part, ReasoningPart))
-        joins = message.continues and previous is not None and prompt and prompt[-1].role == message.role
+        joins = message.continues and previous is not None and merged and merged[-1].role == message.role
         if joins:
-            prompt[-1] = PromptMessage(message.role, join_parts(prompt[-1].parts, parts))
+            merged[-1] = PromptMessage(message.role, join_parts(merged[-1].parts, parts))
         elif any(not isinstance(part, TextPart) or part.text.strip() for part in parts):
-            prompt.append(PromptMessage(message.role, parts))
+            merged.append(PromptMessage(message.role, parts))
         previous = message
-    return tuple(prompt)
+    return tuple(piece for message in merged for piece in in_rounds(message))
+
+
+def in_rounds(message: PromptMessage) -> list[PromptMessage]:
+    """A reply as a model is told of it: what it said with the tools it asked for, then their results in the order it
+    asked, and so on. A call that got no result was not carried out; a result nobody asked for is dropped."""
+    if message.role != "assistant" or not any(isinstance(part, ToolCallPart) for part in message.parts):
+        return [message]
+    rounds: list[PromptMessage] = []
+    said: list[Part] = []
+    results: dict[str, ToolResultPart] = {}
+
+    def close() -> None:
+        nonlocal said, results
+        calls = [part for part in said if isinstance(part, ToolCallPart)]
+        if calls or any(not isinstance(part, TextPart) or part.text.strip() for part in said):
+            rounds.append(PromptMessage("assistant", tuple(said)))
+        if calls:
+            answers = tuple(results.get(call.call_id) or not_carried_out(call.call_id) for call in calls)
+            rounds.append(PromptMessage("tool", answers))
+        said, results = [], {}
+
+    asks = False
+    for part in message.parts:
+        if isinstance(part, ToolResultPart):
+            results[part.call_id] = part
+            continue
+        if asks and (results or not isinstance(part, ToolCallPart)):
+            close()
+            asks = False
+        said.append(part)
+        asks = asks or isinstance(part, ToolCallPart)
+    close()
+    return rounds
+
+
+def last_round(parts: Parts) -> tuple[Parts, Parts]:
+    """A reply's parts up to its last tool result, and those after it: what the newest call of its turn was sent, and
+    what it said."""
+    last = max((at for at, part in enumerate(parts) if isinstance(part, ToolResultPart)), default=-1)
+    return parts[: last + 1], parts[last + 1 :]
+
+
+def not_carried_out(call_id: str) -> ToolResultPart:
+    return ToolResultPart(call_id, "This call was not carried out: the answer was stopped or cut off before.", True)
 
 
 def join_parts(first: Parts, second: Parts) -> Parts:

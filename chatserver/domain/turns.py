@@ -58,12 +58,13 @@ class ReasoningDelta(msgspec.Struct, frozen=True, tag="reasoning", tag_field="ty
     text: str
 
 
-class ToolCallDelta(msgspec.Struct, frozen=True, tag="tool_call", tag_field="type"):
-    """A whole tool call: providers assemble the pieces before they hand it over."""
+class ToolCallDelta(msgspec.Struct, frozen=True, tag="tool_call", tag_field="type", omit_defaults=True):
+    """A whole tool call: providers assemble the pieces before they hand it over. asks: it waits for a person's word."""
 
     call_id: str
     name: str
     arguments: str
+    asks: bool = False
 
 
 class ToolResultDelta(msgspec.Struct, frozen=True, tag="tool_result", tag_field="type", omit_defaults=True):

@@ -9,6 +9,7 @@ import msgspec
 from chatserver.domain.calls import Attempt, Call, CallState, Usage
 from chatserver.store.database import Tx
 
+_decode_usage = msgspec.json.Decoder(Usage).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -68,6 +69,12 @@ def end_call(
 def running_call_of(tx: Tx, turn_id: str) -> str | None:
     """The id of a turn's call that has not ended."""
     return tx.one(str, "SELECT id FROM calls WHERE turn_id = :turn AND state = 'running' LIMIT 1", turn=turn_id)
+
+
+def usage_of_ended(tx: Tx, turn_id: str) -> Usage:
+    """What the calls of a turn used that have ended."""
+    texts = tx.all(str, "SELECT usage FROM calls WHERE turn_id = :turn AND state <> 'running'", turn=turn_id)
+    return sum((_decode_usage(text) for text in texts), Usage())
 
 
 def labels_of(tx: Tx, call_id: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ import msgspec
 
 from chatserver.domain.access import Actor
 from chatserver.domain.tree import Edge
-from chatserver.store import feedback, folders, prompts, shares
+from chatserver.store import consents, feedback, folders, prompts, shares
 from chatserver.store.conversations import lock_conversation
 from chatserver.store.database import Tx
 
@@ -112,6 +112,7 @@ def erase_deletion(tx: Tx, row: DeletionRow) -> None:
         tx.run("DELETE FROM branch_names WHERE message_id = :id", id=message_id)
         feedback.remove_feedback(tx, row.conversation_id, message_id)
         prompts.forget_reply(tx, row.conversation_id, message_id)
+        consents.forget_reply(tx, row.conversation_id, message_id)
         tx.run("DELETE FROM turn_events WHERE turn_id IN (SELECT id FROM turns WHERE reply_id = :id)", id=message_id)
         tx.run("DELETE FROM turns WHERE reply_id = :id", id=message_id)
         tx.run(
@@ -126,7 +127,7 @@ def erase_deletion(tx: Tx, row: DeletionRow) -> None:
 
 def erase_conversation(tx: Tx, conversation_id: str) -> None:
     """Erase a whole conversation for good, with all that hangs on it. No turn may run in it; what it used stays."""
-    for rows in (shares, feedback, prompts, folders):
+    for rows in (shares, feedback, prompts, consents, folders):
         rows.forget_conversation(tx, conversation_id)
     tx.run(
         "DELETE FROM turn_events WHERE turn_id IN (SELECT id FROM turns WHERE conversation_id = :id)",

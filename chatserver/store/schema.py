@@ -184,4 +184,13 @@ CORE = [
             " PRIMARY KEY (source, key))",
         ),
     ),
+    Migration(
+        "0012_tool_consents",
+        (
+            "CREATE TABLE tool_consents (turn_id TEXT NOT NULL REFERENCES turns(id), call_id TEXT NOT NULL,"
+            " conversation_id TEXT NOT NULL REFERENCES conversations(id), tool TEXT NOT NULL, answer TEXT NOT NULL,"
+            " asked_at BIGINT NOT NULL, answered_at BIGINT, PRIMARY KEY (turn_id, call_id))",
+            "CREATE INDEX tool_consents_by_conversation ON tool_consents (conversation_id)",
+        ),
+    ),
 ]

@@ -37,7 +37,7 @@ import email.utils
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 import httptools
@@ -54,6 +54,15 @@ BEAT_S = 0.01
 _OPTION = re.compile(r"([a-z]+)(\d*)$")
 _WIDE = ("é ", "漢字", "🌳 ", "ß", "🇨🇭 ", "日本語 ")
 _encode = msgspec.json.Encoder().encode
+
+
+class ToolAsk(msgspec.Struct, frozen=True):
+    """A call that a model of `FakeUpstream.tool_rounds` asks for. There each model has a list of rounds, each a list of
+    calls: it asks for those of the round it is in, told by the calls since the last question, and then it answers."""
+
+    name: str
+    arguments: str = "{}"
+    id: str = "call_1"
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -140,6 +149,7 @@ class FakeUpstream:
 
     def __init__(self) -> None:
         self.rules: list[Rule] = []
+        self.tool_rounds: dict[str, list[list[ToolAsk]]] = {}
         self.models: list[dict[str, Any]] = [{"id": "fake", "object": "model"}, {"id": "fake-echo", "object": "model"}]
         self.requests: deque[Seen] = deque(maxlen=KEPT_REQUESTS)
         self.connections: deque[Connection] = deque(maxlen=KEPT_REQUESTS)
@@ -249,6 +259,15 @@ class FakeUpstream:
                 options.update(parse_options(rule.options))
                 answer = rule.answer or answer
         return options, answer
+
+    def asks_of(self, model: str, messages: Sequence[Any]) -> list[ToolAsk]:
+        """The calls of the round a request is in."""
+        number = 0
+        for message in messages:
+            if isinstance(message, dict):
+                number = 0 if message.get("role") == "user" else number + bool(message.get("tool_calls"))
+        rounds = self.tool_rounds.get(model, [])
+        return rounds[number] if number < len(rounds) else []
 
     def is_faulty(self, options: dict[str, int]) -> bool:
         """Faults are spread evenly, without chance: p25 hits every fourth request."""
@@ -425,7 +444,10 @@ class _Wire(asyncio.Protocol):
         if "html" in options:
             return self._answer(200, b"<!doctype html><title>Sign in</title>", "text/html")
         said = [text_of(message) for message in body.get("messages", ()) if isinstance(message, dict)]
-        script = _Script(model, options, answer or (said[-1] if "echo" in options and said else ""), said, body)
+        asks = self.upstream.asks_of(model, body.get("messages", ()))
+        if "tool" in options:
+            asks = [ToolAsk("lookup", '{"q": "trees"}')]
+        script = _Script(model, options, answer or (said[-1] if "echo" in options and said else ""), said, body, asks)
         if body.get("stream") and "plain" not in options:
             self.upstream.counters.streams += 1
             self._stream = _Stream(self, script)
@@ -477,8 +499,17 @@ def text_of(message: dict[str, Any]) -> str:
 class _Script:
     """What one answer will say: its tokens, how it ends, and the bytes of each."""
 
-    def __init__(self, model: str, options: dict[str, int], answer: str, said: list[str], body: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        model: str,
+        options: dict[str, int],
+        answer: str,
+        said: list[str],
+        body: dict[str, Any],
+        asks: Sequence[ToolAsk] = (),
+    ) -> None:
         self.model = model
+        self.asks = asks
         self.options = options
         self.words = re.findall(r"\s*\S+|\s+$", answer)
         self.thoughts = options.get("think", 0) or options.get("thought", 0)
@@ -527,7 +558,7 @@ class _Script:
 
     def reason(self) -> str:
         options = self.options
-        if "tool" in options:
+        if self.asks:
             return "tool_calls"
         if "length" in options or self.is_bounded:
             return "length"
@@ -545,17 +576,20 @@ class _Script:
     def opening(self) -> bytes:
         return self.event([{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}])
 
-    def tool_call(self) -> dict[str, Any]:
-        return {"id": "call_1", "type": "function", "function": {"name": "lookup", "arguments": '{"q": "trees"}'}}
+    def tool_calls(self) -> list[dict[str, Any]]:
+        return [
+            {"id": ask.id, "type": "function", "function": {"name": ask.name, "arguments": ask.arguments}}
+            for ask in self.asks
+        ]
 
     def closing(self) -> bytes:
-        """The last events: a tool call in three pieces, the reason, usage, [DONE]; as the options allow."""
+        """The last events: tool calls in three pieces each, the reason, usage, [DONE]; as the options allow."""
         out = []
-        if "tool" in self.options:
-            whole = self.tool_call()
-            text = whole["function"]["arguments"]
-            first = {**whole, "index": 0, "function": {"name": "lookup", "arguments": ""}}
-            pieces = [first, *({"index": 0, "function": {"arguments": half}} for half in (text[:6], text[6:]))]
+        for index, whole in enumerate(self.tool_calls()):
+            name, text = whole["function"]["name"], whole["function"]["arguments"]
+            first = {**whole, "index": index, "function": {"name": name, "arguments": ""}}
+            halves = (text[:6], text[6:])
+            pieces = [first, *({"index": index, "function": {"arguments": half}} for half in halves)]
             out += [self.event([{"index": 0, "delta": {"tool_calls": [piece]}}]) for piece in pieces]
         if "nofinish" not in self.options:
             out.append(self.event([{"index": 0, "delta": {}, "finish_reason": self.reason()}]))
@@ -572,8 +606,8 @@ class _Script:
         }
         if self.thoughts:
             message[self.thought_field] = "".join(f"t{index} " for index in range(self.thoughts))
-        if "tool" in self.options:
-            message["tool_calls"] = [self.tool_call()]
+        if self.asks:
+            message["tool_calls"] = self.tool_calls()
         answer: dict[str, Any] = {
             "id": "fake-1",
             "object": "chat.completion",
