@@ -21,6 +21,8 @@ from chatserver.errors import SetupError
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8000
 SECRET_MIN_CHARACTERS = 32
+LOG_LEVELS = ("info", "debug", "warning", "error")
+LOG_FORMATS = ("auto", "text", "json")
 DATABASE_NAME = "chatserver.sqlite"
 
 
@@ -62,6 +64,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     plugins_disabled: tuple[str, ...]
     trusted_proxies: tuple[str, ...]
     grace_s: float
+    log_level: str
+    log_format: str
     sources: dict[str, str]
     plugin_tables: dict[str, dict[str, Any]]
     environ: Mapping[str, str]
@@ -124,6 +128,8 @@ class FileTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     blob_url: str = ""
     trusted_proxies: tuple[str, ...] = ()
     grace_s: float | None = None
+    log_level: str = ""
+    log_format: str = ""
     channels: tuple[ChannelTable, ...] = ()
     plugins: dict[str, Any] = {}
     limits: Limits = Limits()
@@ -162,6 +168,8 @@ def load(options: Mapping[str, Any], environ: Mapping[str, str] | None = None, *
         plugins_enabled=enabled,
         plugins_disabled=disabled,
         trusted_proxies=_networks(table.trusted_proxies, config_file),
+        log_level=given.one_of("log_level", "CHATSERVER_LOG_LEVEL", LOG_LEVELS),
+        log_format=given.one_of("log_format", "CHATSERVER_LOG_FORMAT", LOG_FORMATS),
         grace_s=30.0 if table.grace_s is None else table.grace_s,
         sources=given.sources,
         plugin_tables=plugins,
@@ -216,6 +224,13 @@ class _Given:
             self.sources[name] = str(self._config_file)
             return str(in_file)
         return ""
+
+    def one_of(self, name: str, variable: str, known: Sequence[str]) -> str:
+        """The first of those known when nothing is given."""
+        text = self.text(name, variable) or known[0]
+        if text not in known:
+            raise SetupError(f"{self.sources[name]}: {name} must be one of {', '.join(known)}, and is {text!r}.")
+        return text
 
     def number(self, name: str, variable: str, default: int) -> int:
         text = self.text(name, variable)

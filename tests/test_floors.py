@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "domain": set(),
     "errors": set(),
     "clock": set(),
-    "logs": set(),
+    "logs": {"errors"},
     # The words of the page, and of plugins: the only reader of catalogues.
     "words": set(),
     "hookspecs": EVERYBODY,

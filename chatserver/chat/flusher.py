@@ -54,7 +54,7 @@ class Flusher:
             try:
                 await self.flush()
             except Exception as error:  # a loop of the house outlives its surprises: the next flush takes all of it
-                log.error("deltas_not_stored", error=type(error).__name__, reason=str(error))
+                log.error("deltas_not_stored", reason=error)
                 await asyncio.sleep(1)
 
     async def flush(self) -> None:

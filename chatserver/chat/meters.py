@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -91,9 +92,10 @@ class Meters:
         call, usage, attempts = report.call, report.usage, report.attempts
         by_channel = {"model": call.model, "channel": report.channel}
         self._calls.add(**by_channel, kind=call.kind, origin=call.origin, state=report.state)
-        for attempt, following in zip(attempts, [*attempts[1:], None], strict=True):
+        for attempt in attempts:
             self._attempts.add(model=call.model, channel=attempt.channel, outcome=attempt.outcome)
-            if following is not None and following.channel != attempt.channel:
+        for attempt, following in pairwise(attempts):
+            if following.channel != attempt.channel:
                 self._fallbacks.add(model=call.model, channel=attempt.channel)
         for meter in TOKEN_METERS:
             if amount := getattr(usage, meter):

@@ -94,7 +94,7 @@ class Recovery:
                 await self.sweep()
             except Exception as error:  # a loop of the house outlives its surprises
                 self._patient_until_s = monotonic_s() + AFTER_OUTAGE_S
-                log.error("sweep_failed", error=type(error).__name__, reason=str(error))
+                log.error("sweep_failed", reason=error)
 
     async def sweep(self, *, all_running: bool = False) -> int:
         """End every expired turn; returns how many."""

@@ -165,14 +165,16 @@ class Runner:
         )
         if job.wants_title and state != "done":
             self._titles.settle(job.turn.conversation_id)
-        if await self._write(ending, live):
+        is_ours = await self._write(ending, live)
+        if is_ours:
             live.end(EndDelta(state, usage, error))
-            self._count(rounds, ending)
             self._wakes.stored([(job.turn.id, live.last_seq)])
         else:
             live.abandon()
         self._live.close(job.turn.id)
         self._wake(ending.wants_title)
+        if is_ours:
+            self._count(rounds, ending)
 
     def _count(self, rounds: Rounds, ending: Ending) -> None:
         self._meters.turn_ended(ending.state)

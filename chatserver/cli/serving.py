@@ -45,7 +45,7 @@ def serve(host: str | None, port: int | None, workers: int, data: str | None, co
     from chatserver.settings import check_public
 
     settings = read_settings(data, config, host=host, port=port)
-    logs.configure()
+    logs.configure(settings.log_level, settings.log_format)
     check_public(settings)
     if workers > 1 and not settings.database_url:
         raise SetupError("On SQLite one process serves: leave --workers away, or set CHATSERVER_DATABASE_URL.")

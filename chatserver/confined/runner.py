@@ -67,13 +67,8 @@ async def run_confined(script: Path, words: Sequence[str], bounds: Bounds = Boun
     if code == 0:
         return answer
     reason = _reason(code, said)
-    log.warning(
-        "confined_script_broke",
-        script=script.name,
-        code=code,
-        reason=reason,
-        said=said[-500:].decode("utf-8", "replace"),
-    )
+    log.warning("confined_script_broke", script=script.name, code=code, reason=reason)
+    log.debug("confined_script_said", script=script.name, said=said[-500:].decode("utf-8", "replace"))
     raise Broke(reason)
 
 

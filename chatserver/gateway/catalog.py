@@ -143,7 +143,7 @@ class Catalog:
         except (UpstreamError, TimeoutError) as error:
             sentence = str(error) or "The upstream did not answer in time."
             if self._problems.get(channel.name) != sentence:
-                log.warning("models_not_listed", channel=channel.name, problem=sentence)
+                log.warning("models_not_listed", channel=channel.name, problem=error)
             self._problems[channel.name] = sentence
         except Exception:  # a provider is a plugin: its fault is reported, never ours
             log.exception("provider_failed", channel=channel.name, provider=channel.provider)

@@ -437,7 +437,7 @@ class Plugins:
 
     def _count(self, one: Implementation, error: Exception) -> None:
         if is_declared(error):
-            log.info("plugin could not", plugin=one.plugin, hook=one.spec.name, reason=str(error))
+            log.info("plugin could not", plugin=one.plugin, hook=one.spec.name, reason=error)
         else:
             self.report_fault(one.plugin, one.spec.name, error)
 
@@ -448,7 +448,7 @@ class Plugins:
         if plugin is None or (isinstance(error, BaseException) and is_declared(error)):
             return
         exc_info = error if isinstance(error, BaseException) else None
-        log.error("plugin failed", plugin=name, where=where, reason=str(error) or repr(error), exc_info=exc_info)
+        log.error("plugin failed", plugin=name, where=where, reason=error, exc_info=exc_info)
         if not self._faults.count(name):
             return
         last = str(error) or type(error).__name__
@@ -460,7 +460,7 @@ class Plugins:
             self._refresh()
         else:
             return
-        log.error("plugin notice", plugin=name, notice=sentence)
+        log.error("plugin notice", plugin=name, state=plugin.state, where=where)
         self._faults.notify(name, sentence)
         if self.board is None:
             return

@@ -14,6 +14,7 @@ It speaks the common chat-completions format. A model's name is any word followe
     crlf       lines end in CR LF                   split      every byte in a chunk of its own
     beat       comments every 10 ms while waiting   tight      refuses `max_tokens` with a 400 that names its successor
     err429     answers that status                  retry3     with Retry-After: 3; `dated3` as a date
+    leak       an error repeats key and question
     p30        faults hit 30 % of the requests      hang       accepts and never answers
     cut5       drops the connection after 5 tokens  stall5     falls silent after 5 tokens
     short5     ends the body cleanly after 5        oops5      an error object in the stream after 5 tokens
@@ -434,7 +435,11 @@ class _Wire(asyncio.Protocol):
         if "hang" in options:
             return
         if "err" in options:
-            return self._later(options, lambda: self._refuse(options["err"], "", options))
+            told = ""
+            if "leak" in options:
+                asked = [text_of(message) for message in body.get("messages", ()) if isinstance(message, dict)]
+                told = f"Not for {ask.headers.get('authorization', '')}: {' '.join(asked)[:80]}"
+            return self._later(options, lambda: self._refuse(options["err"], told, options))
         if "toolong" in options:
             return self._refuse(400, "This model's maximum context length is 10 tokens.", options)
         if "tight" in options and "max_tokens" in body:

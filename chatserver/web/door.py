@@ -80,7 +80,7 @@ class Door:
         is_head = scope["method"] == "HEAD"
         has_started = False
         request_id = state["request_id"].encode()
-        structlog.contextvars.bind_contextvars(request=state["request_id"])
+        structlog.contextvars.bind_contextvars(request_id=state["request_id"])
 
         async def send_with_headers(message: dict[str, Any]) -> None:
             nonlocal has_started
@@ -105,7 +105,7 @@ class Door:
         except Exception as error:  # the last wall: whatever happens inside, somebody gets a proper answer
             if has_started:
                 where = errors.without_secret(scope["path"])
-                log.error("response_broken_off", request_id=state["request_id"], path=where, exc_info=error)
+                log.error("response_broken_off", path=where, exc_info=error)
                 return
             await errors.send_answer(errors.answer(error, scope), send_with_headers)
         finally:

@@ -76,7 +76,7 @@ def answer(error: Exception, scope: Mapping[str, Any]) -> Answer:
     state = scope.get("state", {})
     request_id, path = state.get("request_id", ""), state.get("path", scope["path"])
     if known.status >= 500 and known.status not in (503, 507):
-        log.error("request_failed", request_id=request_id, path=without_secret(path), exc_info=error)
+        log.error("request_failed", path=without_secret(path), exc_info=error)
     given = dict(scope["headers"])
     headers: Headers = []
     retry_s = known.retry_after_s or RETRY_AFTER_S.get(known.status)
@@ -101,7 +101,10 @@ def answer(error: Exception, scope: Mapping[str, Any]) -> Answer:
         else:
             return Answer(303, [*headers, (b"location", where)], b"")
     title = views.problem_title(known.code) or _title(known.status)
-    problem = views.Problem(title=title, text=_(known.message), code=known.code)
+    text = _(known.message)
+    if known.code == "internal_error":  # whoever reports it has something to quote
+        text = f"{text} {request_id}"
+    problem = views.Problem(title=title, text=text, code=known.code)
     html = templating.render_problem(problem) if is_htmx else templating.render_error_page(problem, status=known.status)
     return Answer(known.status, [*headers, (b"content-type", b"text/html; charset=utf-8")], html.encode())
 

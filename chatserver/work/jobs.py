@@ -77,7 +77,7 @@ class Jobs:
                 if due is not None and due <= now_us():
                     claimed = await self._claim(kinds)
             except Exception as error:  # a loop of the house outlives its surprises
-                log.error("jobs_not_claimed", error=type(error).__name__, reason=str(error))
+                log.error("jobs_not_claimed", reason=error)
             for job in claimed:
                 task = asyncio.create_task(self._run(job), name=f"job {job.kind}")
                 self._running.add(task)

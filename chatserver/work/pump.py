@@ -44,7 +44,7 @@ class Pump:
             try:
                 pumped = await self.pump_once()
             except Exception as error:  # a loop of the house outlives its surprises
-                log.error("outbox_not_read", error=type(error).__name__, reason=str(error))
+                log.error("outbox_not_read", reason=error)
                 pumped = 0
             if not pumped:
                 try:
@@ -76,7 +76,7 @@ class Pump:
                 if seq not in failed:
                     outbox.finish(tx, seq, now=now)
                 elif not outbox.retry(tx, one, now=now):
-                    log.error("event_parked", seq=seq, event=one.delivery.event.__struct_config__.tag)
+                    log.error("event_parked", seq=seq, name=one.delivery.event.__struct_config__.tag)
 
         await self._db.write(record, essential=True)
         return len(claimed)
