@@ -55,9 +55,8 @@ class Gauges:
         meters.gauge("chatserver_turns_running", "Turns that are being answered on this node", turns_running)
         meters.gauge("chatserver_draining", "1 while this node is being stopped", lambda: int(is_draining()))
         meters.gauge("chatserver_egress_requests_total", "Requests to the outside, by how they went", egress)
-        meters.gauge(
-            "chatserver_database_up", "1 when the database answered this scrape", lambda: int(self._backlog is not None)
-        )
+        answers = "1 when the database answered this scrape"
+        meters.gauge("chatserver_database_up", answers, lambda: int(self._backlog is not None), is_shared=True)
         for name, text, field in (
             ("chatserver_outbox_waiting", "Events that plugins have not had yet", "events"),
             ("chatserver_outbox_parked", "Events nobody tries any more; see chatserver events", "events_parked"),
@@ -65,9 +64,11 @@ class Gauges:
             ("chatserver_jobs_failed", "Jobs that were given up", "jobs_failed"),
             ("chatserver_notices_unread", "Notices no admin has put away", "notices"),
         ):
-            meters.gauge(name, text, self._of_backlog(field))
-        meters.gauge("chatserver_outbox_oldest_seconds", "How long the oldest waiting event waits", self._oldest_s)
-        meters.gauge("chatserver_disk_free_bytes", "Free on the disk of the data folder", lambda: free_bytes(folder))
+            meters.gauge(name, text, self._of_backlog(field), is_shared=True)
+        oldest = "How long the oldest waiting event waits"
+        meters.gauge("chatserver_outbox_oldest_seconds", oldest, self._oldest_s, is_shared=True)
+        free = "Free on the disk of the data folder"
+        meters.gauge("chatserver_disk_free_bytes", free, lambda: free_bytes(folder), is_shared=True)
         if isinstance(db, SqliteDatabase):
             for figure in db.figures:
                 meters.figures.add(figure)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import structlog
@@ -72,9 +72,10 @@ class Meters:
         self.figures.add(figure)
         return figure
 
-    def gauge(self, name: str, help: str, read: Callable[[], Reading]) -> None:
+    def gauge(self, name: str, help: str, read: Callable[[], Reading], *, is_shared: bool = False) -> None:
         """One whose name ends in `_total` is shown as the counter it is."""
-        self.figures.add(Gauge(name, help, read, "counter" if name.endswith("_total") else "gauge"))
+        kind: Literal["counter", "gauge"] = "counter" if name.endswith("_total") else "gauge"
+        self.figures.add(Gauge(name, help, read, kind, is_shared=is_shared))
 
     # --- what happened ----------------------------------------------------------------------------------------------
 

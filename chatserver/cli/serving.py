@@ -8,6 +8,7 @@ import shlex
 import shutil
 import socket
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from chatserver.house import House
     from chatserver.plugins import Plugins
     from chatserver.settings import Settings
+    from chatserver.web.siblings import Siblings
 
 
 OTHER_KEY = (
@@ -57,15 +59,17 @@ def _serve(settings: Settings, workers: int) -> None:
 
     from chatserver.databases import holding
     from chatserver.web.server import bind
+    from chatserver.web.siblings import Siblings
     from chatserver.workers import CANNOT_START, supervise
 
     plugins = load_plugins(settings)
 
     def work(number: int, is_first: bool) -> int:
         speaks = number == 0 and is_first
+        siblings = Siblings(folder, number) if workers > 1 else None
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             try:
-                runner.run(_run_server(settings, plugins, listener, speaks=speaks))
+                runner.run(_run_server(settings, plugins, listener, siblings, speaks=speaks))
             except ChatserverError as error:
                 if workers == 1:
                     raise
@@ -73,7 +77,12 @@ def _serve(settings: Settings, workers: int) -> None:
                 return CANNOT_START
         return 0
 
-    with holding(settings), bind(settings.host.strip("[]"), settings.port) as listener:
+    with (
+        holding(settings),
+        bind(settings.host.strip("[]"), settings.port) as listener,
+        tempfile.TemporaryDirectory(prefix="chatserver-") as place,
+    ):
+        folder = Path(place)
         code = work(0, True) if workers == 1 else supervise(workers, work)
     if code:
         raise click.exceptions.Exit(code)
@@ -86,7 +95,9 @@ def _settle_memory() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-async def _run_server(settings: Settings, plugins: Plugins, listener: socket.socket, *, speaks: bool) -> None:
+async def _run_server(
+    settings: Settings, plugins: Plugins, listener: socket.socket, siblings: Siblings | None, *, speaks: bool
+) -> None:
     """speaks: say where it is and how to begin; of several workers one does."""
     import msgspec
 
@@ -124,7 +135,7 @@ async def _run_server(settings: Settings, plugins: Plugins, listener: socket.soc
             _settle_memory()
             if speaks:
                 await _say_where(settings, house, listener.getsockname()[1])
-            await server.serve(house, listener)
+            await server.serve(house, listener, siblings)
         finally:
             await house.stop()
     finally:

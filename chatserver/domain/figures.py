@@ -29,12 +29,13 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class Family(msgspec.Struct, frozen=True):
-    """All samples of one figure at one moment."""
+    """All samples of one figure at one moment. is_shared: whichever process is asked says the same."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
     help: str
     samples: tuple[Sample, ...]
+    is_shared: bool = False
 
 
 class Counter:
@@ -61,20 +62,27 @@ class Counter:
 
 class Gauge:
     """What is so at the moment somebody asks. read: a number, or pairs of labels and number; called on the loop's
-    thread, at each scrape, so it looks and does not wait. kind: `counter` for what somebody else counts."""
+    thread, at each scrape, so it looks and does not wait. kind: `counter` for what somebody else counts. is_shared:
+    it is the database's or the machine's, not this process's."""
 
     def __init__(
-        self, name: str, help: str, read: Callable[[], Reading], kind: Literal["counter", "gauge"] = "gauge"
+        self,
+        name: str,
+        help: str,
+        read: Callable[[], Reading],
+        kind: Literal["counter", "gauge"] = "gauge",
+        *,
+        is_shared: bool = False,
     ) -> None:
-        self.name, self.help, self._read, self._kind = name, help, read, kind
+        self.name, self.help, self._read, self._kind, self._is_shared = name, help, read, kind, is_shared
 
     def family(self) -> Family:
         reading = self._read()
         if isinstance(reading, int | float):
-            return Family(self.name, self._kind, self.help, (Sample("", (), float(reading)),))
+            return Family(self.name, self._kind, self.help, (Sample("", (), float(reading)),), self._is_shared)
         pairs = list(reading)[:SERIES_LIMIT]
         samples = (Sample("", tuple((k, str(v)) for k, v in labels.items()), float(value)) for labels, value in pairs)
-        return Family(self.name, self._kind, self.help, tuple(samples))
+        return Family(self.name, self._kind, self.help, tuple(samples), self._is_shared)
 
 
 class Distribution:

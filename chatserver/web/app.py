@@ -18,6 +18,7 @@ from chatserver.house import House
 from chatserver.web import api, assets, auth, errors, extensions, health, installing, openapi, pages, templating
 from chatserver.web.door import Door
 from chatserver.web.painter import Painters
+from chatserver.web.siblings import Siblings
 from chatserver.web.streams import Streams
 from chatserver.web.turns import PageEvents, TurnEvents
 
@@ -28,8 +29,9 @@ STREAMS = (PAGE_EVENTS, TURN_EVENTS)
 _TURN_EVENTS = re.compile(r"/api/turns/([^/]+)/events")
 
 
-def create_app(house: House) -> Litestar:
+def create_app(house: House, siblings: Siblings | None = None) -> Litestar:
     """The ASGI app over a house. Its lifespan starts and stops the streams; the house is started by who made it.
+    siblings: the other processes of this server, if there are any.
 
     `app.state` holds house, door, streams, sign_in and description. Every route wants somebody signed in but those
     with `opt={"public": True}`.
@@ -62,9 +64,13 @@ def create_app(house: House) -> Litestar:
     @asynccontextmanager
     async def watch_streams(app: Litestar) -> AsyncIterator[None]:
         streams.start()
+        if siblings is not None:
+            await siblings.start(house.meters.families)
         try:
             yield
         finally:
+            if siblings is not None:
+                await siblings.stop()
             await streams.stop()
             await painters.stop()
             await painters.stop()
@@ -113,6 +119,7 @@ def create_app(house: House) -> Litestar:
             "house": house,
             "door": door,
             "streams": streams,
+            "siblings": siblings,
             "painters": painters,
             "extensions": plugin_routes,
             "sign_in": auth.SignIn(house.accounts, door, house.limits["sign_ins_per_quarter_hour"]),

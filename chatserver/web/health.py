@@ -12,6 +12,7 @@ from chatserver.house import House
 from chatserver.web import metrics
 from chatserver.web.errors import NotSignedIn
 from chatserver.web.security import is_loopback
+from chatserver.web.siblings import Siblings
 
 PlainRequest = Request[Any, Any, State]
 FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
@@ -47,7 +48,11 @@ async def show_metrics(request: PlainRequest) -> Response[str]:
         raise Refused("Only an admin may read the metrics.")
     house: House = request.app.state.house
     await house.gauges.look()
-    return Response(metrics.write_text(house.meters.families()), media_type=metrics.MEDIA_TYPE)
+    families = house.meters.families()
+    siblings: Siblings | None = request.app.state.siblings
+    if siblings is not None:
+        families = await siblings.merge(families)
+    return Response(metrics.write_text(families), media_type=metrics.MEDIA_TYPE)
 
 
 def _not_ready(text: str) -> Response[str]:

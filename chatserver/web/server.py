@@ -22,6 +22,7 @@ from chatserver.house import House
 from chatserver.web.app import create_app
 from chatserver.web.headers import default_headers
 from chatserver.web.security import Origin, TrustedProxies
+from chatserver.web.siblings import Siblings
 
 log = structlog.get_logger("chatserver.server")
 
@@ -279,9 +280,10 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def serve(house: House, listener: socket.socket) -> None:
-    """Serve a started house on a socket from `bind` until a signal ends it. Stopping the house is the caller's."""
-    await run(create_app(house), listener, house)
+async def serve(house: House, listener: socket.socket, siblings: Siblings | None = None) -> None:
+    """Serve a started house on a socket from `bind` until a signal ends it. Stopping the house is the caller's.
+    siblings: the other processes that serve this socket."""
+    await run(create_app(house, siblings), listener, house)
 
 
 async def run(app: Litestar, listener: socket.socket, house: House) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -154,6 +155,12 @@ async def test_a_killed_nodes_turns_are_interrupted_elsewhere_and_a_stopped_ones
     assert "all is well" in await asyncio.to_thread(left.run, "doctor")
 
 
+async def figures(url: str) -> str:
+    """/metrics, over a connection of its own, which any of the workers may take."""
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as answer:
+        return await answer.text()
+
+
 @pytest.mark.timeout(120)
 async def test_workers_share_a_socket_and_a_dead_one_is_replaced(place: str, node: Node) -> None:
     server = node("workers", place, "--workers", "2")
@@ -169,6 +176,11 @@ async def test_workers_share_a_socket_and_a_dead_one_is_replaced(place: str, nod
                 await get(session, f"{server.url}/api/account")
         for _ in range(6):
             await ask(session, server.url)
+        async with asyncio.timeout(20):
+            while (told := await figures(server.url)).count("chatserver_draining{") < 2:
+                await asyncio.sleep(0.05)
+    started = re.findall(r'^chatserver_turns_started_total{origin="api",worker="[01]"} (\d+)$', told, re.MULTILINE)
+    assert sum(map(int, started)) == 6, "whichever process is asked answers for both"
     assert len(server.log.read_text().split("/setup/")) == 2, "the link is printed by one of them, once"
     assert await asyncio.to_thread(server.stop) == 0
     assert not any(is_alive(pid) for pid in now)

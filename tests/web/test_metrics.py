@@ -14,6 +14,7 @@ from chatserver.domain.figures import SERIES_LIMIT, Counter, Distribution, Figur
 from chatserver.testing.server import Site, open_site
 from chatserver.testing.upstream import FakeUpstream
 from chatserver.web.metrics import write_text
+from chatserver.web.siblings import Siblings
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -170,3 +171,28 @@ def test_a_bucket_holds_its_bound() -> None:
     found = [samples["a_seconds_bucket", (("le", bound),)] for bound in ("0.1", "1", "+Inf")]
     assert found == [1, 3, 4]
     assert samples["a_seconds_sum", ()] == pytest.approx(8.6)
+
+
+async def test_workers_answer_for_each_other(tmp_path: Path, fake_upstream: FakeUpstream) -> None:
+    first, second = Siblings(tmp_path, 0), Siblings(tmp_path, 1)
+    calls, waiting = Counter("calls_total", "Calls", ["model"]), Gauge("waiting", "Waiting", lambda: 7, is_shared=True)
+    calls.add(3, model="a")
+    other = Counter("calls_total", "Calls", ["model"])
+    other.add(4, model="a")
+    other.add(1, model="b")
+    own = [calls.family(), waiting.family()]
+    await second.start(lambda: [other.family(), waiting.family()])
+    try:
+        (tmp_path / "2.sock").touch()  # one that died
+        samples = parsed(write_text(await first.merge(own)))
+    finally:
+        await second.stop()
+    assert samples == {
+        ("calls_total", (("model", "a"), ("worker", "0"))): 3,
+        ("calls_total", (("model", "a"), ("worker", "1"))): 4,
+        ("calls_total", (("model", "b"), ("worker", "1"))): 1,
+        ("waiting", ()): 7,
+    }
+    assert not (tmp_path / "1.sock").exists()
+    alone = parsed(write_text(await first.merge(own)))
+    assert value(alone, "calls_total") == 3
