@@ -7,18 +7,27 @@ from typing import Literal
 
 import msgspec
 
-from chatserver.domain.messages import FilePart, ImagePart, Message, Parts, ReasoningPart, TextPart
+from chatserver.domain.messages import (
+    FilePart,
+    ImagePart,
+    Message,
+    Parts,
+    ReasoningPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
 from chatserver.domain.tree import Edge, newest_leaf
 
 ShareScope = Literal["path", "tree"]
 SHOWN_ROLES = ("user", "assistant")
 SHOWN_PARTS = (TextPart, ImagePart, FilePart)
-"""What of a message a reader of a share is shown. What tools and knowledge brought may be the owner's alone."""
+"""What of a message any reader of a share is shown. What tools and knowledge brought may be the owner's alone."""
 
 
 class Share(msgspec.Struct, frozen=True):
     """The link itself is kept nowhere, only its hash. tip_id: where it opens. thoughts: whether the model's reasoning
-    is shown as well. messages: how many there were. expires_at None: until it is revoked."""
+    and what its tools did are shown as well. messages: how many there were. expires_at None: until it is revoked."""
 
     id: str
     owner_id: str
@@ -66,7 +75,7 @@ def shown_parts(message: Message, *, thoughts: bool) -> Parts:
     """The parts of a message a reader may see: none of what a chat was told beside what was said in it."""
     if message.role not in SHOWN_ROLES:
         return ()
-    wanted = (*SHOWN_PARTS, ReasoningPart) if thoughts else SHOWN_PARTS
+    wanted = (*SHOWN_PARTS, ReasoningPart, ToolCallPart, ToolResultPart) if thoughts else SHOWN_PARTS
     return tuple(part for part in message.parts if isinstance(part, wanted))
 
 

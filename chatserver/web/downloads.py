@@ -48,7 +48,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """For whom a chat is written out: names of models by id, the time zone; thoughts: with the model's reasoning.
+    """For whom a chat is written out: names of models by id, the time zone; thoughts: with the model's reasoning
+    and its tools.
     is_numbered: every message has its number."""
 
     titles: dict[str, str]
@@ -149,6 +150,10 @@ def _markdown_of(item: TranscriptItem, reading: Reading) -> str:
     if thoughts:
         lines.append("\n".join(f"> {line}".rstrip() for line in thoughts.strip().split("\n")))
     lines += [f"*{name}*" for name in attached(message)]
+    for tool in tools_of(message, reading):
+        texts = (("arguments", tool.arguments), ("result", tool.result))
+        fences = (f"{views.tool_word(name)}:\n\n{fenced(text)}" for name, text in texts if text)
+        lines.append("\n\n".join((f"*{tool.name}*", *fences)))
     if text := text_of(message.parts).strip("\n"):
         lines.append(text)
     if state := state_text(message):
@@ -195,11 +200,24 @@ def _article(item: TranscriptItem, reading: Reading) -> str:
         text="" if is_reply else text,
         thoughts=figures.without_buttons(render(thoughts)) if thoughts else "",
         attached=attached(message),
+        tools=tools_of(message, reading),
         state=state_text(message),
     )
 
 
 # --- what both say --------------------------------------------------------------------------------------------------
+
+
+def tools_of(message: Message, reading: Reading) -> tuple[views.ToolView, ...]:
+    """What tools did, which goes with the thoughts; JSON holds all of it anyhow."""
+    return views.tool_views(message.parts) if reading.thoughts else ()
+
+
+def fenced(text: str) -> str:
+    """A block of code that no line of the text ends."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{text}\n{fence}"
 
 
 def heading(item: TranscriptItem, reading: Reading) -> str:

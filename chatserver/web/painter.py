@@ -11,8 +11,17 @@ from chatserver.chat.news import News
 from chatserver.chat.readers import Readers
 from chatserver.clock import monotonic_s
 from chatserver.domain.access import Actor
-from chatserver.domain.turns import EndDelta, ReasoningDelta, ResetDelta, TextDelta, Turn
+from chatserver.domain.turns import (
+    EndDelta,
+    ReasoningDelta,
+    ResetDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolResultDelta,
+    Turn,
+)
 from chatserver.web.blocks import BlockStream, Op
+from chatserver.web.tool_blocks import ToolBlocks
 
 PAINT_EVERY_S = 0.04
 """At most 25 paints a second and turn: what an eye takes for steady."""
@@ -22,12 +31,13 @@ KEPT_FRAGMENTS = 256
 class Snapshot:
     """What a page shows of a running turn, and the number to resume from."""
 
-    __slots__ = ("reasoning_done", "reasoning_open", "seq", "text_done", "text_open")
+    __slots__ = ("reasoning_done", "reasoning_open", "seq", "text_done", "text_open", "tools_done", "tools_open")
 
-    def __init__(self, seq: int, text: tuple[str, str], reasoning: tuple[str, str]) -> None:
+    def __init__(self, seq: int, text: tuple[str, str], reasoning: tuple[str, str], tools: tuple[str, str]) -> None:
         self.seq = seq
         self.text_done, self.text_open = text
         self.reasoning_done, self.reasoning_open = reasoning
+        self.tools_done, self.tools_open = tools
 
 
 def fragment(turn: Turn, seq: int, op: str, html: str, part: str = "text") -> str:
@@ -48,12 +58,22 @@ class Painting:
         self.watchers = 0
         self.task: asyncio.Task[None] | None = None
         self._streams = {"reasoning": BlockStream(), "text": BlockStream()}
+        self._tools = ToolBlocks(turn.id)
         self._fragments: deque[tuple[int, int, str]] = deque(maxlen=KEPT_FRAGMENTS)
         self._news = News()
         self._painted_s = 0.0
 
     def snapshot(self) -> Snapshot:
-        return Snapshot(self.seq, self._streams["text"].snapshot(), self._streams["reasoning"].snapshot())
+        text, reasoning = self._streams["text"].snapshot(), self._streams["reasoning"].snapshot()
+        return Snapshot(self.seq, text, reasoning, self._tools.snapshot())
+
+    def answered(self, call_id: str) -> None:
+        """A call that asked asks no more: every page that watches takes its buttons away."""
+        html = "".join(fragment(self.turn, self.seq, op.kind, op.html, "tools") for op in self._tools.answered(call_id))
+        if html and self._fragments:
+            first, last, steps = self._fragments.pop()
+            self._fragments.append((first, last, steps + html))
+        self._news.tell()
 
     async def paint(self, readers: Readers, actor: Actor) -> None:
         """Follow the turn to its end."""
@@ -84,6 +104,10 @@ class Painting:
                 for part, text in (("reasoning", delta.reasoning), ("text", delta.text)):
                     self._streams[part].feed(text)
                     steps.append((part, Op("reset", _frame(*self._streams[part].snapshot()))))
+            elif isinstance(delta, ToolCallDelta):
+                steps += [("tools", op) for op in self._tools.begin(delta)]
+            elif isinstance(delta, ToolResultDelta):
+                steps += [("tools", op) for op in self._tools.end(delta)]
             elif isinstance(delta, EndDelta):
                 ended = True
         for part, pieces in texts.items():
@@ -112,9 +136,13 @@ class Painting:
         if joined or (seq == 0 and not self._fragments):
             return self.seq, "".join(steps)
         whole = self.snapshot()
-        return self.seq, fragment(
-            self.turn, self.seq, "reset", _frame(whole.reasoning_done, whole.reasoning_open), "reasoning"
-        ) + fragment(self.turn, self.seq, "reset", _frame(whole.text_done, whole.text_open))
+        parts = {
+            "reasoning": (whole.reasoning_done, whole.reasoning_open),
+            "tools": (whole.tools_done, whole.tools_open),
+            "text": (whole.text_done, whole.text_open),
+        }
+        steps = [fragment(self.turn, self.seq, "reset", _frame(*seen), part) for part, seen in parts.items()]
+        return self.seq, "".join(steps)
 
     async def wait(self) -> None:
         await self._news.wait()
@@ -139,6 +167,11 @@ class Painters:
             painting.task = asyncio.create_task(painting.paint(self._readers, actor), name=f"paint {turn.id}")
             painting.task.add_done_callback(lambda _: self._forget(turn.id))
         return painting
+
+    def answered(self, turn_id: str, call_id: str) -> None:
+        """Somebody said something to a tool that asked."""
+        if (painting := self._paintings.get(turn_id)) is not None:
+            painting.answered(call_id)
 
     def _forget(self, turn_id: str) -> None:
         self._paintings.pop(turn_id, None)

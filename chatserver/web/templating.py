@@ -71,6 +71,7 @@ def make_environment(theme: ThemeSpec | None = None) -> jinja2.Environment:
         bound_keys=views.bound_keys,
         key_names=views.key_names,
         in_words=in_words,
+        tool_word=views.tool_word,
     )
     return environment
 

@@ -23,6 +23,7 @@ from chatserver.domain.turns import (
 )
 from chatserver.errors import BadInput, ChatserverError, Refused, Unavailable
 from chatserver.house import House
+from chatserver.web import views
 from chatserver.web.articles import paint_article, paint_title
 from chatserver.web.markdown import in_words
 from chatserver.web.painter import Painters
@@ -49,10 +50,11 @@ class _End(msgspec.Struct):
     error: object
 
 
-class _ToolCall(msgspec.Struct):
+class _ToolCall(msgspec.Struct, omit_defaults=True):
     call_id: str
     name: str
     arguments: str
+    asks: bool = False
 
 
 class _ToolResult(msgspec.Struct):
@@ -84,7 +86,7 @@ def encode_batch(batch: list[Numbered]) -> bytes:
         elif isinstance(delta, EndDelta):
             chunks.append(sse(_encode(_End(delta.state, delta.usage, delta.error)), event="end", event_id=number))
         elif isinstance(delta, ToolCallDelta):
-            data = _encode(_ToolCall(delta.call_id, delta.name, delta.arguments))
+            data = _encode(_ToolCall(delta.call_id, delta.name, delta.arguments, delta.asks))
             chunks.append(sse(data, event="tool_call", event_id=number))
         elif isinstance(delta, ToolResultDelta):
             data = _encode(_ToolResult(delta.call_id, delta.text, delta.is_error))
@@ -198,7 +200,7 @@ class PageEvents:
             while True:
                 position, html = painting.since(position)
                 if html:
-                    await stream.write(sse(in_words(html), event="fragment"))
+                    await stream.write(sse(views.tools_in_words(in_words(html)), event="fragment"))
                 elif painting.is_ended:
                     break
                 else:

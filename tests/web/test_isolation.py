@@ -163,6 +163,7 @@ PROBES: dict[str, list[Probe]] = {
     "PUT /api/messages/{message_id}/feedback": [Probe(REPLY, json={"value": "bad", "reason": "not mine"})],
     "DELETE /api/messages/{message_id}/feedback": [Probe(REPLY)],
     "POST /api/turns/{turn_id}/stop": [Probe(TURN)],
+    "POST /api/turns/{turn_id}/tools/{call_id}": [Probe({**TURN, "call_id": "call_1"}, json={"answer": "once"})],
     "GET /api/turns/{turn_id}/events": [Probe(TURN), Probe(TURN, query={"after": "3"})],
     "GET /events": [
         Probe(query={"turns": "{turn}:0"}),
@@ -288,6 +289,7 @@ PROBES: dict[str, list[Probe]] = {
     "GET /m/{message_id}/delete": [Probe(MESSAGE)],
     "POST /m/{message_id}/delete": [Probe(MESSAGE, form={})],
     "POST /t/{turn_id}/stop": [Probe(TURN, form={})],
+    "POST /t/{turn_id}/tools/{call_id}": [Probe({**TURN, "call_id": "call_1"}, query={"answer": "once"}, form={})],
     "POST /deletions/{deletion_id}/restore": [Probe(DELETION, form={})],
     "POST /deletions/{deletion_id}/restore-chat": [Probe(DELETION, form={})],
     "POST /settings/sessions/end": [Probe(form={"session_id": "{session}"})],

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from litestar import get, post
-from litestar.params import FromPath
+from litestar.params import FromPath, JSONBody
 
 from chatserver.domain.extend import ToolSpec
 from chatserver.domain.messages import Part
@@ -114,8 +114,32 @@ async def stop_turn(request: ApiRequest, turn_id: FromPath[str]) -> TurnOut:
     return _turn(await house_of(request).conversations.stop(actor_of(request), turn_id))
 
 
+class ToolAnswerIn(msgspec.Struct):
+    """answer: once, always (this tool in this chat), or declined."""
+
+    answer: str
+
+
+class ToolAnswerOut(msgspec.Struct):
+    """What counts: what was said first. `expired` when nobody had said anything in time."""
+
+    answer: str
+
+
+@post("/turns/{turn_id:str}/tools/{call_id:str}", status_code=200)
+async def answer_tool(
+    request: ApiRequest, turn_id: FromPath[str], call_id: FromPath[str], data: JSONBody[ToolAnswerIn]
+) -> ToolAnswerOut:
+    """Answer a tool that asks before it acts: its `tool_call` event says `asks`. 409 when nothing waits any more."""
+    house = house_of(request)
+    counts = await house.consents.answer(actor_of(request), house.readers, turn_id, call_id, data.answer)
+    request.app.state.painters.answered(turn_id, call_id)
+    return ToolAnswerOut(counts)
+
+
 route_handlers = (
     get_turn,
     get_prompt,
     stop_turn,
+    answer_tool,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from litestar import get, post
-from litestar.params import FromPath
+from litestar.params import FromPath, FromQuery
 
 from chatserver.chat.sending import IdempotencyKey
 from chatserver.domain.conversations import Sent
@@ -103,6 +103,18 @@ async def stop(request: PageRequest, turn_id: FromPath[str]) -> Page:
     return nothing() if visit.is_htmx else go(f"/c/{turn.conversation_id}/{turn.reply_id}")
 
 
+@post("/t/{turn_id:str}/tools/{call_id:str}", status_code=200)
+async def answer_tool(
+    request: PageRequest, turn_id: FromPath[str], call_id: FromPath[str], answer: FromQuery[str] = ""
+) -> Page:
+    """What a person says to a tool that asks. `answer`: once, always or declined; the first that is said counts."""
+    visit = await Visit.of(request)
+    await visit.house.consents.answer(visit.actor, visit.house.readers, turn_id, call_id, answer)
+    request.app.state.painters.answered(turn_id, call_id)
+    turn = await visit.house.readers.turn(visit.actor, turn_id)
+    return nothing() if visit.is_htmx else go(f"/c/{turn.conversation_id}/{turn.reply_id}")
+
+
 async def _after(visit: Visit, sent: Sent) -> Page:
     return await visit.show_branch(sent.conversation_id, sent.reply_id)
 
@@ -114,4 +126,5 @@ route_handlers = (
     regenerate,
     continue_reply,
     stop,
+    answer_tool,
 )

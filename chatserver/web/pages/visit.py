@@ -154,6 +154,8 @@ class Visit:
                     open_html=seen.text_open,
                     reasoning_html=seen.reasoning_done,
                     reasoning_open_html=seen.reasoning_open,
+                    tools_html=views.tools_in_words(seen.tools_done),
+                    tools_open_html=views.tools_in_words(seen.tools_open),
                 )
             messages.append(message)
         return msgspec.structs.replace(view, messages=tuple(messages))

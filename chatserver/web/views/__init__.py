@@ -65,6 +65,7 @@ from chatserver.web.views.times import (
     when_text,
     zone_of,
 )
+from chatserver.web.views.tools import ToolView, tool_views, tool_word, tools_in_words
 from chatserver.web.views.tuning import TuningView, tuning_view
 
 __all__ = [
@@ -97,6 +98,7 @@ __all__ = [
     "ShareLine",
     "SharedView",
     "Sidebar",
+    "ToolView",
     "TuningView",
     "Versions",
     "as_temporary",
@@ -152,6 +154,9 @@ __all__ = [
     "tag_text",
     "thought_text",
     "title_of",
+    "tool_views",
+    "tool_word",
+    "tools_in_words",
     "trial_text",
     "tuning_view",
     "when_text",

@@ -10,11 +10,12 @@ from markupsafe import Markup
 
 from chatserver import words
 from chatserver.domain.conversations import PathItem
-from chatserver.domain.messages import Message, ReasoningPart, ToolCallPart, reasoning_of, text_of
+from chatserver.domain.messages import Message, ReasoningPart, reasoning_of, text_of
 from chatserver.domain.turns import Turn
 from chatserver.web.views.attachments import AttachmentView, attachment_views
 from chatserver.web.views.frame import Problem, problem_title
 from chatserver.web.views.times import clock_text, iso, seconds_text
+from chatserver.web.views.tools import ToolView, tool_views
 from chatserver.words import gettext as _
 from chatserver.words import ngettext
 
@@ -60,7 +61,9 @@ class MessageView(msgspec.Struct, frozen=True):
     duration_ms: int | None = None
     reasoning_ms: int | None = None
     tokens_per_s: int = 0
-    tools: tuple[str, ...] = ()
+    tools: tuple[ToolView, ...] = ()
+    tools_html: str = ""
+    tools_open_html: str = ""
     problem: Problem | None = None
     continues: bool = False
     is_continued: bool = False
@@ -77,7 +80,7 @@ class MessageView(msgspec.Struct, frozen=True):
 
     @property
     def can_continue(self) -> bool:
-        return self.is_last and self.state in ("stopped", "interrupted") and bool(self.text)
+        return self.is_last and self.state in ("stopped", "interrupted") and bool(self.text or self.tools)
 
 
 def message_view(
@@ -121,7 +124,7 @@ def message_view(
             (p.duration_ms for p in message.parts if isinstance(p, ReasoningPart) and p.duration_ms), None
         ),
         tokens_per_s=round(written * 1000 / speaking_ms) if written > 8 and speaking_ms > 200 else 0,
-        tools=tuple(part.name for part in message.parts if isinstance(part, ToolCallPart)),
+        tools=tool_views(message.parts),
         problem=_reply_problem(message, turn) if is_reply else None,
         continues=message.continues,
         is_continued=is_continued,

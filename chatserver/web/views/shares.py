@@ -113,6 +113,5 @@ def _as_shared(message: MessageView, item: PathItem, base: str) -> MessageView:
         time_iso="",
         versions=versions,
         problem=None,
-        tools=(),
         attachments=attachment_views(item.message.parts, f"{base}/files"),
     )
