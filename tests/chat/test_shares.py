@@ -138,7 +138,8 @@ async def test_thoughts_tools_passages_and_instructions_stay_out(ann: Person) ->
     open_minded = await ann.house.shares.create(ann.actor, chat, reply.id, thoughts=True)
     page = await ann.house.shares.read(await reader_of(ann, open_minded))
     assert reasoning_of(page.items[-1].message.parts) == "a hidden thought"
-    assert "result" not in str(page.items[-1]) and "instruction" not in str([i.message.parts for i in page.items])
+    assert "a hidden result" in str(page.items[-1]), "who shows thoughts shows what tools did, and the form says so"
+    assert "passage" not in str(page.items[-1]) and "instruction" not in str([i.message.parts for i in page.items])
 
 
 async def test_a_link_is_hard_to_guess_and_its_secret_is_kept_nowhere(ann: Person) -> None:

@@ -29,8 +29,8 @@ async def export_conversation(
     reasoning: FromQuery[bool] = False,
 ) -> Stream:
     """A branch (down to tip, else to the stored tip) or the whole tree as Markdown, as HTML that needs nothing else, or
-    as JSON that can be imported again. scope: path or tree. reasoning: with what the model thought and had done; JSON always
-    holds it."""
+    as JSON that can be imported again. scope: path or tree. reasoning: with what the model thought and had done;
+    JSON always holds it."""
     house, actor = house_of(request), actor_of(request)
     transcript = await house.transcripts.open(actor, conversation_id, which, tip or None)
     settings = await house.accounts.settings(actor)
