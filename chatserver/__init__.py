@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chatserver import clock
 from chatserver.domain.access import Account, Actor, Origin
+from chatserver.domain.attempts import AttemptEnd, AttemptStart
 from chatserver.domain.calls import Attempt, Call, CallKind, Usage, estimate_tokens
 from chatserver.domain.events import AccountCreated, AccountErased, CallEnded, Delivery, Event, FeedbackGiven, TurnEnded
 from chatserver.domain.extend import (
@@ -93,6 +94,8 @@ __all__ = [
     "Admission",
     "ArtifactPart",
     "Attempt",
+    "AttemptEnd",
+    "AttemptStart",
     "AuthBackend",
     "BadInput",
     "BlobEntry",

@@ -16,6 +16,7 @@ import msgspec
 import pluggy
 
 from chatserver.domain.access import Actor
+from chatserver.domain.attempts import AttemptEnd, AttemptStart
 from chatserver.domain.events import Delivery
 from chatserver.domain.extend import (
     Admission,
@@ -225,6 +226,16 @@ def prepare_prompt(prompt: Prompt) -> Prompt | None:
 @hookspec("chain")
 def rank_channels(candidates: Candidates, use: ModelUse) -> Candidates | None:
     """The channels that could serve this call, best first. Removing one means it is not tried."""
+
+
+@hookspec("notify")
+def attempt_started(start: AttemptStart) -> None:
+    """A channel is about to be asked, for a turn, an aside or a direct call. Stands in the road of the first token."""
+
+
+@hookspec("notify")
+def attempt_ended(end: AttemptEnd) -> None:
+    """The attempt is over, however it went. Before the next channel is asked, or the call ends."""
 
 
 @hookspec("gather", timeout_s=10.0)

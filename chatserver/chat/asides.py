@@ -8,12 +8,14 @@ from contextlib import aclosing
 import msgspec
 
 from chatserver.chat.meters import CallReport, Meters
+from chatserver.chat.watching import watch_call
 from chatserver.clock import new_id, now_us
 from chatserver.domain.access import Account
 from chatserver.domain.calls import Call, CallKind, CallState, Usage, estimate_tokens
 from chatserver.domain.events import CallEnded
 from chatserver.domain.extend import Admission, ChatRequest, Egress, ModelUse, PromptMessage, Refusal
 from chatserver.domain.messages import text_of
+from chatserver.domain.models import Candidate
 from chatserver.domain.turns import TextDelta
 from chatserver.errors import UpstreamError
 from chatserver.gateway.catalog import Catalog
@@ -52,10 +54,12 @@ class Asides:
         *,
         max_output: int,
         also: Callable[[Tx, str], None] | None = None,
+        through: Candidate | None = None,
     ) -> Aside | Refusal:
         """One short answer, whole. also: run with the text in the transaction that ends a call that went well.
 
-        An upstream's failure is in the answer and not raised; a Refusal means nothing was asked.
+        through: this channel, unranked. An upstream's failure is in the answer and not raised; a Refusal means nothing
+        was asked.
         """
         prompt_tokens = sum(estimate_tokens(text_of(message.parts)) for message in messages)
         call = Call(new_id(), account.id, kind, "job", model, "running", now_us())
@@ -64,13 +68,20 @@ class Asides:
             answer = await self._plugins.chain("admit_call", asked)
             if isinstance(answer, Refusal):
                 return answer
-        candidates = self._catalog.candidates(model, account.groups)
-        if self._plugins.has("rank_channels"):
+        candidates = (through,) if through else self._catalog.candidates(model, account.groups)
+        if through is None and self._plugins.has("rank_channels"):
             use = ModelUse(account, model, "job", kind, call.id)
             candidates = await self._plugins.chain("rank_channels", candidates, use=use)
         await self._db.write(lambda tx: call_rows.insert_call(tx, call))
         request = ChatRequest(model, messages, max_output=max_output)
-        relay = Relay(request, candidates, self._catalog.providers, self._http)
+        relay = Relay(
+            request,
+            candidates,
+            self._catalog.providers,
+            self._http,
+            watch_call(self._plugins, call),
+            self._catalog.patience,
+        )
         pieces: list[str] = []
         first_at: int | None = None
         state: CallState = "interrupted"

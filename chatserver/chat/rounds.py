@@ -15,6 +15,7 @@ from chatserver.chat.prompts import PreparedPrompt
 from chatserver.chat.refusals import refused
 from chatserver.chat.showing import spelled_out
 from chatserver.chat.tooling import Tooling
+from chatserver.chat.watching import watch_call
 from chatserver.clock import new_id, now_us
 from chatserver.domain.access import Account
 from chatserver.domain.calls import Attempt, Call, CallState, Usage
@@ -244,7 +245,8 @@ class Rounds:
                 request, prepared.branch, prepared.tip_id, prepared.messages, is_cleared=prepared.is_cleared
             )
         spelled = msgspec.structs.replace(request, messages=spelled_out(request.messages))
-        return Relay(spelled, candidates, self._catalog.providers, self._http)
+        watch = watch_call(self._plugins, self.call)
+        return Relay(spelled, candidates, self._catalog.providers, self._http, watch, self._catalog.patience)
 
     def _input_tokens(self) -> int:
         """Of the newest call's prompt, by our own count, uncorrected."""

@@ -40,7 +40,8 @@ class ModelAlias(msgspec.Struct, frozen=True):
 class Channel(msgspec.Struct, frozen=True):
     """One credential + endpoint. models empty: ask the upstream. priority: higher first. source: file, found, console.
 
-    `api_key` never leaves the process but to `base_url`; its repr is hidden.
+    requests_per_minute, tokens_per_minute, concurrency: what it may be asked, 0 for no limit. note: an admin's words.
+    id: of its row, '' when it has none. `api_key` never leaves the process but to `base_url`; its repr is hidden.
     """
 
     name: str
@@ -55,6 +56,11 @@ class Channel(msgspec.Struct, frozen=True):
     first_token_s: float = 60.0
     gap_s: float = 60.0
     total_s: float = 900.0
+    requests_per_minute: int = 0
+    tokens_per_minute: int = 0
+    concurrency: int = 0
+    note: str = ""
+    id: str = ""
 
     def __repr__(self) -> str:
         return f"Channel({self.name!r}, {self.provider!r}, {self.base_url!r})"

@@ -12,6 +12,7 @@ import structlog
 from chatserver.domain.extend import Egress, Provider
 from chatserver.domain.models import Candidate, Channel, Model
 from chatserver.errors import BadInput, SetupError, UpstreamError
+from chatserver.gateway.patience import Patience
 
 log = structlog.get_logger("chatserver.catalog")
 
@@ -38,6 +39,7 @@ class Catalog:
     def __init__(self, providers: Mapping[str, Provider], channels: Iterable[Channel], http: Egress) -> None:
         self._providers = dict(providers)
         self._http = http
+        self.patience = Patience()
         self._written: dict[str, Channel] = {}
         self._kept: dict[str, Channel] = {}
         self._last_resort: dict[str, Channel] = {}
