@@ -156,6 +156,7 @@ PAGES: dict[str, Address] = {
     "preset-versions": lambda w: f"/x/presets/{w.ids['preset']}/versions",
     "preset-version": lambda w: f"/x/presets/{w.ids['preset']}/versions/1",
     "preset-picked": lambda w: f"/?presets.id={w.ids['preset']}",
+    "notices": lambda w: "/admin/notices",
     "unknown": lambda w: "/c/unknown",
 }
 """Pages of somebody signed in."""
@@ -214,6 +215,7 @@ ROUTES: dict[str, str] = {
     "/s/{secret}": "shared",
     "/sign-in": "sign-in",
     "/offline": "offline",
+    "/admin/notices": "notices",
 }
 """Which page shows which route."""
 

@@ -90,6 +90,8 @@ ADMINS = {
     "POST /welcome/begin",
     "POST /welcome/skip",
     "POST /welcome/disconnect",
+    "GET /admin/notices",
+    "POST /admin/notices/put-away",
 }
 """Routes of the house as a whole, which belong to no account: only admins get in (test_connecting.py)."""
 SECRETS = {"GET /setup/{token}", "POST /setup/{token}", "ANY /x"} | {

@@ -15,6 +15,7 @@ from chatserver.web.pages import (
     messages,
     more,
     my_data,
+    notices,
     preview,
     searching,
     settings,
@@ -46,4 +47,5 @@ route_handlers = (
     *my_data.route_handlers,
     *temporary.route_handlers,
     *files.route_handlers,
+    *notices.route_handlers,
 )

@@ -107,6 +107,7 @@ class Visit:
             nav=nav,
             folders=folders,
             tags=tags,
+            notices=await self.house.notices.count_unread(self.actor),
         )
 
     async def chat(self, path: PathView, *, problem: Problem | None = None) -> ChatView:

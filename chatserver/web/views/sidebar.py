@@ -53,6 +53,7 @@ class Sidebar(msgspec.Struct, frozen=True):
     nav: tuple[NavItem, ...] = ()
     folders: tuple[FolderView, ...] = ()
     tags: tuple[str, ...] = ()
+    notices: int = 0
 
 
 class HitView(msgspec.Struct, frozen=True):
@@ -75,10 +76,12 @@ def sidebar(
     nav: Sequence[NavItem] = (),
     folders: Sequence[Folder] = (),
     tags: Sequence[Tag] = (),
+    notices: int = 0,
 ) -> Sidebar:
     """Conversations grouped by day: pinned, today, yesterday, the week, then months.
 
-    after: the cursor of the lines that follow. below: the group the first line stands under already.
+    after: the cursor of the lines that follow. below: the group the first line stands under already. notices: how many
+    an admin has not put away.
     """
     today = moment_of(now_us, zone)
     groups: dict[str, list[LineView]] = {}
@@ -98,7 +101,8 @@ def sidebar(
     ordered = ([(_("Pinned"), pinned)] if pinned else []) + list(groups.items())
     more_href = f"/chats?after={after}&below={quote(ordered[-1][0])}" if after and ordered else ""
     shown = tuple(LineGroup("" if title == below else title, tuple(found)) for title, found in ordered)
-    return Sidebar(shown, more_href, tuple(nav), folder_views(folders), tuple(tag.name for tag in tags[:TAGS_SHOWN]))
+    names = tuple(tag.name for tag in tags[:TAGS_SHOWN])
+    return Sidebar(shown, more_href, tuple(nav), folder_views(folders), names, notices)
 
 
 def folder_views(folders: Iterable[Folder]) -> tuple[FolderView, ...]:
