@@ -52,6 +52,7 @@ def furnish(site: Site, email: str = "ada@example.org", name: str = "Ada Grove")
             await asyncio.sleep(0.005)
 
     async def live() -> tuple[Sent, Sent]:
+        await site.house.notices.core.tell("disk", "The disk of the data folder has %(free)s MB left.", free=412)
         first = await ask(None, None, PLAN)
         await ended(await site.house.sending.regenerate(actor, first.reply_id))
         await ask(first.conversation_id, first.reply_id, "And in an append-only log?")
