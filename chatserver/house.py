@@ -157,7 +157,7 @@ class House:
         importers = [one for _, one in plugins.registered("register_importers")]
         self.bringing = Bringing(db, self.files, self.blobs.spool, importers)
         self.leaving = Leaving(db, self.accounts, self.conversations, self._wake)
-        self.shares = Shares(db, self.accounts)
+        self.shares = Shares(db, self.accounts, self.files)
         self.feedback = FeedbackBox(db, lambda: self._wake(False))
         self.sent_prompts = SentPrompts(db)
         self.permissions = Permissions(plugins)

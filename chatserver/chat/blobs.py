@@ -28,6 +28,8 @@ GRACE_US = 3_600 * 1_000_000
 REMOVAL_S = 20.0
 """A removal that took longer to get to the store is left to the next run: this node was frozen, and another may have
 done it, and the content may be there again."""
+LEFT_US = 5 * 60 * 1_000_000
+"""A removal that did not end within this was left by a process that died; another takes it up."""
 WAITS_S = (0.05, 0.2, 0.5, 1.0, 2.0)
 """Between tries to store what is being taken away at this very moment."""
 SPOOLED_US = 24 * 3_600 * 1_000_000
@@ -87,29 +89,33 @@ class Blobs:
     def of_plugin(self, name: str) -> PluginBlobs:
         return PluginBlobs(name, self._db, self)
 
-    async def collect(self, *, grace_us: int = GRACE_US) -> int:
+    async def collect(self, *, grace_us: int = GRACE_US, left_us: int = LEFT_US) -> int:
         """Take away what nothing names since a while; returns how much. Content is marked first and taken away in a
         later run, so that who reads it now comes to the end."""
         now = now_us()
         while found := await self._db.read(lambda tx: blob_rows.newly_unused(tx, PAGE)):
             await self._db.write(partial(_mark, hashes=found, now=now), essential=True)
         removed = 0
-        before = now - grace_us
+        before, left_before = now - grace_us, now - left_us
         failed: set[str] = set()
-        while found := await self._db.read(lambda tx: blob_rows.long_unused(tx, before, PAGE + len(failed))):
+        while found := await self._db.read(
+            lambda tx: blob_rows.long_unused(tx, before, left_before, PAGE + len(failed))
+        ):
             left = [sha256 for sha256 in found if sha256 not in failed]
             if not left:
                 break
             for sha256 in left:
-                if await self._remove(sha256, before):
+                if await self._remove(sha256, before, left_before):
                     removed += 1
                 else:
                     failed.add(sha256)
         return removed
 
-    async def _remove(self, sha256: str, before: int) -> bool:
+    async def _remove(self, sha256: str, before: int, left_before: int) -> bool:
         began_s = monotonic_s()
-        if not await self._db.write(lambda tx: blob_rows.begin_removal(tx, sha256, before), essential=True):
+        if not await self._db.write(
+            lambda tx: blob_rows.begin_removal(tx, sha256, before, left_before, now_us()), essential=True
+        ):
             return False
         if monotonic_s() - began_s > REMOVAL_S:
             return False

@@ -16,6 +16,7 @@ from chatserver.domain.tree import Edge, leaves_of
 from chatserver.errors import BadInput, Conflict, NotFound
 from chatserver.store import branches as branch_rows
 from chatserver.store import conversations as conversation_rows
+from chatserver.store import folders as folder_rows
 from chatserver.store import imports as import_rows
 from chatserver.store import messages as message_rows
 from chatserver.store import search
@@ -142,8 +143,9 @@ class Branches:
         return await self._db.read(look)
 
     async def fork(self, actor: Actor, message_id: str, scope: ForkScope, title: str = "") -> Conversation:
-        """A conversation of its own from a message on: new ids, the same words, names and markers. A reply that is
-        being written is left behind; forking at one is Conflict `reply_running`."""
+        """A conversation of its own from a message on: new ids, the same words, names and markers, in the same folder
+        with the same tags. A reply that is being written is left behind; forking at one is Conflict `reply_running`,
+        and a temporary chat `temporary_chat`."""
         clean = check_title(title) if title.strip() else ""
         now = now_us()
 
@@ -154,6 +156,8 @@ class Branches:
             if message.state == "running":
                 raise Conflict("This reply is still being written. Wait for it, or stop it.", code="reply_running")
             source = _conversation(tx, actor, message.conversation_id)
+            if source.temporary:
+                raise Conflict("A temporary chat cannot be forked. Keep it first.", code="temporary_chat")
             taken = [one for one in _taken(tx, source.id, message_id, scope) if one.state != "running"]
             copies = copy_of(taken, new_id())
             fork_id = copies[0].conversation_id
@@ -174,6 +178,8 @@ class Branches:
                 ),
                 None,
             )
+            folder_rows.set_folder(tx, actor, fork_id, source.folder_id)
+            folder_rows.set_tags(tx, actor, fork_id, source.tags)
             self._fill(tx, actor, source.id, taken, copies, now)
             conversation_rows.move_tip(tx, actor, fork_id, tip, now)
             branch_rows.set_origin(tx, actor, fork_id, message_id)

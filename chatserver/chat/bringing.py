@@ -12,7 +12,7 @@ from chatserver.chat import import_child
 from chatserver.chat.export_reader import read_export
 from chatserver.chat.files import Files
 from chatserver.chat.import_child import ImporterName, Unpacked, decode_unpacked
-from chatserver.chat.imports import ImportReport, Imports
+from chatserver.chat.imports import ImportReport, Imports, take_trees
 from chatserver.chat.intake import clear_room, make_room
 from chatserver.confined import Bounds, Broke, run_confined
 from chatserver.domain.access import Actor
@@ -97,10 +97,7 @@ class Bringing:
         imports = Imports(self._db, actor, self._files)
         try:
             with (room / TREES).open("rb") as file:
-                trees = read_export(file, room)
-                while (found := await asyncio.to_thread(next, trees, None)) is not None:
-                    await imports.take(found[1])
-            await imports.flush()
+                await take_trees((("", tree) for _, tree in read_export(file, room)), {"": imports})
         finally:
             await clear_room(room)
         imports.report.notes.update(unpacked.notes)

@@ -53,9 +53,12 @@ async def take_stock(db: Database, store: BlobStore, *, reads_all: bool) -> Stoc
     async for row in named(db):
         stock.contents += 1
         stock.size_bytes += row.size_bytes
-        if row.sha256 not in there:
+        size_bytes = there.get(row.sha256)
+        if size_bytes != row.size_bytes:  # a file may have come while the store was being listed
+            size_bytes = await store.size_of(row.sha256)
+        if size_bytes is None:
             stock.findings.append(_finding("content_missing", row, "is not in the store"))
-        elif there[row.sha256] != row.size_bytes or (reads_all and not await _is_whole(store, row)):
+        elif size_bytes != row.size_bytes or (reads_all and not await _is_whole(store, row)):
             stock.findings.append(_finding("content_damaged", row, "is not in the store as it was stored"))
     for sha256, size_bytes in old.items():
         if not await db.read(partial(blob_rows.is_known, sha256=sha256)):
@@ -64,10 +67,12 @@ async def take_stock(db: Database, store: BlobStore, *, reads_all: bool) -> Stoc
 
 
 async def remove_strays(db: Database, store: BlobStore, stock: Stock) -> None:
-    """Take away what no row knows, asking again of each."""
-    for sha256 in stock.strays:
-        if not await db.read(partial(blob_rows.is_known, sha256=sha256)):
+    """Take away what no row knows, asking again of each. Who brings the same content meanwhile waits for that."""
+    for sha256, size_bytes in stock.strays.items():
+        begin = partial(blob_rows.begin_removal_of_stray, sha256=sha256, size_bytes=size_bytes, now=now_us())
+        if await db.write(begin):
             await store.delete(sha256)
+            await db.write(partial(blob_rows.end_removal, sha256=sha256))
 
 
 async def copy_contents(

@@ -61,10 +61,8 @@ class Files:
         file = _file(actor, taken, kept, stored_bytes, file_id or new_id())
 
         def store(tx: Tx) -> None:
-            file_rows.lock_files(tx, actor.account_id)
-            if file_id and file_rows.file_of(tx, actor, file_id) is not None:
+            if not self.make_space(tx, actor, file):
                 return
-            self._check_space(file_rows.usage_of(tx, actor.account_id), stored_bytes)
             for sha256 in sorted({one.sha256 for _, one in contents}):
                 if not blob_rows.use(tx, sha256):
                     raise Unavailable("The content was taken away before it was named. Try again.", code="blob_going")
@@ -165,6 +163,15 @@ class Files:
                 await self._db.write(partial(file_rows.collect_file, file=one, before=before), essential=True)
             seen.update(one.id for one in found)
             taken += len(found)
+
+    def make_space(self, tx: Tx, actor: Actor, file: StoredFile) -> bool:
+        """In the transaction that will insert a file: that there is room for it, held until that ends. False: the
+        actor has a file of this id. Raises LimitReached."""
+        file_rows.lock_files(tx, actor.account_id)
+        if file_rows.file_of(tx, actor, file.id) is not None:
+            return False
+        self._check_space(file_rows.usage_of(tx, actor.account_id), file.stored_bytes)
+        return True
 
     def _check_space(self, used: file_rows.Usage, more_bytes: int) -> None:
         if self._limit_files and used.files >= self._limit_files:

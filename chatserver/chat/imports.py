@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -86,11 +86,19 @@ async def take_file(
     of which the file says no account. When it stops half-way, what was taken is whole, and the next run goes on.
     files: takes the files of messages; without it they stay names."""
     imports = {email: Imports(db, actor, files) for email, actor in actors.items()}
+    with tempfile.TemporaryDirectory(prefix="chatserver-import-") as folder:
+        await take_trees(file.conversations(Path(folder) if files is not None else None), imports)
+    return {email: one.report for email, one in imports.items()}
+
+
+async def take_trees(trees: Iterator[tuple[str, ImportedConversation]], imports: Mapping[str, Imports]) -> None:
+    """All trees into the import of the address each comes with; who is not there is left out. An error says how much
+    was taken before it."""
     try:
-        with tempfile.TemporaryDirectory(prefix="chatserver-import-") as folder:
-            for email, conversation in file.conversations(Path(folder) if files is not None else None):
-                if email in imports:
-                    await imports[email].take(conversation)
+        while (found := await asyncio.to_thread(next, trees, None)) is not None:
+            email, conversation = found
+            if email in imports:
+                await imports[email].take(conversation)
         for one in imports.values():
             await one.flush()
     except ChatserverError as error:
@@ -100,7 +108,6 @@ async def take_file(
     finally:
         for one in imports.values():
             await one.settle()
-    return {email: one.report for email, one in imports.items()}
 
 
 class _Clash(Exception):

@@ -14,6 +14,7 @@ from chatserver.clock import now_us
 from chatserver.domain.access import Actor
 from chatserver.domain.extend import JobSpec
 from chatserver.errors import Conflict
+from chatserver.store import conversations as conversation_rows
 from chatserver.store import deletions as deletion_rows
 from chatserver.store import jobs, search
 from chatserver.store import leaving as leaving_rows
@@ -86,5 +87,8 @@ class Leaving:
 
 
 def _erase_conversation(tx: Tx, conversation_id: str) -> None:
+    conversation_rows.lock_conversation(tx, conversation_id)
+    if turn_rows.running_in(tx, conversation_id):
+        return  # a turn began before the account was shut; it is asked again later
     search.forget_conversation(tx, conversation_id)
     deletion_rows.erase_conversation(tx, conversation_id)

@@ -11,6 +11,7 @@ import msgspec
 from chatserver.chat.accounts import Accounts
 from chatserver.chat.conversations import check_title
 from chatserver.chat.credentials import sha256
+from chatserver.chat.files import Files
 from chatserver.chat.imports import Imports
 from chatserver.clock import new_id, now_us, write_id
 from chatserver.domain.access import Actor
@@ -45,9 +46,10 @@ LONGEST_S = 10 * 366 * 86_400
 class Shares:
     """A snapshot names messages, which never change; it copies nothing. What is deleted is gone from it as well."""
 
-    def __init__(self, db: Database, accounts: Accounts) -> None:
+    def __init__(self, db: Database, accounts: Accounts, files: Files) -> None:
         self._db = db
         self._accounts = accounts
+        self._files = files
 
     async def create(
         self,
@@ -194,11 +196,10 @@ class Shares:
         return imports.last_id
 
     def _copy_files(self, tx: Tx, reader: Actor, actor: Actor, names: Mapping[str, str]) -> None:
-        """What the link shows becomes the actor's own as well; what is no more is left out."""
-        file_rows.lock_files(tx, actor.account_id)
+        """What the link shows becomes the actor's own as well; what is no more is left out. Raises LimitReached."""
         for file_id, own_id in names.items():
             file = share_rows.file_read_by(tx, reader, file_id)
-            if file is not None:
+            if file is not None and self._files.make_space(tx, actor, msgspec.structs.replace(file, id=own_id)):
                 file_rows.give_file(tx, actor, file, own_id, now_us())
 
 

@@ -13,6 +13,8 @@ _NAMED = (
     " OR EXISTS (SELECT 1 FROM file_renditions r WHERE r.sha256 = b.sha256)"
     " OR EXISTS (SELECT 1 FROM blob_holds h WHERE h.sha256 = b.sha256))"
 )
+_REMOVABLE = "((unused_since < :before AND is_going = 0) OR (unused_since < :left_before AND is_going = 1))"
+"""Of what is going, unused_since says when that began."""
 Reserved = Literal["there", "going"]
 
 
@@ -129,25 +131,43 @@ def mark_unused(tx: Tx, sha256: str, now: int) -> None:
     )
 
 
-def long_unused(tx: Tx, before: int, limit: int) -> list[str]:
-    """What was unused before a time, and what somebody began to take away and did not finish."""
+def long_unused(tx: Tx, before: int, left_before: int, limit: int) -> list[str]:
+    """What was unused before a time, and what somebody began to take away before another and did not finish."""
     return tx.all(
         str,
-        "SELECT sha256 FROM blobs WHERE unused_since < :before OR is_going = 1 ORDER BY sha256 LIMIT :limit",
+        f"SELECT sha256 FROM blobs WHERE {_REMOVABLE} ORDER BY sha256 LIMIT :limit",
         before=before,
+        left_before=left_before,
         limit=limit,
     )
 
 
-def begin_removal(tx: Tx, sha256: str, before: int) -> bool:
-    """From here on nobody may name it. False: somebody does, or was about to a moment ago."""
+def begin_removal(tx: Tx, sha256: str, before: int, left_before: int, now: int) -> bool:
+    """From here on nobody may name it, and for a while nobody else takes it away. False: somebody does the one or the
+    other, or was about to a moment ago."""
     lock_blob(tx, sha256)
     return bool(
         tx.run(
-            "UPDATE blobs SET is_going = 1 WHERE sha256 = :sha AND (unused_since < :before OR is_going = 1)"
+            f"UPDATE blobs SET is_going = 1, unused_since = :now WHERE sha256 = :sha AND {_REMOVABLE}"
             f" AND NOT EXISTS (SELECT 1 FROM blobs b WHERE b.sha256 = :sha AND {_NAMED})",
             sha=sha256,
             before=before,
+            left_before=left_before,
+            now=now,
+        )
+    )
+
+
+def begin_removal_of_stray(tx: Tx, sha256: str, size_bytes: int, now: int) -> bool:
+    """As begin_removal, for content in the store that no row knows. False: one does by now."""
+    lock_blob(tx, sha256)
+    return bool(
+        tx.run(
+            "INSERT INTO blobs (sha256, size_bytes, created_at, unused_since, is_going)"
+            " VALUES (:sha, :size, :now, :now, 1) ON CONFLICT (sha256) DO NOTHING",
+            sha=sha256,
+            size=size_bytes,
+            now=now,
         )
     )
 

@@ -10,6 +10,7 @@ import structlog
 
 from chatserver.clock import now_us
 from chatserver.domain.extend import JobSpec
+from chatserver.errors import ChatserverError
 from chatserver.plugins import Plugins
 from chatserver.store import jobs as job_rows
 from chatserver.store.database import Database, Tx
@@ -111,7 +112,9 @@ class Jobs:
     async def _run(self, job: Job) -> None:
         plugin, spec = self._specs[job.kind]
         lease_us = int(spec.lease_s * 1_000_000)
-        renewing = asyncio.create_task(self._keep_renewing(job, lease_us), name=f"renew {job.kind}")
+        this = asyncio.current_task()
+        assert this is not None
+        renewing = asyncio.create_task(self._keep_renewing(job, lease_us, this), name=f"renew {job.kind}")
         try:
             await spec.run(job.payload)
         except Exception as error:  # a job is a boundary: its fault is kept with it, and it is tried again
@@ -128,10 +131,19 @@ class Jobs:
         finally:
             renewing.cancel()
 
-    async def _keep_renewing(self, job: Job, lease_us: int) -> None:
+    async def _keep_renewing(self, job: Job, lease_us: int, running: asyncio.Task[None]) -> None:
+        """Drops the work once it is somebody else's: this node was frozen, or its database away, for too long."""
         while True:
             await asyncio.sleep(lease_us / 3_000_000)
-            await self._db.write(lambda tx: job_rows.renew(tx, job, now_us(), lease_us))
+            try:
+                is_ours = await self._db.write(lambda tx: job_rows.renew(tx, job, now_us(), lease_us))
+            except ChatserverError as error:  # there is time for two more tries before the lease ends
+                log.warning("job_not_renewed", kind=job.kind, job=job.id, reason=error.message)
+                continue
+            if not is_ours:
+                log.warning("job_lost", kind=job.kind, job=job.id)
+                running.cancel()
+                return
 
     @staticmethod
     def _again_at(spec: JobSpec) -> int | None:

@@ -48,6 +48,20 @@ async def test_the_map_shows_every_branch_with_what_it_used(house: House, grove:
     assert stored.tip_id == grove.third.reply_id
 
 
+async def test_a_fork_lies_where_its_chat_lies_and_a_temporary_one_has_none(house: House, grove: Grove) -> None:
+    actor = grove.actor
+    folder = await house.filing.make_folder(actor, "Woods")
+    await house.filing.file(actor, grove.id, folder_id=folder.id, tags=["oak"])
+    fork = await house.branches.fork(actor, grove.third.reply_id, "path")
+    assert (fork.folder_id, fork.tags) == (folder.id, ("oak",))
+    assert [(tag.name, tag.chats) for tag in await house.filing.tags(actor)] == [("oak", 2)]
+    sent = await house.sending.send(actor, None, None, "for a while", "fake-echo", temporary=True)
+    await grove.person.ended(sent.turn_id)
+    with pytest.raises(Conflict) as told:
+        await house.branches.fork(actor, sent.reply_id, "path")
+    assert told.value.code == "temporary_chat"
+
+
 async def test_a_name_stays_with_its_branch_as_that_grows(house: House, grove: Grove) -> None:
     actor = grove.actor
     assert await house.branches.name(actor, grove.third.reply_id, "  The  long way ") == "The long way"

@@ -16,9 +16,11 @@ from chatserver.chat.contents import copy_contents, put_back, reader_of, remove_
 from chatserver.chat.shared_backups import back_up_shared
 from chatserver.clock import new_id
 from chatserver.domain.extend import BlobStore
+from chatserver.domain.files import BlobEntry
 from chatserver.errors import SetupError, Unavailable
 from chatserver.house import House, migration_sets
 from chatserver.plugins import Plugins
+from chatserver.store import blobs as blob_rows
 from chatserver.store.folder import FolderStore
 from chatserver.testing.blobs import names, put
 from chatserver.testing.s3 import S3Server
@@ -152,6 +154,62 @@ async def test_what_is_missing_damaged_or_left_over_is_told(
     with pytest.raises(SetupError, match="3 of 4 contents of files are not in the store"):
         await copy_contents(filled.db, store, elsewhere)
     assert len(await names(elsewhere)) == 1, "what is there was copied"
+
+
+class Busy(FolderStore):
+    """A store to which content comes while it is being listed."""
+
+    late = ""
+
+    async def list(self) -> AsyncIterator[BlobEntry]:
+        async for entry in super().list():
+            if entry.sha256 != self.late:
+                yield entry
+
+
+async def test_what_came_while_one_was_counting_is_not_missing(filled: House, store: FolderStore) -> None:
+    busy = Busy(store.folder)
+    busy.late = (await names(store))[0]
+    stock = await take_stock(filled.db, busy, reads_all=False)
+    assert (stock.contents, stock.findings) == (4, [])
+
+
+async def test_a_stray_that_is_brought_meanwhile_stays(
+    filled: House, ann: Person, store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever takes strays away says so before: content brought in that moment waits, and is there afterwards."""
+    stray = await put(store, b"from another life")
+    monkeypatch.setattr("chatserver.chat.contents.STRAY_US", -3_600_000_000)
+    stock = await take_stock(filled.db, store, reads_all=False)
+    is_deleting, may_delete, delete = asyncio.Event(), asyncio.Event(), store.delete
+
+    async def slow_delete(sha256: str) -> None:
+        is_deleting.set()
+        await may_delete.wait()
+        await delete(sha256)
+
+    monkeypatch.setattr(store, "delete", slow_delete)
+    removing = asyncio.create_task(remove_strays(filled.db, store, stock))
+    await is_deleting.wait()
+    path = filled.blobs.spool / "again"
+    path.write_bytes(b"from another life")
+    reserve, asked = blob_rows.reserve, asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def ask(*words: Any) -> Any:
+        loop.call_soon_threadsafe(asked.set)
+        return reserve(*words)
+
+    monkeypatch.setattr(blob_rows, "reserve", ask)
+    bringing = asyncio.create_task(filled.files.bring_in(ann.actor, "again.txt", path))
+    await asked.wait()
+    may_delete.set()
+    await removing
+    await bringing
+    assert await store.size_of(stray) == len(b"from another life")
+    assert (await take_stock(filled.db, store, reads_all=True)).findings == []
+    await remove_strays(filled.db, store, stock)
+    assert await store.size_of(stray) is not None, "a row knows it by now"
 
 
 async def test_a_backup_says_what_was_missing(filled: House, store: FolderStore, tmp_path: Path) -> None:

@@ -328,6 +328,28 @@ async def test_an_account_has_so_much_space_and_no_more(place: Place, fake_upstr
     await close_house(house)
 
 
+async def test_a_copy_of_what_was_shared_needs_room_as_well(place: Place, fake_upstream: FakeUpstream) -> None:
+    house = await open_house(place, fake_upstream, limits={"storage_mb": 1})
+    ann = Person(house, Actor(await house.accounts.create("ann@example.org"), "web"))
+    bob = Person(house, Actor(await house.accounts.create("bob@example.org"), "web"))
+    file = await bring(ann, "half.txt", b"x" * 600_000)
+    sent = await house.sending.send(ann.actor, None, None, "Read", "fake-n5", attachments=[file.id])
+    await ann.ended(sent.turn_id)
+    chat = (await house.readers.turn(ann.actor, sent.turn_id)).conversation_id
+    link = await house.shares.create(ann.actor, chat, sent.reply_id)
+    reader = await house.accounts.actor_of_share(link.secret)
+    assert reader is not None
+    await bring(bob, "own.txt", b"y" * 600_000)
+    with pytest.raises(LimitReached) as told:
+        await house.shares.copy(reader, bob.actor)
+    assert told.value.code == "storage_mb"
+    assert (await house.conversations.list(bob.actor))[0] == [], "half a copy is none"
+    await house.files.delete(bob.actor, (await house.files.list(bob.actor))[0][0].id)
+    assert await house.shares.copy(reader, bob.actor)
+    assert (await house.files.space(bob.actor)).used_bytes == 600_000
+    await close_house(house)
+
+
 async def test_a_full_disk_keeps_nothing(house: House, ann: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     async def full(*_: object) -> None:
         raise StorageFull("full")
@@ -546,6 +568,34 @@ async def test_content_that_is_going_is_waited_for_and_written_anew(
         await house.db.write(lambda tx: tx.run("UPDATE blobs SET is_going = 1"))
         with pytest.raises(Unavailable):
             await bring(ann, "c.txt", b"just going")
+
+
+async def test_of_two_collectors_one_takes_it_and_who_died_is_relieved(
+    house: House, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = await bring(ann, "a.txt", b"wanted by two")
+    await house.files.delete(ann.actor, file.id)
+    await house.blobs.collect()
+    store: Any = house.blobs._store
+    deletes, is_deleting, may_delete = [], asyncio.Event(), asyncio.Event()
+
+    async def die(sha256: str) -> None:
+        deletes.append(sha256)
+        is_deleting.set()
+        await may_delete.wait()
+        raise RuntimeError("killed on purpose")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "delete", die)
+        first = asyncio.create_task(house.blobs.collect(grace_us=-1))
+        await is_deleting.wait()
+        assert await house.blobs.collect(grace_us=-1) == 0, "another is at it"
+        may_delete.set()
+        with pytest.raises(RuntimeError):
+            await first
+    assert deletes == [file.sha256]
+    assert await house.blobs.collect(grace_us=-1, left_us=-1) == 1
+    assert kept_in(house) == []
 
 
 async def test_an_upload_that_died_leaves_a_reserve_that_is_collected(

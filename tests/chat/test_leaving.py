@@ -12,6 +12,7 @@ import pytest
 
 from chatserver import Delivery, hookimpl
 from chatserver.chat.doctor import examine
+from chatserver.chat.leaving import _erase_conversation as erase_conversation
 from chatserver.clock import monotonic_s, new_id
 from chatserver.domain.access import Actor
 from chatserver.domain.events import AccountErased
@@ -149,6 +150,21 @@ async def test_an_answer_that_is_being_written_is_stopped_first(ann: Person, fak
     await ann.house.leaving.leave(ann.actor)
     await settle(ann)
     assert await ann.house.accounts.by_id(ann.actor.account_id) is None
+
+
+async def test_a_chat_in_which_an_answer_began_meanwhile_is_left_for_the_next_time(
+    ann: Person, fake_upstream: FakeUpstream
+) -> None:
+    """A send that was under way while the account was shut begins after the job has looked."""
+    sent = await ann.house.sending.send(ann.actor, None, None, "wait", "fake-hang")
+    chat = (await ann.house.readers.turn(ann.actor, sent.turn_id)).conversation_id
+    await ann.house.db.write(lambda tx: erase_conversation(tx, chat))
+    assert len(await ann.house.conversations.tree(ann.actor, chat)) == 2
+    await ann.house.conversations.stop(ann.actor, sent.turn_id)
+    await ann.ended(sent.turn_id)
+    await ann.house.db.write(lambda tx: erase_conversation(tx, chat))
+    with pytest.raises(NotFound):
+        await ann.house.conversations.tree(ann.actor, chat)
 
 
 async def test_the_last_admin_stays(ann: Person, bob: Person) -> None:

@@ -6,7 +6,11 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from chatserver import JobSpec, hookimpl
+from chatserver.errors import Unavailable
+from chatserver.store import jobs as job_rows
 from chatserver.testing.server import open_site
 
 
@@ -31,6 +35,39 @@ async def test_a_queued_job_runs_with_its_payload(tmp_path: Path) -> None:
     async with open_site(tmp_path, plugins=[("sweeper", sweeper)]) as site:
         await site.house.jobs.enqueue("sweeper.sweep", {"room": 7})
         assert await asyncio.wait_for(sweeper.ran.get(), 10) == {"room": 7}
+
+
+async def test_a_job_that_is_somebody_elses_by_now_is_dropped_and_a_database_away_is_outlived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    class Slow:
+        @hookimpl
+        def register_jobs(self) -> list[JobSpec]:
+            return [JobSpec("slow.work", self.work, lease_s=0.3)]
+
+        async def work(self, payload: dict[str, Any]) -> None:
+            began.set()
+            try:
+                await asyncio.sleep(60)
+            finally:
+                ended.set()
+
+    answers = iter((Unavailable("away for a moment"), True, False))
+
+    def renew(*words: Any) -> bool:
+        answer = next(answers)
+        if isinstance(answer, Unavailable):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(job_rows, "renew", renew)
+    async with open_site(tmp_path, plugins=[("slow", Slow())]) as site:
+        await site.house.jobs.enqueue("slow.work", {})
+        await asyncio.wait_for(began.wait(), 10)
+        await asyncio.wait_for(ended.wait(), 10)
+    assert next(answers, None) is None, "it was asked three times"
 
 
 async def test_a_plugin_whose_jobs_keep_failing_is_set_aside(tmp_path: Path) -> None:

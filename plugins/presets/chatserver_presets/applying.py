@@ -44,7 +44,16 @@ class Applying:
                 text = _("This preset has no version {number}.").format(number=choice.version)
                 raise BadInput(text, code="unknown_version", status=422)
             number, content = older.number, older.content
-        used = Choice(found.id, number, check_values(content, choice.values))
+        try:
+            values = check_values(content, choice.values)
+        except BadInput:
+            # nobody asked for the newer version here: what was filled in goes on with the version it was made for
+            older = None if is_asked_for else await self._shelf.find_version(owner, found.id, choice.version)
+            if older is None:
+                raise
+            number, content = older.number, older.content
+            values = check_values(content, choice.values)
+        used = Choice(found.id, number, values)
         return msgspec.structs.replace(
             request,
             model=request.model or content.model,

@@ -74,6 +74,26 @@ async def test_it_lasts_for_the_branch_in_its_newest_version_until_it_is_taken_a
     assert (await labels(site, ada, beside))["preset"] == guide, "the other branch has kept it"
 
 
+async def test_a_newer_version_that_asks_for_more_stops_no_chat(
+    site: Site, ada: SiteClient, fake_upstream: FakeUpstream
+) -> None:
+    """Nobody is there to fill in what was not asked before: the chat goes on with the version it began with."""
+    guide = await make(ada, before="Be brief.")
+    chat = await start(ada)
+    first = await ask(ada, chat, presets=guide, model="fake-n5")
+    await ada.post(f"/x/presets/{guide}", data={"name": "Guide", "before": "You know {{city}}."})
+    again = await ada.post(f"/api/messages/{first.json()['reply_id']}/regenerate")
+    assert again.status_code == 202, again.text
+    await ada.get(f"/api/turns/{again.json()['turn_id']}/events")
+    assert sent(fake_upstream)["messages"][0]["content"] == "Be brief."
+    assert (await labels(site, ada, again))["preset_version"] == "1"
+    picked = await ada.post(
+        f"/api/conversations/{chat}/messages",
+        json={"parent_id": first.json()["reply_id"], "text": "more", "model": "fake-n5", "presets": {"id": guide}},
+    )
+    assert picked.status_code == 422, "who picks it now is asked"
+
+
 async def test_a_send_that_cannot_be_done_keeps_nothing(ada: SiteClient) -> None:
     guide = await make(ada, before="You know {{city}}.")
     chat = await start(ada)
