@@ -73,9 +73,9 @@ class Meters:
         return figure
 
     def gauge(self, name: str, help: str, read: Callable[[], Reading], *, is_shared: bool = False) -> None:
-        """One whose name ends in `_total` is shown as the counter it is."""
+        """One whose name ends in `_total` is shown as the counter it is. A second app of the same house reads anew."""
         kind: Literal["counter", "gauge"] = "counter" if name.endswith("_total") else "gauge"
-        self.figures.add(Gauge(name, help, read, kind, is_shared=is_shared))
+        self.figures.add(Gauge(name, help, read, kind, is_shared=is_shared), replaces=True)
 
     # --- what happened ----------------------------------------------------------------------------------------------
 

@@ -131,11 +131,11 @@ class Figures:
     def __init__(self) -> None:
         self._figures: dict[str, tuple[str, Figure]] = {}
 
-    def add(self, figure: Figure, owner: str = "") -> None:
-        """owner: the plugin it belongs to, '' for the core."""
+    def add(self, figure: Figure, owner: str = "", *, replaces: bool = False) -> None:
+        """owner: the plugin it belongs to, '' for the core. replaces: one of this name, if there is one."""
         if not _NAME.fullmatch(figure.name):
             raise ValueError(f"{figure.name!r} is no name of a figure: small letters, digits and underscores.")
-        if figure.name in self._figures:
+        if figure.name in self._figures and not replaces:
             raise ValueError(f"There is a figure named {figure.name} already.")
         self._figures[figure.name] = (owner, figure)
 
