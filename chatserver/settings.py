@@ -322,7 +322,9 @@ def _text_of(value: Any, where: str) -> str:
         return "true" if value else "false"
     if isinstance(value, (str, int, float)):
         return str(value)
-    raise SetupError(f"{where} must be a text, a number, true or false.")
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return "\n".join(value)
+    raise SetupError(f"{where} must be a text, a number, true or false, or a list of texts.")
 
 
 def _networks(values: Sequence[str], path: Path) -> tuple[str, ...]:

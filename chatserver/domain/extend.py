@@ -191,7 +191,8 @@ class ChannelOffer(msgspec.Struct, frozen=True):
 class Setting(msgspec.Struct, frozen=True):
     """A setting of a plugin: `[plugins.<plugin>] name = …` in the file, or the environment variable `env`.
 
-    kind: text | number | boolean | secret. A secret is never shown, only whether it is set.
+    kind: text | number | boolean | secret; a list of texts in the file is one text, a line each. A secret is never
+    shown, only whether it is set.
     """
 
     name: str

@@ -25,6 +25,7 @@ BUNDLED = {
     "postgres": "chatserver-postgres",
     "redis": "chatserver-redis",
     "s3": "chatserver-s3",
+    "mcp": "chatserver-mcp",
 }
 """Our own distributions by their plugin's name: loaded when installed. Everything else waits to be allowed by name."""
 

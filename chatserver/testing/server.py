@@ -128,10 +128,13 @@ async def open_site(
     plugins: Sequence[tuple[str, object]] = (),
     grace_s: float = 1,
     database_url: str = "",
+    plugin_settings: Mapping[str, Mapping[str, str]] | None = None,
 ) -> AsyncIterator[Site]:
     """A house with the installed plugins of ours but the demo model, served by the real server; over real SQLite, or
-    the database of a URL."""
-    loaded = Plugins.load(disabled=["local"], core_version=__version__, extra=list(plugins))
+    the database of a URL. plugin_settings: texts by plugin and setting."""
+    loaded = Plugins.load(
+        disabled=["local"], core_version=__version__, settings_values=plugin_settings, extra=list(plugins)
+    )
     environ = {"CHATSERVER_DATABASE_URL": database_url, "CHATSERVER_SECRET_KEY": SECRET.decode()}
     places = {"data": str(folder), "config": str(folder / "chatserver.toml")}
     db = await open_database(settings.load(places, environ), loaded, alone=True)
