@@ -6,6 +6,9 @@ from chatserver import clock
 from chatserver.domain.access import Account, Actor, Origin
 from chatserver.domain.attempts import AttemptEnd, AttemptStart
 from chatserver.domain.calls import Attempt, Call, CallKind, Usage, estimate_tokens
+from chatserver.domain.direct import DirectRequest
+from chatserver.domain.embedding import Embedded, EmbeddedDelta, EmbedRequest
+from chatserver.domain.endpoints import Endpoint, WrittenError
 from chatserver.domain.events import AccountCreated, AccountErased, CallEnded, Delivery, Event, FeedbackGiven, TurnEnded
 from chatserver.domain.extend import (
     Admission,
@@ -118,8 +121,13 @@ __all__ = [
     "Database",
     "Decoders",
     "Delivery",
+    "DirectRequest",
     "Egress",
     "EgressResponse",
+    "EmbedRequest",
+    "Embedded",
+    "EmbeddedDelta",
+    "Endpoint",
     "Engine",
     "Event",
     "FeedbackGiven",
@@ -180,6 +188,7 @@ __all__ = [
     "UsageReport",
     "Value",
     "Wake",
+    "WrittenError",
     "checked",
     "clock",
     "estimate_tokens",

@@ -17,6 +17,7 @@ import pluggy
 
 from chatserver.domain.access import Actor
 from chatserver.domain.attempts import AttemptEnd, AttemptStart
+from chatserver.domain.endpoints import Endpoint
 from chatserver.domain.events import Delivery
 from chatserver.domain.extend import (
     Admission,
@@ -159,6 +160,12 @@ def register_auth_backends() -> list[AuthBackend]:
 @hookspec("gather", at_start=True, fatal=True)
 def register_routes() -> list[Route]:
     """HTTP routes, mounted below `/x/<plugin>/`. The request carries the Actor in `scope["state"]["actor"]`."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec("gather", at_start=True, fatal=True)
+def register_endpoints() -> list[Endpoint]:
+    """Addresses outside `/x/`, where programs with an API key speak to the plugin as to another service."""
     raise AssertionError("a specification is never called")
 
 

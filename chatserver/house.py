@@ -16,6 +16,7 @@ from chatserver.chat.channels import Channels
 from chatserver.chat.comparisons import Comparisons
 from chatserver.chat.consents import Consents
 from chatserver.chat.conversations import Conversations
+from chatserver.chat.direct import Directs
 from chatserver.chat.drafts import Drafts
 from chatserver.chat.estimates import Estimates
 from chatserver.chat.exports import OwnExports
@@ -109,13 +110,17 @@ class House:
         self.meters = Meters(plugins)
         self.live = Live()
         self.estimates = Estimates()
-        self.recovery = Recovery(db, self.live, lock_proves_death=not db.is_shared)
+        self.recovery = Recovery(db, self.live, self.node_id, lock_proves_death=not db.is_shared)
         self.wakes = Wakes(bus, lambda: self.flusher.look_soon())
         self.readers = Readers(db, self.live, self.recovery, self.wakes)
         self.blobs = Blobs(db, blob_store, spool)
         self.files = Files(db, self.blobs, self.limits)
         self.prompts = Prompts(db, plugins, self.estimates, Showing(self.files))
-        self.asides = Asides(db, plugins, self.catalog, http, self.meters)
+        self.asides = Asides(db, plugins, self.catalog, http, self.meters, self.node_id)
+        self.permissions = Permissions(plugins)
+        self.directs = Directs(
+            db, plugins, self.catalog, http, self.meters, self.permissions, self.node_id, wake=lambda: self._wake(False)
+        )
         self.titles = Titles(db, self.asides)
         self.jobs = Jobs(db, self.node_id, plugins)
         self.pump = Pump(db, plugins)
@@ -160,7 +165,6 @@ class House:
         self.shares = Shares(db, self.accounts, self.files)
         self.feedback = FeedbackBox(db, lambda: self._wake(False))
         self.sent_prompts = SentPrompts(db)
-        self.permissions = Permissions(plugins)
         self.channels = Channels(db, plugins, self.catalog, self.asides, self.permissions, secret_key)
         self.gauges = Gauges(
             self.meters,
@@ -198,6 +202,7 @@ class House:
             pages=self.press,
             notices=self.notices,
             metrics=self.meters,
+            calls=self.directs,
         )
         await self.catalog.start()
         await self.channels.start()
@@ -219,11 +224,13 @@ class House:
     def drain(self) -> None:
         """From now on no new turn starts here; those that run go on."""
         self.drafts.is_draining = True
+        self.directs.is_draining = True
 
     async def stop(self) -> None:
         """End what still runs as interrupted, with its text; then stop the parts. The database is the caller's."""
         self.drain()
         await self.runner.interrupt_all()
+        await self.directs.stop()
         await self.flusher.stop()
         await self.jobs.stop()
         await self.pump.stop()

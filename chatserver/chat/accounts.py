@@ -15,7 +15,7 @@ import msgspec
 from chatserver.chat.credentials import IDLE_US, SECRET, Credentials, sha256
 from chatserver.chat.refusals import refused
 from chatserver.clock import new_id, now_us
-from chatserver.domain.access import Account, AccountRole, AccountState, Actor, ApiKey, Session
+from chatserver.domain.access import PERMISSIONS, Account, AccountRole, AccountState, Actor, ApiKey, Session
 from chatserver.domain.extend import AuthBackend, Refusal, SignInAttempt
 from chatserver.errors import BadInput, ChatserverError, NotFound, Unavailable
 from chatserver.store import accounts as table
@@ -23,6 +23,7 @@ from chatserver.store.database import Database
 
 ABSOLUTE_US = 90 * 86_400 * 1_000_000
 SETTINGS_MAX_BYTES = 16_384
+KEY_MODELS_MAX = 100
 BACKEND_S = 30.0
 """How long a way to sign in may take; a queue of passwords to compare is part of that."""
 R = TypeVar("R")
@@ -274,9 +275,18 @@ class Accounts(Credentials):
     # --- keys -------------------------------------------------------------------------------------------------------
 
     async def create_key(
-        self, account: Account, name: str = "", scopes: Sequence[str] = (), expires_at: int | None = None
+        self,
+        account: Account,
+        name: str = "",
+        scopes: Sequence[str] = (),
+        expires_at: int | None = None,
+        *,
+        models: Sequence[str] = (),
+        requests_per_minute: int = 0,
     ) -> NewKey:
-        """A key of the form cs_<6>_<43>; only its SHA-256 is stored."""
+        """A key of the form cs_<6>_<43>; only its SHA-256 is stored. Raises BadInput for a scope nobody knows, a moment
+        that is over, or a limit below nothing."""
+        check_key(scopes, models, expires_at, requests_per_minute)
         key_id = "".join(secrets.choice(_ID_LETTERS) for _ in range(6))
         secret = f"cs_{key_id}_{secrets.token_urlsafe(32)}"
         key = ApiKey(
@@ -287,6 +297,8 @@ class Accounts(Credentials):
             scopes=tuple(scopes),
             created_at=now_us(),
             expires_at=expires_at,
+            models=tuple(models),
+            requests_per_minute=requests_per_minute,
         )
         await self._db.write(lambda tx: table.create_key(tx, key, sha256(secret)))
         return NewKey(key, secret)
@@ -320,6 +332,22 @@ class Accounts(Credentials):
         if changed is None:
             raise NotFound
         return changed
+
+
+def check_key(scopes: Sequence[str], models: Sequence[str], expires_at: int | None, requests_per_minute: int) -> None:
+    """What a key may be made with. The rights it names are looked at again whenever it is used."""
+    known = {"admin", *PERMISSIONS, *(name.partition(".")[0] for name in PERMISSIONS)}
+    for scope in scopes:
+        if scope not in known:
+            raise BadInput(
+                f"There is no right {scope[:60]!r}. Pick from: {', '.join(sorted(PERMISSIONS))}.", status=422
+            )
+    if len(models) > KEY_MODELS_MAX or any(not name or len(name) > 200 for name in models):
+        raise BadInput(f"Name at most {KEY_MODELS_MAX} models, each by its id.", status=422)
+    if expires_at is not None and expires_at <= now_us():
+        raise BadInput("The key would have expired already. Pick a later day.", status=422)
+    if not 0 <= requests_per_minute <= 1_000_000:
+        raise BadInput("The requests per minute are a number from 0, for no limit of its own, to 1000000.", status=422)
 
 
 WRONG = Refusal(

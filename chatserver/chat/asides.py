@@ -38,12 +38,15 @@ class Aside(msgspec.Struct, frozen=True):
 class Asides:
     """Makes such calls; `admit_call` hears of each, with its kind."""
 
-    def __init__(self, db: Database, plugins: Plugins, catalog: Catalog, http: Egress, meters: Meters) -> None:
+    def __init__(
+        self, db: Database, plugins: Plugins, catalog: Catalog, http: Egress, meters: Meters, node_id: str = ""
+    ) -> None:
         self._db = db
         self._plugins = plugins
         self._catalog = catalog
         self._http = http
         self._meters = meters
+        self._node_id = node_id
 
     async def ask(
         self,
@@ -62,7 +65,7 @@ class Asides:
         was asked.
         """
         prompt_tokens = sum(estimate_tokens(text_of(message.parts)) for message in messages)
-        call = Call(new_id(), account.id, kind, "job", model, "running", now_us())
+        call = Call(new_id(), account.id, kind, "job", model, "running", now_us(), node=self._node_id)
         if self._plugins.has("admit_call"):
             asked = Admission(call.id, account, "job", kind, model, prompt_tokens, max_output)
             answer = await self._plugins.chain("admit_call", asked)

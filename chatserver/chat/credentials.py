@@ -101,7 +101,14 @@ class Credentials:
         key, account = held
         if key.used_at is None or abs(now - key.used_at) > TOUCH_US:
             await self._touch(lambda tx: table.touch_key(tx, key.id, now))
-        return Actor(account=account, origin="api", key_id=key.id, scopes=key.scopes)
+        return Actor(
+            account=account,
+            origin="api",
+            key_id=key.id,
+            scopes=key.scopes,
+            models=key.models,
+            requests_per_minute=key.requests_per_minute,
+        )
 
     async def _actor_of_share_hash(self, share_hash: str) -> Actor | None:
         held = await self._db.read(lambda tx: share_rows.find_share_by_hash(tx, share_hash))
@@ -131,4 +138,4 @@ def _session_is_open(session: Session, account: Account, now: int) -> bool:
 
 
 def _key_is_open(key: ApiKey, account: Account, now: int) -> bool:
-    return account.state == "active" and key.revoked_at is None and (key.expires_at is None or now < key.expires_at)
+    return account.state == "active" and key.revoked_at is None and not key.is_expired(now)

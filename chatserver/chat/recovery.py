@@ -7,6 +7,7 @@ import asyncio
 import structlog
 
 from chatserver.chat.endings import CallOutcome, Ending, estimated_usage, write_foreign_ending
+from chatserver.chat.left_calls import LeftCalls
 from chatserver.chat.live import Live
 from chatserver.clock import monotonic_s, now_us
 from chatserver.domain.messages import reasoning_of, text_of
@@ -68,8 +69,9 @@ def interrupt_turn(tx: Tx, turn: Turn, now: int) -> bool:
 class Recovery:
     """Sweeps expired turns: at start, every few seconds, and when a reader meets one."""
 
-    def __init__(self, db: Database, live: Live, *, lock_proves_death: bool) -> None:
+    def __init__(self, db: Database, live: Live, node_id: str, *, lock_proves_death: bool) -> None:
         self._db = db
+        self._left_calls = LeftCalls(db, node_id)
         self._live = live
         self._lock_proves_death = lock_proves_death
         self._patient_until_s = monotonic_s()
@@ -78,6 +80,8 @@ class Recovery:
     async def start(self) -> None:
         """Before the first request: on an engine whose lock proves the former owner dead, every running turn ends."""
         ended = await self.sweep(all_running=self._lock_proves_death)
+        if self._lock_proves_death:
+            await self._left_calls.end_all()
         if ended:
             log.info("turns_interrupted", count=ended)
         self._task = asyncio.create_task(self._keep_sweeping(), name="recovery")
@@ -92,6 +96,8 @@ class Recovery:
             await asyncio.sleep(SWEEP_S)
             try:
                 await self.sweep()
+                if not self._lock_proves_death:
+                    await self._left_calls.sweep(may_end=monotonic_s() >= self._patient_until_s)
             except Exception as error:  # a loop of the house outlives its surprises
                 self._patient_until_s = monotonic_s() + AFTER_OUTAGE_S
                 log.error("sweep_failed", reason=error)

@@ -30,6 +30,7 @@ class Actor(msgspec.Struct, frozen=True):
 
     scopes: empty means all the account may do. session_id: SHA-256 of the cookie, or empty. key_id: the API key's id,
     or empty. share_id: whoever holds a share link of the account's; the link may read that snapshot and nothing else.
+    models: those a key may use, empty for all the account may. requests_per_minute: a key's own limit, 0 for none.
     """
 
     account: Account
@@ -38,6 +39,12 @@ class Actor(msgspec.Struct, frozen=True):
     key_id: str = ""
     scopes: tuple[str, ...] = ()
     share_id: str = ""
+    models: tuple[str, ...] = ()
+    requests_per_minute: int = 0
+
+    def may_use(self, model: str) -> bool:
+        """Whether this credential is meant for the model; whether there is one of that name is another question."""
+        return not self.models or model in self.models
 
     @property
     def account_id(self) -> str:
@@ -60,6 +67,8 @@ class Session(msgspec.Struct, frozen=True):
 
 
 class ApiKey(msgspec.Struct, frozen=True):
+    """scopes, models: empty for all. requests_per_minute 0: only the server's own limits."""
+
     id: str
     account_id: str
     name: str
@@ -69,6 +78,11 @@ class ApiKey(msgspec.Struct, frozen=True):
     expires_at: int | None = None
     revoked_at: int | None = None
     used_at: int | None = None
+    models: tuple[str, ...] = ()
+    requests_per_minute: int = 0
+
+    def is_expired(self, now: int) -> bool:
+        return self.expires_at is not None and now >= self.expires_at
 
 
 PERMISSIONS = {

@@ -54,7 +54,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Call(msgspec.Struct, frozen=True):
-    """`id` is made before admission and is the id of any hold placed on it."""
+    """`id` is made before admission and is the id of any hold placed on it. node: who makes it, when no turn says."""
 
     id: str
     account_id: str
@@ -70,6 +70,7 @@ class Call(msgspec.Struct, frozen=True):
     usage: Usage = Usage()
     attempts: tuple[Attempt, ...] = ()
     labels: dict[str, str] = {}
+    node: str = ""
 
 
 _CJK_RANGES = ((0x2E80, 0x9FFF), (0xAC00, 0xD7AF), (0xF900, 0xFAFF), (0xFF00, 0xFFEF), (0x20000, 0x3FFFF))

@@ -18,6 +18,7 @@ BUNDLED = {
     "paper": "chatserver-paper",
     "password": "chatserver-password",
     "openai": "chatserver-openai",
+    "openai_api": "chatserver-openai-api",
     "echo": "chatserver-echo",
     "local": "chatserver-local",
     "imports": "chatserver-imports",

@@ -28,7 +28,9 @@ _SESSION = (
     "s.id AS session_id, s.account_id AS account_id, s.created_at AS session_created_at, s.seen_at AS seen_at,"
     " s.expires_at AS expires_at, s.user_agent AS user_agent"
 )
-_KEY = "id, account_id, name, last_four, scopes, created_at, expires_at, revoked_at, used_at"
+_KEY = (
+    "id, account_id, name, last_four, scopes, created_at, expires_at, revoked_at, used_at, models, requests_per_minute"
+)
 
 
 class AccountRow(msgspec.Struct, frozen=True):
@@ -95,6 +97,8 @@ class KeyRow(msgspec.Struct, frozen=True):
     expires_at: int | None
     revoked_at: int | None
     used_at: int | None
+    models: str
+    requests_per_minute: int
 
     def key(self) -> ApiKey:
         return ApiKey(
@@ -107,6 +111,8 @@ class KeyRow(msgspec.Struct, frozen=True):
             expires_at=self.expires_at,
             revoked_at=self.revoked_at,
             used_at=self.used_at,
+            models=_decode_names(self.models),
+            requests_per_minute=self.requests_per_minute,
         )
 
 
@@ -285,8 +291,9 @@ def list_sessions(tx: Tx, account_id: str) -> list[Session]:
 
 def create_key(tx: Tx, key: ApiKey, key_hash: str) -> None:
     tx.run(
-        "INSERT INTO api_keys (id, account_id, name, hash, last_four, scopes, created_at, expires_at)"
-        " VALUES (:id, :account_id, :name, :hash, :last_four, :scopes, :created_at, :expires_at)",
+        "INSERT INTO api_keys (id, account_id, name, hash, last_four, scopes, created_at, expires_at, models,"
+        " requests_per_minute) VALUES (:id, :account_id, :name, :hash, :last_four, :scopes, :created_at, :expires_at,"
+        " :models, :requests_per_minute)",
         id=key.id,
         account_id=key.account_id,
         name=key.name,
@@ -295,6 +302,8 @@ def create_key(tx: Tx, key: ApiKey, key_hash: str) -> None:
         scopes=_encode(key.scopes).decode(),
         created_at=key.created_at,
         expires_at=key.expires_at,
+        models=_encode(key.models).decode(),
+        requests_per_minute=key.requests_per_minute,
     )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from chatserver.domain.calls import Attempt, Call, CallState, Usage
+from chatserver.domain.access import Origin
+from chatserver.domain.calls import Attempt, Call, CallKind, CallState, Usage
 from chatserver.store.database import Tx
 
 _decode_usage = msgspec.json.Decoder(Usage).decode
@@ -24,8 +25,8 @@ class ModelFactor(msgspec.Struct, frozen=True):
 def insert_call(tx: Tx, call: Call) -> None:
     tx.run(
         "INSERT INTO calls (id, turn_id, account_id, kind, origin, model, channel, state, started_at, first_token_at,"
-        " ended_at, usage, attempts, labels) VALUES (:id, :turn, :account, :kind, :origin, :model, :channel, :state,"
-        " :started, NULL, NULL, '{}', '[]', :labels)",
+        " ended_at, usage, attempts, labels, node) VALUES (:id, :turn, :account, :kind, :origin, :model, :channel,"
+        " :state, :started, NULL, NULL, '{}', '[]', :labels, :node)",
         id=call.id,
         turn=call.turn_id,
         account=call.account_id,
@@ -35,7 +36,8 @@ def insert_call(tx: Tx, call: Call) -> None:
         channel=call.channel,
         state=call.state,
         started=call.started_at,
-        labels=_encode(call.labels).decode(),
+        labels=_encode(call.labels).decode() if call.labels else "{}",
+        node=call.node,
     )
 
 
@@ -82,11 +84,43 @@ def labels_of(tx: Tx, call_id: str) -> dict[str, str]:
     return msgspec.json.decode(text, type=dict[str, str]) if text else {}
 
 
-def running_calls_without_turn(tx: Tx, before: int) -> list[str]:
-    """Calls of no turn (titles, probes) that were left running by a process that died."""
+_LEFT = "SELECT id, account_id, kind, origin, model, started_at, labels FROM calls WHERE state = 'running' AND turn_id"
+
+
+class LeftCall(msgspec.Struct, frozen=True):
+    id: str
+    account_id: str
+    kind: CallKind
+    origin: Origin
+    model: str
+    started_at: int
+    labels: str
+
+
+def running_calls_without_turn(tx: Tx) -> list[LeftCall]:
+    """Calls of no turn (titles, probes, those of programs) that have not ended, whoever makes them."""
+    return tx.all(LeftCall, f"{_LEFT} IS NULL")
+
+
+def left_calls(tx: Tx, *, seen_since: int, unknown_before: int) -> list[LeftCall]:
+    """Of these, those whose node was not seen since then, or which began long ago on one that says no name."""
     return tx.all(
-        str, "SELECT id FROM calls WHERE turn_id IS NULL AND state = 'running' AND started_at < :before", before=before
+        LeftCall,
+        f"{_LEFT} IS NULL AND started_at < :seen_since AND ((node = '' AND started_at < :unknown_before)"
+        " OR (node <> '' AND node NOT IN (SELECT id FROM nodes WHERE seen_at >= :seen_since)))",
+        seen_since=seen_since,
+        unknown_before=unknown_before,
     )
+
+
+def saw_node(tx: Tx, node_id: str, now: int, *, forget_before: int) -> None:
+    """A node lives; those that have not for long are forgotten."""
+    tx.run(
+        "INSERT INTO nodes (id, seen_at) VALUES (:id, :now) ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at",
+        id=node_id,
+        now=now,
+    )
+    tx.run("DELETE FROM nodes WHERE seen_at < :before", before=forget_before)
 
 
 def model_factors(tx: Tx) -> list[ModelFactor]:

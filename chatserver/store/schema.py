@@ -177,6 +177,17 @@ CORE = [
         ),
     ),
     Migration(
+        "0010_served",
+        (
+            "ALTER TABLE api_keys ADD COLUMN models TEXT NOT NULL DEFAULT '[]'",
+            "ALTER TABLE api_keys ADD COLUMN requests_per_minute INTEGER NOT NULL DEFAULT 0",
+            # Who makes a call that belongs to no turn, and which of them still live: what a dead one left is ended.
+            "ALTER TABLE calls ADD COLUMN node TEXT NOT NULL DEFAULT ''",
+            "CREATE INDEX calls_running ON calls (started_at) WHERE state = 'running' AND turn_id IS NULL",
+            "CREATE TABLE nodes (id TEXT PRIMARY KEY, seen_at BIGINT NOT NULL)",
+        ),
+    ),
+    Migration(
         "0011_notices",
         (
             "CREATE TABLE notices (source TEXT NOT NULL, key TEXT NOT NULL, level TEXT NOT NULL,"

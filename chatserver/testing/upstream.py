@@ -389,6 +389,8 @@ class _Wire(asyncio.Protocol):
         self.upstream.notice()
         if ask.path.endswith("/chat/completions") and ask.method == "POST":
             return self._chat(ask)
+        if ask.path.endswith("/embeddings") and ask.method == "POST":
+            return self._embeddings(ask)
         if ask.path.endswith("/models"):
             return self._models(ask)
         self._refuse(404, "There is no such path here.")
@@ -460,6 +462,23 @@ class _Wire(asyncio.Protocol):
         else:
             whole_ms = options.get("wait", 0) + options.get("gap", 0) * script.total
             self._later({"wait": whole_ms}, lambda: self._whole(script))
+
+    def _embeddings(self, ask: _Ask) -> None:
+        """Three numbers a text: its length, its words, its place."""
+        body = msgspec.json.decode(ask.body, type=dict[str, Any])
+        options, _ = self.upstream.options_for(
+            str(body.get("model", "")), ask.headers.get("authorization", "").removeprefix("Bearer ")
+        )
+        if "err" in options:
+            return self._refuse(options["err"], "", options)
+        texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+        data = [
+            {"object": "embedding", "index": place, "embedding": [len(text), len(text.split()), place]}
+            for place, text in enumerate(texts)
+        ]
+        tokens = sum(len(text.split()) for text in texts)
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        self._answer(200, _encode({"object": "list", "data": data, "usage": usage}))
 
     def _later(self, options: dict[str, int], act: Callable[[], None]) -> None:
         if options.get("wait"):

@@ -12,8 +12,10 @@ import structlog
 from chatserver import words
 from chatserver.clock import new_id
 from chatserver.domain.access import Actor
+from chatserver.domain.endpoints import Endpoint
 from chatserver.errors import ChatserverError, Refused, Unavailable
 from chatserver.web import bodies, errors, headers, limits, security
+from chatserver.web.endpoints import Endpoints
 from chatserver.web.forms import FormReader
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ class Door:
         self._inner = inner
         self._accounts = house.accounts
         self._meters = house.meters
+        self._permissions = house.permissions
         self.origin = security.Origin(house.public_url)
         self.proxies = security.TrustedProxies(house.trusted_proxies)
         self._defaults = headers.default_headers(self.origin)
@@ -61,6 +64,8 @@ class Door:
         self._sends = limits.Window("sends_per_minute", house.limits["sends_per_minute"], 60)
         self._shared = limits.Window("shared_pages_per_minute", house.limits["shared_pages_per_minute"], 60)
         self._forms = FormReader(house.blobs.spool, house.limits["upload_mb"])
+        self._keys = limits.Window("key_requests_per_minute", 0, 60)
+        self.endpoints = Endpoints(house)
         self._strangers = limits.Window("api_requests_per_minute", house.limits["api_requests_per_minute"], 60)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,6 +80,7 @@ class Door:
             "path": scope["path"],
             "actor": None,
             "share": None,
+            "endpoint": None,
             "csrf": "",
         }
         is_head = scope["method"] == "HEAD"
@@ -129,6 +135,10 @@ class Door:
         if path.startswith("/static/"):
             await self._inner(_as_get(scope), receive, send)
             return
+        endpoint = state["endpoint"] = self.endpoints.find(path)
+        if endpoint is not None:
+            await self._serve_endpoint(endpoint, scope, given, receive, send)
+            return
         actor = state["actor"] = await self._who(given, state["address"])
         if actor is not None and actor.session_id:
             state["csrf"] = self._accounts.csrf_token(actor)
@@ -137,10 +147,40 @@ class Door:
                 self._shared.take(state["address"])
             state["share"] = await self._accounts.actor_of_share(shared[1])
         if path.startswith("/api/") and actor is not None:
-            self._api.take(actor.account_id)
+            self._count(actor)
         if method not in security.SAFE_METHODS:
             receive = await self._check_change(scope, given, actor, host, receive)
         await self._inner(_as_get(scope), receive, send)
+
+    def _count(self, actor: Actor) -> None:
+        if actor.requests_per_minute:
+            self._keys.take(actor.key_id, actor.requests_per_minute)
+        self._api.take(actor.account_id)
+
+    async def _serve_endpoint(
+        self, endpoint: Endpoint, scope: Scope, given: Mapping[bytes, bytes], receive: Receive, send: Send
+    ) -> None:
+        """An address of a plugin's own: a key opens it and nothing else, so no other site can have a browser ask."""
+        key = _bearer_of(given) or given.get(endpoint.key_header.encode(), b"").decode("latin-1").strip()
+        if not key:
+            raise errors.NotSignedIn("Send an API key. Settings, API keys makes one.")
+        actor = scope["state"]["actor"] = await self._key_actor(key, scope["state"]["address"])
+        self._count(actor)
+        await self._permissions.require(actor, endpoint.permission)
+        if scope["method"] not in endpoint.methods:
+            raise ChatserverError("This address does not do that.", code="method_not_allowed", status=405)
+        if scope["method"] not in security.SAFE_METHODS:
+            body = await bodies.read_body(receive, given, endpoint.body_max_bytes)
+            bodies.check_text(body, given.get(b"content-type", b"").lower())
+            receive = bodies.replay(body, receive)
+        await self.endpoints.serve(endpoint, scope, receive, send)
+
+    async def _key_actor(self, key: str, address: str) -> Actor:
+        actor = await self._accounts.actor_of_key(key)
+        if actor is None:
+            self._strangers.take(address)
+            raise errors.NotSignedIn("This API key is unknown, revoked or expired.")
+        return actor
 
     def _check_host(self, scope: Scope, given: Mapping[bytes, bytes], peer: str) -> str:
         hosts = [value for name, value in scope["headers"] if name == b"host"]
@@ -157,13 +197,9 @@ class Door:
 
     async def _who(self, given: Mapping[bytes, bytes], address: str) -> Actor | None:
         """The one authenticator. A key that is sent must be right; a cookie that opens nothing is as none."""
-        scheme, _, key = given.get(b"authorization", b"").decode("latin-1").partition(" ")
-        if scheme.lower() == "bearer":
-            actor = await self._accounts.actor_of_key(key.strip())
-            if actor is None:
-                self._strangers.take(address)
-                raise errors.NotSignedIn("This API key is unknown, revoked or expired.")
-            return actor
+        key = _bearer_of(given)
+        if key is not None:
+            return await self._key_actor(key, address)
         cookie = cookie_of(given, self.origin.cookie_name)
         return await self._accounts.actor_of_cookie(cookie) if cookie else None
 
@@ -204,6 +240,12 @@ class Door:
         in_form = check if has_session and not in_header else None
         state["form"] = await self._forms.read(actor.account_id, receive, given, in_form)
         return bodies.replay(b"", receive)
+
+
+def _bearer_of(given: Mapping[bytes, bytes]) -> str | None:
+    """The key that was sent, also an empty one; None when none was."""
+    scheme, _, key = given.get(b"authorization", b"").decode("latin-1").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else None
 
 
 def own_address(request: Any) -> str:

@@ -88,6 +88,9 @@ def answer(error: Exception, scope: Mapping[str, Any]) -> Answer:
         ]
     if known.status == 413:
         headers.append((b"connection", b"close"))
+    if (endpoint := state.get("endpoint")) is not None:
+        written = endpoint.write_error(error if isinstance(error, ChatserverError) else known, request_id)
+        return Answer(written.status, [*headers, (b"content-type", b"application/json")], written.body)
     if wants_json(path, given):
         if known.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))

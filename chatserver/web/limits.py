@@ -26,18 +26,19 @@ class Window:
         self.window_s = window_s
         self._times: dict[str, deque[float]] = {}
 
-    def wait_s(self, key: str) -> float:
-        """Seconds until one more is allowed; 0 when it is now."""
-        if self.most <= 0:
+    def wait_s(self, key: str, most: int = 0) -> float:
+        """Seconds until one more is allowed; 0 when it is now. most: this key's own, 0 for everybody's."""
+        most = most or self.most
+        if most <= 0:
             return 0.0
         times = self._recent(key, monotonic_s())
-        return 0.0 if times is None or len(times) < self.most else times[0] + self.window_s - monotonic_s()
+        return 0.0 if times is None or len(times) < most else times[-most] + self.window_s - monotonic_s()
 
-    def take(self, key: str) -> None:
+    def take(self, key: str, most: int = 0) -> None:
         """Count one. Raises LimitReached with the limit's name when the window is full."""
-        if self.most <= 0:
+        if (most or self.most) <= 0:
             return
-        wait_s = self.wait_s(key)
+        wait_s = self.wait_s(key, most)
         if wait_s > 0:
             raise reached(self.name, wait_s)
         self.add(key)

@@ -258,7 +258,9 @@ class Server(uvicorn.Server):
             self.should_exit = True
 
     async def _turns_end(self) -> None:
-        while len(self._house.live) and not self.should_exit:  # a turn has many ways to end
+        while (
+            len(self._house.live) or len(self._house.directs)
+        ) and not self.should_exit:  # a turn has many ways to end
             await asyncio.sleep(DRAIN_POLL_S)
 
 

@@ -17,12 +17,15 @@ from chatserver import (
     ChatRequest,
     Egress,
     EgressResponse,
+    Embedded,
+    EmbedRequest,
     Model,
     ProviderDelta,
     TextPart,
     UpstreamError,
 )
 from chatserver_openai.answer import Answer, decode_chunk
+from chatserver_openai.embedding import read_embedded
 from chatserver_openai.failure import (
     ErrorObject,
     failure,
@@ -39,6 +42,7 @@ VENDOR_URL = "https://api.openai.com/v1"
 MAX_ERROR_BYTES = 65_536
 MAX_LIST_BYTES = 10_000_000
 MAX_ANSWER_BYTES = 20_000_000
+MAX_VECTORS_BYTES = 200_000_000
 LIST_S = 15.0
 DETAIL_S = 5.0
 PRIVATE_FIRST_TOKEN_S = 300.0
@@ -147,6 +151,29 @@ class OpenAIProvider:
                         secrets=_secrets(request, channel),
                     )
         raise failure(channel.name, 400, ErrorObject())
+
+    async def embed(self, request: EmbedRequest, channel: Channel, http: Egress) -> Embedded:
+        body = {"model": request.model, "input": request.texts, "encoding_format": "float", **request.parameters}
+        asked = http.request(
+            "POST",
+            _url(channel, "/embeddings"),
+            headers={"Content-Type": "application/json", "Accept": "application/json", **_credentials(channel)},
+            body=_encode(body),
+            profile="channel",
+            first_byte_s=channel.first_token_s,
+            gap_s=channel.gap_s,
+            total_s=channel.total_s,
+        )
+        async with asked as response:
+            if not 200 <= response.status < 300:
+                error = read_error_object(await response.read(MAX_ERROR_BYTES))
+                retry_s = read_retry_after(response.headers)
+                secrets = (channel.api_key, *(text[:40] for text in request.texts if len(text) >= 8))
+                raise failure(channel.name, response.status, error, retry_after_s=retry_s, secrets=secrets)
+            embedded = read_embedded(await response.read(MAX_VECTORS_BYTES))
+        if embedded is None or len(embedded.vectors) != len(request.texts):
+            raise unreadable(channel.name)
+        return embedded
 
     def _gives_in(self, place: tuple[str, str], body: dict[str, Any], status: int, error: ErrorObject) -> bool:
         """Is this refusal about a parameter we can do without? Then the body is changed, and the change remembered."""

@@ -1,0 +1,342 @@
+"""A call to a model that no chat keeps: admitted, ranked, relayed and metered like a turn's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from types import TracebackType
+
+import msgspec
+
+from chatserver.chat.call_rows import CallRows
+from chatserver.chat.meters import CallReport, Meters
+from chatserver.chat.permissions import Permissions
+from chatserver.chat.refusals import refused
+from chatserver.chat.watching import watch_call
+from chatserver.clock import monotonic_s, new_id, now_us
+from chatserver.domain.access import Actor
+from chatserver.domain.calls import Attempt, Call, CallState, Usage, estimate_tokens
+from chatserver.domain.direct import DirectRequest
+from chatserver.domain.embedding import EmbeddedDelta, EmbedRequest
+from chatserver.domain.extend import (
+    Admission,
+    Candidates,
+    ChatRequest,
+    Egress,
+    Finish,
+    ModelUse,
+    Provider,
+    ProviderDelta,
+    Refusal,
+    UsageReport,
+)
+from chatserver.domain.messages import text_of
+from chatserver.domain.models import Channel, Model
+from chatserver.domain.turns import ReasoningDelta, TextDelta, ToolCallDelta
+from chatserver.errors import BadInput, ChatserverError, NotFound, Unavailable
+from chatserver.gateway.catalog import Catalog
+from chatserver.gateway.relay import Relay
+from chatserver.plugins import Plugins
+from chatserver.store.database import Database
+
+STOP_S = 2.0
+LEFT_MOST = 64
+"""How many upstreams are read to their end for clients that are gone; of one more, the connection is cut."""
+
+Said = TextDelta | ReasoningDelta | ToolCallDelta | EmbeddedDelta
+
+
+class DirectCall:
+    """One call under way. Iterate `deltas()` once; then `usage`, `finish`, `channel` and `attempts` tell how it went.
+
+    To be left by `async with`, or by `aclose()`: that ends and meters it, however far it came. `leave()`: whoever asked
+    is gone, but what the upstream says goes on to be read for its usage, when there is room for that.
+    """
+
+    def __init__(
+        self, directs: Directs, call: Call, relay: Relay, kept: asyncio.Future[None], input_tokens: int
+    ) -> None:
+        self.call_id = call.id
+        self.started_at = call.started_at
+        self.usage = Usage()
+        self._directs = directs
+        self._call = call
+        self._relay = relay
+        self._kept = kept
+        self.input_tokens = input_tokens
+        self._written: list[str] = []
+        self._first_at: int | None = None
+        self._source: AsyncGenerator[Said, None] | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._is_left = self._is_cut = self._is_ended = False
+        self._error = ""
+
+    @property
+    def finish(self) -> str:
+        return self._relay.finish
+
+    @property
+    def channel(self) -> str:
+        return self._relay.channel
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        return tuple(self._relay.attempts)
+
+    async def __aenter__(self) -> DirectCall:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def deltas(self) -> AsyncGenerator[Said, None]:
+        """What the model says, as it says it. Raises UpstreamError; before the first delta also what the database
+        says when it cannot keep the call."""
+        assert self._source is None, "the deltas of a call are iterated once"
+        self._task = asyncio.current_task()
+        self._source = self._speak()
+        return self._source
+
+    def leave(self) -> None:
+        """Whoever asked is gone, as another task than theirs noticed. Twice is once."""
+        self._give_up()
+        if self._is_cut and not self._is_ended and self._task is not None:
+            self._task.cancel()
+
+    def interrupt(self) -> None:
+        """The server ends: whoever iterates is cancelled."""
+        if self._task is None:
+            self._end("interrupted")
+        else:
+            self._task.cancel()
+
+    def _give_up(self) -> None:
+        if not self._is_left and not self._is_ended:
+            self._is_left = True
+            self._is_cut = not self._directs.take_in(self)
+
+    async def aclose(self) -> None:
+        """End it. What is still being said is read to its end when there is room for that, and else cut."""
+        if self._is_ended:
+            return
+        if self._source is None:
+            self._end("stopped")
+            return
+        self._give_up()
+        if not self._is_cut:
+            async for _ in self._source:
+                pass  # nobody listens: it is read for its usage
+        await self._source.aclose()
+
+    async def _speak(self) -> AsyncGenerator[Said, None]:
+        state: CallState = "interrupted"
+        try:
+            async with aclosing(self._relay.deltas()) as source:
+                async for delta in source:
+                    if self._first_at is None:
+                        if not self._kept.done():
+                            await asyncio.shield(self._kept)
+                        self._kept.result()
+                        self._first_at = now_us()
+                    if type(delta) is TextDelta or type(delta) is ReasoningDelta:
+                        self._written.append(delta.text)
+                    if not self._is_left:
+                        yield delta
+                    elif self._is_cut:
+                        break
+            state = "stopped" if self._is_cut else "done"
+        except GeneratorExit:
+            state = "stopped"
+            raise
+        except asyncio.CancelledError:
+            if not self._is_cut:
+                raise
+            state = "stopped"
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+        except ChatserverError as error:
+            state = "interrupted" if self._first_at else "failed"
+            self._error = error.code
+            raise
+        finally:
+            self._end(state)
+
+    def _end(self, state: CallState) -> None:
+        if self._is_ended:
+            return
+        self._is_ended = True
+        relay = self._relay
+        if relay.usage is not None:
+            told = relay.usage
+            self.usage = Usage(told.input, told.cached, told.cache_write, told.output, told.reasoning, calls=1)
+        elif self._first_at is not None:
+            written = estimate_tokens("".join(self._written))
+            self.usage = Usage(input=self.input_tokens, output=written, calls=1, estimated=True)
+        self._directs.end(
+            self,
+            CallReport(
+                call=self._call,
+                state=state,
+                channel=relay.channel,
+                usage=self.usage,
+                attempts=tuple(relay.attempts),
+                first_token_at=self._first_at,
+                ended_at=now_us(),
+                error=self._error,
+            ),
+            self._kept,
+        )
+
+
+class Directs:
+    """`ctx.calls`: makes such calls on this node."""
+
+    def __init__(
+        self,
+        db: Database,
+        plugins: Plugins,
+        catalog: Catalog,
+        http: Egress,
+        meters: Meters,
+        permissions: Permissions,
+        node_id: str,
+        wake: Callable[[], None],
+    ) -> None:
+        self._plugins = plugins
+        self._catalog = catalog
+        self._http = http
+        self._meters = meters
+        self._permissions = permissions
+        self._node_id = node_id
+        self._rows = CallRows(db, wake)
+        self._running: set[DirectCall] = set()
+        self._left: set[DirectCall] = set()
+        self.left_most = LEFT_MOST
+        self.is_draining = False
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def models(self, actor: Actor) -> list[Model]:
+        """What this credential may use, demo models last."""
+        return [model for model in self._catalog.models(actor.account.groups) if actor.may_use(model.id)]
+
+    async def open(self, actor: Actor, request: DirectRequest) -> DirectCall:
+        """Admit a call and begin it. Raises Refused, NotFound for a model that is unknown or not meant for this
+        credential, LimitReached and Unavailable."""
+        if self.is_draining:
+            raise Unavailable("The server is about to restart. Try again in a moment.", code="draining")
+        await self._permissions.require(actor, "models.use")
+        account = actor.account
+        candidates: Candidates = ()
+        if actor.may_use(request.model):
+            candidates = self._catalog.candidates(request.model, account.groups)
+        providers: Mapping[str, Provider] = self._catalog.providers
+        if not candidates:
+            raise NotFound(
+                f"There is no model {request.model[:100]!r} here. GET /v1/models lists what this key may use."
+            )
+        if request.kind == "embedding":
+            providers = {name: Embedder(one, request) for name, one in providers.items() if hasattr(one, "embed")}
+            candidates = tuple(one for one in candidates if one.channel.provider in providers)
+            if not candidates:
+                raise BadInput("No channel of this model makes embeddings. Pick another model.", code="no_embeddings")
+        input_tokens = request.input_tokens or estimate_input(request)
+        call = Call(
+            new_id(),
+            account.id,
+            request.kind,
+            actor.origin,
+            request.model,
+            "running",
+            now_us(),
+            labels=request.labels,
+            node=self._node_id,
+        )
+        max_output, labels = request.max_output, request.labels
+        if self._plugins.has("admit_call"):
+            asked = Admission(
+                call.id, account, actor.origin, request.kind, request.model, input_tokens, max_output, labels=labels
+            )
+            answer = await self._plugins.chain("admit_call", asked)
+            if isinstance(answer, Refusal):
+                raise refused(answer)
+            max_output, labels = answer.max_output, answer.labels
+            call = msgspec.structs.replace(call, labels=labels)
+        if self._plugins.has("rank_channels"):
+            use = ModelUse(account, request.model, actor.origin, request.kind, call.id, labels)
+            candidates = await self._plugins.chain("rank_channels", candidates, use=use)
+        asks = ChatRequest(
+            request.model, request.messages, request.tools, max_output=max_output, parameters=request.parameters
+        )
+        relay = Relay(asks, candidates, providers, self._http, watch_call(self._plugins, call), self._catalog.patience)
+        direct = DirectCall(self, call, relay, self._rows.begin(call), input_tokens)
+        self._running.add(direct)
+        return direct
+
+    def take_in(self, direct: DirectCall) -> bool:
+        """Room among those that are read for nobody."""
+        if len(self._left) >= self.left_most or self.is_draining:
+            return False
+        self._left.add(direct)
+        return True
+
+    def end(self, direct: DirectCall, report: CallReport, kept: asyncio.Future[None]) -> None:
+        self._running.discard(direct)
+        self._left.discard(direct)
+        if not kept.done():
+            kept.add_done_callback(lambda done: self._write(report, done))
+        else:
+            self._write(report, kept)
+        self._meters.call_ended(report)
+
+    def _write(self, report: CallReport, kept: asyncio.Future[None]) -> None:
+        if not kept.cancelled() and kept.exception() is None:
+            self._rows.end(report)
+
+    async def settle(self) -> None:
+        """Wait until what was said so far is written."""
+        await self._rows.settle()
+
+    async def stop(self) -> None:
+        """Cut what still runs, and write how each ended."""
+        self.is_draining = True
+        for direct in list(self._running):
+            direct.interrupt()
+        deadline_s = monotonic_s() + STOP_S
+        while self._running and monotonic_s() < deadline_s:
+            await asyncio.sleep(0.01)
+        await self.settle()
+
+
+class Embedder:
+    """A provider's `embed`, behind the face the relay knows: one delta, then usage and the finish."""
+
+    def __init__(self, provider: Provider, asked: DirectRequest) -> None:
+        self.name = provider.name
+        self._provider = provider
+        self._asked = asked
+
+    async def discover(self, http: Egress) -> list[Channel]:
+        return []
+
+    async def list_models(self, channel: Channel, http: Egress) -> list[Model]:
+        return []
+
+    async def chat(self, request: ChatRequest, channel: Channel, http: Egress) -> AsyncIterator[ProviderDelta]:
+        embed = self._provider.embed  # type: ignore[attr-defined]
+        asked = EmbedRequest(request.model, self._asked.texts, self._asked.parameters)
+        embedded = await embed(asked, channel, http)
+        yield EmbeddedDelta(embedded.vectors)  # type: ignore[misc]
+        if embedded.usage is not None:
+            yield UsageReport(embedded.usage)
+        yield Finish("stop")
+
+
+def estimate_input(request: DirectRequest) -> int:
+    told = sum(estimate_tokens(text_of(message.parts)) for message in request.messages)
+    return told + sum(map(estimate_tokens, request.texts))

@@ -1,0 +1,74 @@
+"""Calls of no turn whose process died are ended: nothing runs for ever, and a hold on one is let go."""
+
+from __future__ import annotations
+
+import msgspec
+import structlog
+
+from chatserver.clock import monotonic_s, now_us
+from chatserver.domain.calls import Usage
+from chatserver.domain.events import CallEnded
+from chatserver.store import calls as call_rows
+from chatserver.store import outbox
+from chatserver.store.calls import LeftCall
+from chatserver.store.database import Database, Tx
+
+log = structlog.get_logger("chatserver.recovery")
+
+SAY_S = 5.0
+"""How often a node says that it lives, where others may ask."""
+DEAD_US = 20_000_000
+UNKNOWN_US = 1_800 * 1_000_000
+"""A call of a version that does not say which node makes it; no call may take so long."""
+FORGET_US = 86_400 * 1_000_000
+
+
+class LeftCalls:
+    """Looks for such calls; where the database is shared, says of this node that it lives."""
+
+    def __init__(self, db: Database, node_id: str) -> None:
+        self._db = db
+        self._node_id = node_id
+        self._said_s = monotonic_s() - SAY_S
+
+    async def end_all(self) -> None:
+        """Before the first request, on an engine whose lock proves the former owner dead."""
+        left = await self._db.read(call_rows.running_calls_without_turn)
+        await self._end(left)
+
+    async def sweep(self, *, may_end: bool) -> None:
+        """may_end: False while nobody could have said anything, as after an outage."""
+        if monotonic_s() - self._said_s >= SAY_S:
+            now = now_us()
+            await self._db.write(
+                lambda tx: call_rows.saw_node(tx, self._node_id, now, forget_before=now - FORGET_US), essential=True
+            )
+            self._said_s = monotonic_s()
+        if may_end:
+            now = now_us()
+            await self._end(
+                await self._db.read(
+                    lambda tx: call_rows.left_calls(tx, seen_since=now - DEAD_US, unknown_before=now - UNKNOWN_US)
+                )
+            )
+
+    async def _end(self, left: list[LeftCall]) -> None:
+        for call in left:
+            await self._db.write(lambda tx, call=call: end_left_call(tx, call), essential=True)  # type: ignore[misc]
+        if left:
+            log.info("calls_interrupted", count=len(left))
+
+
+def end_left_call(tx: Tx, call: LeftCall) -> None:
+    """As interrupted; what it used nobody knows any more, but that it was made."""
+    usage = Usage(calls=1, estimated=True)
+    if call_rows.end_call(
+        tx, call.id, state="interrupted", channel="", usage=usage, attempts=(), first_token_at=None, now=now_us()
+    ):
+        labels = msgspec.json.decode(call.labels, type=dict[str, str])
+        outbox.append(
+            tx,
+            CallEnded(
+                call.id, call.account_id, call.kind, call.origin, call.model, "", "interrupted", usage, None, labels
+            ),
+        )

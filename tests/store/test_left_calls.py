@@ -1,0 +1,47 @@
+"""Calls of no turn that a process left running are ended by who notices, and told of; those of the living go on."""
+
+from __future__ import annotations
+
+import msgspec
+
+from chatserver.chat.left_calls import LeftCalls
+from chatserver.clock import new_id, now_us
+from chatserver.domain.calls import Call
+from chatserver.store import calls as call_rows
+from chatserver.store import outbox
+from chatserver.store.database import Database
+
+HOUR_US = 3_600_000_000
+
+
+async def states(db: Database) -> dict[str, str]:
+    pairs = await db.read(lambda tx: tx.all(str, "SELECT model || '|' || state FROM calls ORDER BY id"))
+    return dict(pair.split("|") for pair in pairs)  # type: ignore[misc]
+
+
+async def test_only_what_nobody_makes_any_more_is_ended(db: Database) -> None:
+    old = now_us() - HOUR_US
+    lost = Call(new_id(), "ada", "chat", "api", "lost", "running", old, node="dead", labels={"a": "b"})
+    change = msgspec.structs.replace
+    calls = [
+        lost,
+        change(lost, id=new_id(), model="nameless", node=""),
+        change(lost, id=new_id(), model="a turn's", turn_id="turn"),
+        change(lost, id=new_id(), model="ours", node="here"),
+        change(lost, id=new_id(), model="just begun", started_at=now_us()),
+    ]
+    for call in calls:
+        await db.write(lambda tx, call=call: call_rows.insert_call(tx, call))  # type: ignore[misc]
+    sweeper = LeftCalls(db, "here")
+    await sweeper.sweep(may_end=False)
+    assert set((await states(db)).values()) == {"running"}
+    await sweeper.sweep(may_end=True)
+    running = {"a turn's", "ours", "just begun"}
+    assert await states(db) == {call.model: "running" if call.model in running else "interrupted" for call in calls}
+    told = await db.write(lambda tx: outbox.claim(tx, now=now_us()))
+    assert [(one.delivery.event.call_id, one.delivery.event.labels) for one in told] == [  # type: ignore[union-attr]
+        (calls[0].id, {"a": "b"}),
+        (calls[1].id, {"a": "b"}),
+    ]
+    await sweeper.end_all()
+    assert [model for model, state in (await states(db)).items() if state == "running"] == ["a turn's"]
