@@ -1,4 +1,4 @@
-"""The rows of direct calls, many in one write: whatever is waiting when the last write returned goes together."""
+"""The rows of direct calls, many in one write: what waits when the last write returns is the next one."""
 
 from __future__ import annotations
 
