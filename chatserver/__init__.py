@@ -64,6 +64,7 @@ from chatserver.domain.messages import (
 )
 from chatserver.domain.models import Candidate, Channel, Model, ModelAlias, parse_alias
 from chatserver.domain.pages import PageAnswer, PageFiles, PageVisit
+from chatserver.domain.spans import Span
 from chatserver.domain.tools import Tool, ToolOutcome, ToolUse
 from chatserver.domain.tuning import Parameters
 from chatserver.domain.turns import ReasoningDelta, TextDelta, ToolCallDelta, Turn, TurnError
@@ -167,6 +168,7 @@ __all__ = [
     "SetupError",
     "SignInAttempt",
     "SlotContext",
+    "Span",
     "StorageFull",
     "TextDelta",
     "TextPart",

@@ -42,6 +42,7 @@ from chatserver.domain.extend import (
     ThemeSpec,
 )
 from chatserver.domain.pages import PageFiles
+from chatserver.domain.spans import Span
 from chatserver.domain.tools import Tool, ToolUse
 
 PROJECT = "chatserver"
@@ -243,6 +244,11 @@ def attempt_started(start: AttemptStart) -> None:
 @hookspec("notify")
 def attempt_ended(end: AttemptEnd) -> None:
     """The attempt is over, however it went. Before the next channel is asked, or the call ends."""
+
+
+@hookspec("notify")
+def spans_ended(spans: tuple[Span, ...]) -> None:
+    """Requests, turns, calls and attempts that are over, some at a time, on the node where they ran. Nobody waits."""
 
 
 @hookspec("gather", timeout_s=10.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Literal
@@ -9,8 +10,11 @@ from typing import Any, Literal
 import msgspec
 import structlog
 
+from chatserver.clock import now_us
 from chatserver.domain.calls import Attempt, Call, CallState, Usage
 from chatserver.domain.figures import Counter, Distribution, Family, Figures, Gauge, Reading
+from chatserver.domain.spans import Span
+from chatserver.domain.turns import Turn
 from chatserver.plugins import Plugins
 
 log = structlog.get_logger("chatserver.calls")
@@ -38,6 +42,7 @@ class Meters:
 
     def __init__(self, plugins: Plugins) -> None:
         self.figures = Figures()
+        self._telling: set[asyncio.Task[None]] = set()
         self._plugins = plugins
         by_channel = ("model", "channel")
         self._calls = self._counter(
@@ -85,8 +90,31 @@ class Meters:
     def turn_started(self, origin: str) -> None:
         self._started.add(origin=origin)
 
-    def turn_ended(self, state: str) -> None:
+    def turn_ended(self, turn: Turn, state: str, error: str = "") -> None:
         self._ended.add(state=state)
+        if self.is_traced:
+            told: dict[str, str | int | bool] = {"model": turn.model, "origin": turn.origin, "state": state}
+            request_id = _request_id()
+            trace_id = request_id or turn.id
+            self._tell(Span(turn.id, trace_id, request_id, "turn", turn.created_at, now_us(), error, told))
+
+    def request_ended(self, request_id: str, method: str, path: str, status: int, account_id: str, began: int) -> None:
+        """path: without what opens something by itself."""
+        told: dict[str, str | int | bool] = {"method": method, "path": path, "status": status}
+        if account_id:
+            told["account"] = account_id
+        error = str(status) if status >= 500 else ""
+        self._tell(Span(request_id, request_id, "", "request", began, now_us(), error, told))
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether anybody wants spans; else nobody makes them."""
+        return self._plugins.has("spans_ended")
+
+    def _tell(self, *spans: Span) -> None:
+        task = asyncio.get_running_loop().create_task(self._plugins.notify("spans_ended", spans=spans))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
 
     def call_ended(self, report: CallReport) -> None:
         """Count it and log it. Called once a call, by whoever wrote its end."""
@@ -105,7 +133,10 @@ class Meters:
             self._first_token.observe(max(0, report.first_token_at - attempts[-1].started_at) / 1e6, **by_channel)
         duration_us = max(0, report.ended_at - call.started_at)
         self._duration.observe(duration_us / 1e6, **by_channel)
-        log.info("call", **_line(report, duration_us))
+        line = _line(report, duration_us)
+        log.info("call", **line)
+        if self.is_traced:
+            self._tell(*_spans(report, line))
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -184,3 +215,23 @@ def _line(report: CallReport, duration_us: int) -> dict[str, Any]:
     if usage.estimated:
         line["estimated"] = True
     return {name: value for name, value in line.items() if value is not None}
+
+
+def _spans(report: CallReport, line: dict[str, Any]) -> list[Span]:
+    """The call, and what was tried for it."""
+    call, request_id = report.call, _request_id()
+    parent_id = call.turn_id or request_id
+    trace_id = request_id or parent_id or call.id
+    told = {name: value for name, value in line.items() if name not in ("call", "turn", "failed")}
+    spans = [Span(call.id, trace_id, parent_id, "call", call.started_at, report.ended_at, report.error, told)]
+    for number, one in enumerate(report.attempts, 1):
+        failed = "" if one.outcome in ("done", "cancelled") else one.outcome
+        of_one: dict[str, str | int | bool] = {"channel": one.channel, "model": call.model, "outcome": one.outcome}
+        id_ = f"{call.id}/{number}"
+        spans.append(Span(id_, trace_id, call.id, "attempt", one.started_at, one.ended_at, failed, of_one))
+    return spans
+
+
+def _request_id() -> str:
+    """Of the request that caused what runs here; '' for what a job does."""
+    return str(structlog.contextvars.get_contextvars().get("request_id", ""))

@@ -177,7 +177,7 @@ class Runner:
             self._count(rounds, ending)
 
     def _count(self, rounds: Rounds, ending: Ending) -> None:
-        self._meters.turn_ended(ending.state)
+        self._meters.turn_ended(ending.turn, ending.state, ending.error.code if ending.error else "")
         if ending.call is not None:
             self._meters.call_ended(rounds.report(ending.call, ending.state, ending.error))
 

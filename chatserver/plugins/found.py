@@ -27,6 +27,7 @@ BUNDLED = {
     "redis": "chatserver-redis",
     "s3": "chatserver-s3",
     "mcp": "chatserver-mcp",
+    "otel": "chatserver-otel",
 }
 """Our own distributions by their plugin's name: loaded when installed. Everything else waits to be allowed by name."""
 

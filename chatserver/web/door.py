@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from chatserver import words
-from chatserver.clock import new_id
+from chatserver.clock import new_id, now_us
 from chatserver.domain.access import Actor
 from chatserver.domain.endpoints import Endpoint
 from chatserver.errors import ChatserverError, Refused, Unavailable
@@ -84,14 +84,15 @@ class Door:
             "csrf": "",
         }
         is_head = scope["method"] == "HEAD"
-        has_started = False
+        has_started, status, began = False, 0, now_us()
         request_id = state["request_id"].encode()
         structlog.contextvars.bind_contextvars(request_id=state["request_id"])
 
         async def send_with_headers(message: dict[str, Any]) -> None:
-            nonlocal has_started
+            nonlocal has_started, status
             if message["type"] == "http.response.start":
                 has_started = True
+                status = message["status"]
                 self._meters.responded(message["status"])
                 own = [*message.get("headers", ()), (b"x-request-id", request_id)]
                 message = {**message, "headers": headers.with_defaults(own, self._defaults)}
@@ -117,6 +118,10 @@ class Door:
         finally:
             if (form := state.get("form")) is not None:
                 await form.discard()
+            if self._meters.is_traced:
+                account_id = state["actor"].account_id if state["actor"] is not None else ""
+                path = errors.without_secret(state["path"])
+                self._meters.request_ended(state["request_id"], state["method"], path, status, account_id, began)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         given: dict[bytes, bytes] = dict(scope["headers"])
