@@ -23,6 +23,7 @@ BUNDLED = {
     "local": "chatserver-local",
     "imports": "chatserver-imports",
     "presets": "chatserver-presets",
+    "gateway": "chatserver-gateway",
     "postgres": "chatserver-postgres",
     "redis": "chatserver-redis",
     "s3": "chatserver-s3",
