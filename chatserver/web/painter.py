@@ -67,13 +67,9 @@ class Painting:
         text, reasoning = self._streams["text"].snapshot(), self._streams["reasoning"].snapshot()
         return Snapshot(self.seq, text, reasoning, self._tools.snapshot())
 
-    def answered(self, call_id: str) -> None:
-        """A call that asked asks no more: every page that watches takes its buttons away."""
-        html = "".join(fragment(self.turn, self.seq, op.kind, op.html, "tools") for op in self._tools.answered(call_id))
-        if html and self._fragments:
-            first, last, steps = self._fragments.pop()
-            self._fragments.append((first, last, steps + html))
-        self._news.tell()
+    def answered(self, call_id: str) -> str:
+        """A call that asked asks no more: its block for whoever answered; who opens the page finds it so, too."""
+        return self._tools.answered(call_id)
 
     async def paint(self, readers: Readers, actor: Actor) -> None:
         """Follow the turn to its end."""
@@ -168,10 +164,10 @@ class Painters:
             painting.task.add_done_callback(lambda _: self._forget(turn.id))
         return painting
 
-    def answered(self, turn_id: str, call_id: str) -> None:
-        """Somebody said something to a tool that asked."""
-        if (painting := self._paintings.get(turn_id)) is not None:
-            painting.answered(call_id)
+    def answered(self, turn_id: str, call_id: str) -> str:
+        """Somebody said something to a tool that asked: its block as it is now, '' when it is not painted here."""
+        painting = self._paintings.get(turn_id)
+        return painting.answered(call_id) if painting is not None else ""
 
     def _forget(self, turn_id: str) -> None:
         self._paintings.pop(turn_id, None)

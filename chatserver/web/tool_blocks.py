@@ -33,13 +33,12 @@ class ToolBlocks:
         self._waiting[delta.call_id] = paint(tool_view(call, None, "asks" if delta.asks else "running", self._turn_id))
         return [self._open()]
 
-    def answered(self, call_id: str) -> list[Op]:
-        """Somebody said something to a call that asked: it asks no more."""
-        if call_id not in self._asking:
-            return []
-        self._asking.discard(call_id)
-        self._waiting[call_id] = paint(tool_view(self._calls[call_id], None, "running", self._turn_id))
-        return [self._open()]
+    def answered(self, call_id: str) -> str:
+        """Somebody said something to a call: its block, which asks no more; '' when it is over."""
+        if call_id in self._asking:
+            self._asking.discard(call_id)
+            self._waiting[call_id] = paint(tool_view(self._calls[call_id], None, "running", self._turn_id))
+        return self._waiting.get(call_id, "")
 
     def end(self, delta: ToolResultDelta) -> list[Op]:
         call = self._calls.get(delta.call_id)

@@ -17,7 +17,8 @@ from chatserver.domain.calls import Usage
 from chatserver.domain.extend import ChatRequest, Egress, Finish, ProviderDelta, UsageReport
 from chatserver.domain.messages import text_of
 from chatserver.domain.models import Channel, Model, ModelAlias
-from chatserver.domain.turns import ReasoningDelta, TextDelta
+from chatserver.domain.tools import Tool, ToolUse
+from chatserver.domain.turns import ReasoningDelta, TextDelta, ToolCallDelta
 from chatserver.errors import UpstreamError
 from chatserver.hookspecs import hookimpl
 from chatserver.house import House
@@ -28,13 +29,16 @@ PIECE = 7
 
 
 class Actor:
-    """A provider that plays. The model's name says how; `answers` maps a question to its answer."""
+    """A provider that plays. The model's name says how; `answers` maps a question to its answer, `tool_rounds` to what
+    it wants done first. tools: what every model is offered."""
 
     name = "actor"
 
     def __init__(self) -> None:
         self.answers: dict[str, str] = {}
         self.held = threading.Event()
+        self.tool_rounds: dict[str, list[list[ToolCallDelta]]] = {}
+        self.tools: list[Tool] = []
         self.requests: list[ChatRequest] = []
         self.pause_s = 0.002
 
@@ -56,7 +60,8 @@ class Actor:
 
     async def chat(self, request: ChatRequest, channel: Channel, http: Egress) -> AsyncIterator[ProviderDelta]:
         self.requests.append(request)
-        question = text_of(request.messages[-1].parts) if request.messages else ""
+        asked = max((at for at, one in enumerate(request.messages) if one.role == "user"), default=0)
+        question = text_of(request.messages[asked].parts) if request.messages else ""
         is_title = question.startswith("user: ")
         answer = "A fine title" if is_title else self.answers.get(question, f"You said: {question}")
         if request.model == "refused":
@@ -68,6 +73,14 @@ class Actor:
             for word in ("They ", "ask ", "me ", "this.\n\n", "So ", "be it."):
                 yield ReasoningDelta(word)
                 await asyncio.sleep(self.pause_s)
+        number = sum(message.role == "tool" for message in request.messages[asked:])
+        wanted = self.tool_rounds.get(question, [])[number : number + 1]
+        if wanted:
+            yield TextDelta("One moment.")
+            for call in wanted[0]:
+                yield call
+            yield Finish("tool_calls")
+            return
         for start in range(0, len(answer), PIECE):
             yield TextDelta(answer[start : start + PIECE])
             await asyncio.sleep(self.pause_s)
@@ -89,6 +102,10 @@ class Stage:
     @hookimpl()
     def register_providers(self) -> list[Any]:
         return [self.actor]
+
+    @hookimpl()
+    def offer_tools(self, use: ToolUse) -> list[Tool]:
+        return self.actor.tools
 
 
 class Site:

@@ -9,17 +9,18 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 import pytest
 
-from chatserver import Bus, CallEnded, Delivery, JobSpec, Wake, hookimpl
+from chatserver import Bus, CallEnded, Delivery, JobSpec, Tool, ToolOutcome, ToolSpec, ToolUse, Wake, hookimpl
 from chatserver.chat.doctor import examine
 from chatserver.chat.sending import IdempotencyKey
 from chatserver.chat.wakes import MemoryBus
 from chatserver.clock import monotonic_s
 from chatserver.domain.access import Actor
 from chatserver.domain.messages import text_of
+from chatserver.domain.turns import ToolCallDelta, ToolResultDelta
 from chatserver.errors import ChatserverError, Conflict, NotFound
 from chatserver.store import turns as turn_rows
 from chatserver.testing.postgres import PostgresServer
-from chatserver.testing.upstream import FakeUpstream
+from chatserver.testing.upstream import FakeUpstream, ToolAsk
 from tests.chat.conftest import Person, Place, close_house, open_house, until
 from tests.engines import schema_template
 
@@ -101,6 +102,41 @@ async def test_a_reader_on_another_node_follows(
         print(f"{kind}: lag median {sorted(lags)[len(lags) // 2] * 1000:.1f} ms, most {max(lags) * 1000:.1f} ms")
         assert sorted(lags)[len(lags) // 2] < usual_s
         assert max(lags) < 10
+
+
+class Pen:
+    """A tool that asks first."""
+
+    spec = ToolSpec("write", "Writes.", {"type": "object"})
+    needs_consent = True
+
+    async def call(self, arguments: dict[str, object], use: ToolUse) -> ToolOutcome:
+        return ToolOutcome("written")
+
+
+class Desk:
+    @hookimpl
+    def register_tools(self) -> list[Tool]:
+        return [Pen()]
+
+
+@pytest.mark.parametrize("kind", ["notify", "none"])
+async def test_a_tool_is_allowed_through_another_node(place: Place, fake_upstream: FakeUpstream, kind: str) -> None:
+    fake_upstream.tool_rounds["fake-n5"] = [[ToolAsk("write")]]
+    async with two_nodes(place, fake_upstream, kind, plugins=[("desk", Desk())]) as (here, there):
+        sent = await here.house.sending.send(here.actor, await here.start(), None, "go", "fake-n5")
+        turn = await there.house.readers.turn(there.actor, sent.turn_id or "")
+        async for batch in there.house.readers.follow(there.actor, turn, 0):
+            for _, delta in batch:
+                if isinstance(delta, ToolCallDelta):
+                    assert delta.asks
+                    said = await there.house.consents.answer(
+                        there.actor, there.house.readers, turn.id, delta.call_id, "once"
+                    )
+                    assert said == "once"
+                elif isinstance(delta, ToolResultDelta):
+                    assert delta.text == "written"
+        assert (await there.ended(turn.id)).state == "done"
 
 
 def _nobody_is_answered(upstream: FakeUpstream) -> bool:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatserver.domain.calls import estimate_tokens
-from chatserver.domain.messages import Message, ReasoningPart, TextPart
+from chatserver.domain.messages import Message, Part, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
 from chatserver.domain.tree import Edge, below_marker, exchanges, find_faults, fit, leaves_of, newest_leaf, to_prompt
 
 
@@ -76,3 +76,45 @@ def test_tokens_are_guessed_by_script() -> None:
     assert estimate_tokens("") == 0
     assert 9 <= estimate_tokens("the quick brown fox jumps over the dog") <= 11
     assert 8 <= estimate_tokens("预设市场的分佣规则") <= 11
+
+
+def test_a_reply_that_used_tools_is_cut_into_its_rounds() -> None:
+    parts = (
+        TextPart("Let me look."),
+        ToolCallPart("a", "look", "{}"),
+        ToolCallPart("b", "look", "{}"),
+        ToolResultPart("b", "second"),
+        ToolResultPart("a", "first"),
+        ReasoningPart("hm"),
+        TextPart("Once more."),
+        ToolCallPart("c", "look", "{}"),
+    )
+    stopped = Message("2", "c", "1", "assistant", "stopped", parts, "", 0)
+    more = Message("3", "c", "2", "assistant", "done", (TextPart("So it is."),), "", 0, True)
+    prompt = to_prompt([message("1"), stopped, more])
+    assert [one.role for one in prompt] == ["user", "assistant", "tool", "assistant", "tool", "assistant"]
+    assert prompt[2].parts == (ToolResultPart("a", "first"), ToolResultPart("b", "second"))
+    assert prompt[4].parts[0].is_error  # type: ignore[union-attr]
+    assert prompt[5].parts == (TextPart("So it is."),)
+
+
+@given(st.lists(st.sampled_from("tcr"), max_size=12))
+def test_every_call_is_answered_right_below_it_and_no_word_is_lost(kinds: list[str]) -> None:
+    parts: list[Part] = []
+    for number, kind in enumerate(kinds):
+        if kind == "t":
+            parts.append(TextPart(f"w{number} "))
+        elif kind == "c":
+            parts.append(ToolCallPart(str(number), "look", "{}"))
+        else:
+            calls = [part.call_id for part in parts if isinstance(part, ToolCallPart)]
+            parts.append(ToolResultPart(calls[-1] if calls else "nobody", "found"))
+    prompt = to_prompt([Message("1", "c", None, "assistant", "done", tuple(parts), "", 0)])
+    for at, one in enumerate(prompt):
+        asked = [part.call_id for part in one.parts if isinstance(part, ToolCallPart)]
+        told = [part.call_id for part in prompt[at + 1].parts] if asked else []  # type: ignore[union-attr]
+        assert asked == told
+        if one.role == "tool":
+            assert all(isinstance(part, ToolResultPart) for part in one.parts)
+    said = [part for one in prompt for part in one.parts if isinstance(part, TextPart | ToolCallPart)]
+    assert said == [part for part in parts if isinstance(part, TextPart | ToolCallPart)]

@@ -110,9 +110,11 @@ async def answer_tool(
     """What a person says to a tool that asks. `answer`: once, always or declined; the first that is said counts."""
     visit = await Visit.of(request)
     await visit.house.consents.answer(visit.actor, visit.house.readers, turn_id, call_id, answer)
-    request.app.state.painters.answered(turn_id, call_id)
+    block = views.tools_in_words(request.app.state.painters.answered(turn_id, call_id))
+    if visit.is_htmx:
+        return html(block)
     turn = await visit.house.readers.turn(visit.actor, turn_id)
-    return nothing() if visit.is_htmx else go(f"/c/{turn.conversation_id}/{turn.reply_id}")
+    return go(f"/c/{turn.conversation_id}/{turn.reply_id}")
 
 
 async def _after(visit: Visit, sent: Sent) -> Page:
