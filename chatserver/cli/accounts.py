@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chatserver.cli.base import account_of, commands, places, with_accounts
+from chatserver.clock import now_us
 from chatserver.errors import SetupError
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from chatserver.domain.access import Account
 
 
+DAY_US = 86_400 * 1_000_000
 ROLES = click.Choice(["admin", "member"])
 STATES = click.Choice(["active", "suspended", "disabled"])
 
@@ -38,7 +40,7 @@ def create_account(
     secret = _read_password(password_stdin, asks=True)
 
     async def run(accounts: Accounts) -> Account:
-        return await accounts.create(email, name=name, role=role, groups=_groups(groups), secret=secret)  # type: ignore[arg-type]
+        return await accounts.create(email, name=name, role=role, groups=_names(groups), secret=secret)  # type: ignore[arg-type]
 
     made = with_accounts(data, config, run)
     without = "" if secret else ", without a password"
@@ -66,7 +68,7 @@ def update_account(
     """Change an account."""
     secret = _read_password(password_stdin, asks=False)
     changes: dict[str, Any] = {"name": name, "role": role, "state": state}
-    changes["groups"] = None if groups is None else _groups(groups)
+    changes["groups"] = None if groups is None else _names(groups)
     given = {key: value for key, value in changes.items() if value is not None}
 
     async def run(accounts: Accounts) -> None:
@@ -90,17 +92,40 @@ def key() -> None:
 @key.command("create")
 @click.option("--account", "email", required=True, metavar="EMAIL")
 @click.option("--name", default="command line", show_default=True)
+@click.option(
+    "--scopes", default="", metavar="A,B", help="What it may do, as models.use; all its account may if absent."
+)
+@click.option("--models", default="", metavar="A,B", help="The models it may use; all its account may if absent.")
+@click.option("--days", type=click.IntRange(1, 3650), help="When it ends; never if absent.")
+@click.option("--requests-per-minute", type=click.IntRange(1, 1_000_000), default=None, help="Its own limit.")
 @places
-def create_key(email: str, name: str, data: str | None, config: str | None) -> None:
+def create_key(
+    email: str,
+    name: str,
+    scopes: str,
+    models: str,
+    days: int | None,
+    requests_per_minute: int | None,
+    data: str | None,
+    config: str | None,
+) -> None:
     """Make an API key and print it, alone, on standard output. It is shown this once."""
 
     async def run(accounts: Accounts) -> str:
-        return (await accounts.create_key(await account_of(accounts, email), name)).secret
+        made = await accounts.create_key(
+            await account_of(accounts, email),
+            name,
+            _names(scopes),
+            now_us() + days * DAY_US if days else None,
+            models=_names(models),
+            requests_per_minute=requests_per_minute or 0,
+        )
+        return made.secret
 
     click.echo(with_accounts(data, config, run))
 
 
-def _groups(text: str) -> tuple[str, ...]:
+def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 

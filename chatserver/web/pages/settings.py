@@ -12,6 +12,7 @@ from chatserver.domain.extend import Refusal
 from chatserver.errors import BadInput, ChatserverError
 from chatserver.web import assets, slots, templating, views
 from chatserver.web.auth import desk_of, form_of
+from chatserver.web.pages.keys import KeyForm, form_of_key, read_key
 from chatserver.web.pages.visit import THEMES, USUAL, Page, PageRequest, Visit, go, html, nothing
 from chatserver.web.views import Problem
 from chatserver.words import gettext as _
@@ -104,7 +105,20 @@ async def make_key(request: PageRequest) -> Page:
     """The page is the answer itself: the key is shown here and never again."""
     visit = await Visit.of(request)
     form = await form_of(request)
-    made = await visit.house.accounts.create_key(visit.actor.account, form.get("name", "")[:60])
+    typed = form_of_key(form)
+    try:
+        wish = read_key(typed, visit.actor.account)
+        made = await visit.house.accounts.create_key(
+            wish.account,
+            wish.name,
+            wish.scopes,
+            wish.expires_at,
+            models=wish.models,
+            requests_per_minute=wish.requests_per_minute,
+        )
+    except BadInput as error:
+        problem = Problem(_("No key was made."), _(error.message), code=error.code)
+        return await _settings_page(visit, problem=problem, key_form=typed, status=error.status)
     return await _settings_page(visit, new_key=made.secret)
 
 
@@ -117,7 +131,13 @@ async def revoke_key(request: PageRequest) -> Page:
 
 
 async def _settings_page(
-    visit: Visit, *, new_key: str = "", problem: Problem | None = None, news: str = "", status: int = 200
+    visit: Visit,
+    *,
+    new_key: str = "",
+    problem: Problem | None = None,
+    news: str = "",
+    key_form: KeyForm = KeyForm(),
+    status: int = 200,
 ) -> Page:
     accounts = visit.house.accounts
     now = now_us()
@@ -131,6 +151,7 @@ async def _settings_page(
             problem=problem,
             news=news,
             new_key=new_key,
+            key_form=key_form,
             settings=views.own_settings(visit.settings),
             looks=assets.themes(),
             models=views.model_views(visit.models()),

@@ -8,8 +8,9 @@ from datetime import tzinfo
 import msgspec
 
 from chatserver.domain.access import ApiKey, Session
-from chatserver.web.views.times import moment_of, when_text
+from chatserver.web.views.times import date_text, moment_of, when_text
 from chatserver.words import gettext as _
+from chatserver.words import ngettext
 
 
 class OwnSettings(msgspec.Struct, frozen=True):
@@ -36,6 +37,7 @@ class KeyView(msgspec.Struct, frozen=True):
     last_four: str
     created: str
     used: str
+    bounds: tuple[str, ...] = ()
 
 
 def session_views(
@@ -62,10 +64,30 @@ def key_views(keys: Iterable[ApiKey], *, now_us: int, zone: tzinfo | None = None
             last_four=key.last_four,
             created=when_text(key.created_at, today, zone),
             used=when_text(key.used_at, today, zone) if key.used_at else _("never used"),
+            bounds=key_bounds(key, now_us, zone),
         )
         for key in keys
         if key.revoked_at is None
     )
+
+
+def key_bounds(key: ApiKey, now_us: int, zone: tzinfo | None) -> tuple[str, ...]:
+    """What a key may not do that its owner may, a few words each."""
+    bounds = []
+    if key.is_expired(now_us):
+        bounds.append(_("expired"))
+    elif key.expires_at is not None:
+        bounds.append(_("ends {day}").format(day=date_text(key.expires_at, zone)))
+    if key.models:
+        bounds.append(", ".join(key.models))
+    if key.scopes:
+        bounds.append(", ".join(key.scopes))
+    if key.requests_per_minute:
+        bounds.append(
+            ngettext("%(num)s request per minute", "%(num)s requests per minute", key.requests_per_minute)
+            % {"num": key.requests_per_minute}
+        )
+    return tuple(bounds)
 
 
 def device_name(user_agent: str) -> str:
