@@ -17,6 +17,7 @@ from chatserver.chat.comparisons import Comparisons
 from chatserver.chat.consents import Consents
 from chatserver.chat.conversations import Conversations
 from chatserver.chat.direct import Directs
+from chatserver.chat.disk_watch import DiskWatch
 from chatserver.chat.drafts import Drafts
 from chatserver.chat.estimates import Estimates
 from chatserver.chat.exports import OwnExports
@@ -213,6 +214,7 @@ class House:
                 ("", self.temporaries.job()),
                 ("", self.leaving.job()),
                 ("", self.files.job()),
+                ("", DiskWatch(self.notices.core, self.blobs.spool).job()),
                 ("", Housekeeping(self.db, lambda: self.plugins.has("handle_event")).job()),
             ]
         )

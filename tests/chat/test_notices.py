@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from chatserver import Context, hookimpl
+from chatserver.chat import disk_watch
+from chatserver.chat.disk_watch import DiskWatch
 from chatserver.domain.access import Actor
 from chatserver.domain.notices import NOTICES_LIMIT, SENTENCE_LIMIT, fill_in
 from chatserver.errors import NotFound, Refused
@@ -108,3 +110,19 @@ async def test_a_plugin_set_aside_is_told_and_cleared_with_it(place: Place, fake
     await house.notices.core.settle()
     assert await keys(house, admin) == [("fragile", "hello")]
     await close_house(house)
+
+
+async def test_a_disk_that_fills_up_is_told_once_and_taken_back(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    admin = await admin_of(house)
+    free = [disk_watch.LOW_BYTES]
+    monkeypatch.setattr(disk_watch, "free_bytes", lambda folder: free[-1])
+    watch = DiskWatch(house.notices.core, house.blobs.spool)
+    await watch.run({})
+    assert ("", "disk") not in await keys(house, admin)
+    for left in (disk_watch.LOW_BYTES - 1, 0, disk_watch.ENOUGH_BYTES):
+        free.append(left)
+        await watch.run({})
+        assert (await keys(house, admin)).count(("", "disk")) == 1
+    free.append(disk_watch.ENOUGH_BYTES + 1)
+    await watch.run({})
+    assert ("", "disk") not in await keys(house, admin)

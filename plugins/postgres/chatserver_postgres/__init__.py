@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from chatserver import Bus, BusKind, Database, Engine, Setting, hookimpl
+from chatserver import Bus, BusKind, Context, Database, Engine, Setting, hookimpl
+from chatserver_postgres.figures import add_gauges
 
 SCHEMES = ("postgresql", "postgres")
 CONNECTIONS = 12
@@ -21,6 +22,11 @@ def register_settings() -> list[Setting]:
             default=str(CONNECTIONS),
         )
     ]
+
+
+@hookimpl
+async def startup(ctx: Context) -> None:
+    add_gauges(ctx.metrics)
 
 
 @hookimpl

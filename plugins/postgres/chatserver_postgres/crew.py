@@ -114,6 +114,22 @@ class Crew:
                     self._threads.append(thread)
                     thread.start()
 
+    @property
+    def size(self) -> int:
+        return len(self._threads)
+
+    @property
+    def limit(self) -> int:
+        return self._size
+
+    @property
+    def busy(self) -> int:
+        return max(0, len(self._threads) - self._idle)
+
+    @property
+    def queued(self) -> int:
+        return self._tickets.qsize()
+
     def longest_wait_s(self) -> float:
         """Of all units, queued or begun."""
         now = clock.monotonic_s()

@@ -12,6 +12,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from chatserver import SetupError, Tx, Unavailable, clock, migrations
+from chatserver_postgres import figures
 from chatserver_postgres.crew import KNOCK_S, PATIENCE_S, Crew, Door, Unit
 from chatserver_postgres.lane import conninfo_of
 from chatserver_postgres.statements import widen
@@ -39,6 +40,11 @@ class PostgresDatabase:
         self._writes = Crew("postgres-writer", max(1, connections - readers), conninfo, door, reads_only=False)
         self._watch = Watch(conninfo, [self._reads, self._writes])
         self._is_closed = False
+        figures.databases.add(self)
+
+    def crews(self) -> list[tuple[str, Crew]]:
+        """By what their connections are for; none once it is closed."""
+        return [] if self._is_closed else [("read", self._reads), ("write", self._writes)]
 
     @classmethod
     async def open(cls, url: str, *, connections: int = 12) -> PostgresDatabase:
