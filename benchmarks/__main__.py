@@ -1,4 +1,4 @@
-"""python -m benchmarks [streams page sends lengths search carry start workers] [--quick] [--write] : measure, print."""
+"""python -m benchmarks [start v1 streams page sends lengths search carry workers] [--quick] [--write]: measure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import carrying, keeping, machine, report, storing
-from benchmarks.load import QUICK, TALK, Floor, Result, Server, measure
+from benchmarks import carrying, keeping, machine, relaying, report, storing
+from benchmarks.load import QUICK, TALK, Floor, Result, Server, Target, measure
 from benchmarks.servers import Bench
 from chatserver.testing.postgres import PostgresServer
 
-PARTS = ("start", "streams", "page", "workers", "sends", "lengths", "search", "carry")
+PARTS = ("start", "v1", "streams", "page", "workers", "sends", "lengths", "search", "carry")
 ON_BOTH = {"sends", "lengths", "search", "carry"}
 STORED = {"lengths", "search", "carry"}
 RELAY_LEVELS = (1, 50, 200, 500)
@@ -39,6 +39,8 @@ class Run:
         self.parts, self.quick, self.folder, self.add = parts, quick, folder, add
         self.syncs = 0.0
         self.streamed: dict[str, list[Result]] = {}
+        self.relayed: dict[str, list[Result]] = {}
+        self.whole: dict[str, relaying.Whole] = {}
         self.sends: dict[str, keeping.Sends] = {}
         self.lengths: dict[str, list[keeping.Opened]] = {}
         self.searched: dict[str, list[keeping.Searched]] = {}
@@ -66,6 +68,7 @@ class Run:
                 if "start" in self.parts:
                     started = [await keeping.measure_start(bench) for _ in range(1 if self.quick else 3)]
                     self.add("Starting", report.start_table(started))
+                await self.relay(bench)
                 await self.stream(bench)
                 await self.keep(bench, SQLITE, stored)
 
@@ -97,6 +100,26 @@ class Run:
             self.carried[engine] = carrying.measure_carrying(bench, storing.OWN_MESSAGES)
         return stored
 
+    async def relay(self, bench: Bench) -> None:
+        """The served API, and what else relays: the floor, and those that are installed."""
+        if "v1" not in self.parts:
+            return
+        for name, open_ in (
+            ("nginx", relaying.nginx),
+            ("the floor", Bench.floor),
+            ("the server, /v1", Bench.server),
+            ("LiteLLM's proxy", relaying.litellm),
+        ):
+            async with open_(bench) as running:
+                if running is None:
+                    say(f"{name} is not installed here.")
+                    continue
+                say(f"{name}, relaying…")
+                target = relaying.Relayed(running, bench.key if open_ == Bench.server else "bench")
+                self.relayed[name] = await self.levels(target, RELAY_LEVELS)
+                self.whole[name] = await relaying.measure_whole(target, 3 if self.quick else 8)
+                say(f"  whole: {self.whole[name]}")
+
     async def stream(self, bench: Bench) -> None:
         if not self.parts & {"streams", "page"}:
             return
@@ -111,7 +134,7 @@ class Run:
                     target = Server(running, bench.key, is_page=part == "page")
                     self.streamed[f"the server, {name}"] = await self.levels(target, wanted)
 
-    async def levels(self, target: Floor | Server, levels: Iterable[int]) -> list[Result]:
+    async def levels(self, target: Target, levels: Iterable[int]) -> list[Result]:
         found = []
         for level in levels:
             if level == 1:
@@ -141,6 +164,11 @@ class Run:
                 self.sends[engine] = await keeping.measure_sends(running, bench.key)
 
     def tell(self) -> None:
+        if self.relayed:
+            text = report.streams_table(self.relayed) + "\n\n" + report.whole_table(self.whole)
+            self.add("Relaying through /v1", f"{text}\n\n{relaying.versions()}")
+            if faults := report.faults(self.relayed):
+                self.add("What failed while relaying", faults)
         if self.streamed:
             self.add("Answers as they stream", report.streams_table(self.streamed))
             if faults := report.faults(self.streamed):

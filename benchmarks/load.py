@@ -7,7 +7,7 @@ import random
 import re
 import time
 from array import array
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -101,6 +101,14 @@ class Answering:
                     tally.first.append(now - self.sent - self.wait_s)
 
 
+class Target(Protocol):
+    """Whatever chats go by way of. chat: '' when it went well, else why not."""
+
+    running: Running
+
+    async def chat(self, wire: Wire, shape: Shape, tally: Tally, turn: int) -> str: ...
+
+
 class Floor:
     """A chat by way of the floor: one request, relayed."""
 
@@ -111,7 +119,7 @@ class Floor:
         watch = Answering(tally, time.monotonic(), shape.wait_s)
         body = {"model": shape.model, "messages": [{"role": "user", "content": "Tell me a story."}], "stream": True}
         answer = await wire.ask("POST", "/v1/chat/completions", body=body, on_body=watch)
-        return _verdict(answer.status, watch.seen, shape, b"[DONE]" in answer.body[-200:])
+        return verdict(answer.status, watch.seen, shape, b"[DONE]" in answer.body[-200:])
 
 
 class Sent(msgspec.Struct):
@@ -146,10 +154,10 @@ class Server:
         path = f"/events?turns={turn_id}:0" if self.is_page else f"/api/turns/{turn_id}/events?after=0"
         answer = await wire.ask("GET", path, key=self.key, on_body=watch, accept="text/event-stream")
         is_ended = b'data-op="end"' in answer.body if self.is_page else b"event: end" in answer.body[-600:]
-        return _verdict(answer.status, watch.seen, shape, is_ended)
+        return verdict(answer.status, watch.seen, shape, is_ended)
 
 
-def _verdict(status: int, seen: int, shape: Shape, is_ended: bool) -> str:
+def verdict(status: int, seen: int, shape: Shape, is_ended: bool) -> str:
     if status != 200:
         return f"status {status}"
     if seen != shape.tokens:
@@ -157,7 +165,7 @@ def _verdict(status: int, seen: int, shape: Shape, is_ended: bool) -> str:
     return "" if is_ended else "no end"
 
 
-async def measure(target: Floor | Server, shape: Shape, streams: int, seconds: float, warm_s: float) -> Result:
+async def measure(target: Target, shape: Shape, streams: int, seconds: float, warm_s: float) -> Result:
     """Keep `streams` chats going for a while."""
     tally = Tally(warm_s, seconds)
     tasks = [
@@ -188,7 +196,7 @@ async def measure(target: Floor | Server, shape: Shape, streams: int, seconds: f
     )
 
 
-async def _keep_chatting(target: Floor | Server, shape: Shape, tally: Tally, delay_s: float) -> None:
+async def _keep_chatting(target: Target, shape: Shape, tally: Tally, delay_s: float) -> None:
     await asyncio.sleep(delay_s)
     wire = target.running.wire()
     turn = 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.carrying import Carried
 from benchmarks.keeping import Opened, Searched, Sends, Started
 from benchmarks.load import Result
+from benchmarks.relaying import Whole
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
@@ -49,6 +50,15 @@ def streams_table(results: dict[str, list[Result]]) -> str:
                             str(one.failed),
                         ]
                     )
+    return table(head, rows)
+
+
+def whole_table(found: dict[str, Whole]) -> str:
+    head = ["whole answers, 32 clients, by way of", "per second", "p50 ms", "p99 ms", "CPU ms each", "failed"]
+    rows = [
+        [name, number(one.per_s, 0), number(one.p50), number(one.p99), number(one.cpu_ms, 2), str(one.failed)]
+        for name, one in found.items()
+    ]
     return table(head, rows)
 
 

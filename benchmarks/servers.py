@@ -60,7 +60,7 @@ def _environment(**more: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _process(command: list[str], cpu: int, log: IO[bytes], **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+def process(command: list[str], cpu: int, log: IO[bytes], **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=_environment(**environment))
     machine.pin(process.pid, cpu)
     try:
@@ -74,7 +74,7 @@ def _process(command: list[str], cpu: int, log: IO[bytes], **environment: str) -
             process.wait()
 
 
-async def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+async def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + STARTS_WITHIN_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -87,7 +87,7 @@ async def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
             writer.close()
             return
     raise SystemExit(
-        f"{' '.join(map(str, process.args))} does not listen; its words are in the log (--keep DIR keeps it)."
+        f"{" ".join(map(str, process.args))} does not listen; its words are in the log (--keep DIR keeps it)."
     )
 
 
@@ -107,28 +107,28 @@ class Bench:
         self.key = ""
         self.config.write_text(CONFIGURATION.format(port=self.upstream_port))
 
-    def _log(self, name: str) -> IO[bytes]:
+    def log(self, name: str) -> IO[bytes]:
         return (self.folder / f"{name}.log").open("ab")
 
     @contextlib.asynccontextmanager
     async def upstream(self) -> AsyncIterator[subprocess.Popen[bytes]]:
         command = [sys.executable, "-m", "chatserver.testing.upstream", "--port", str(self.upstream_port)]
-        with self._log("upstream") as log, _process(command, machine.LOAD_CPU, log) as process:
-            await _wait_for(self.upstream_port, process)
+        with self.log("upstream") as log, process(command, machine.LOAD_CPU, log) as started:
+            await wait_for(self.upstream_port, started)
             wire = Wire("127.0.0.1", self.upstream_port)
             models = [{"id": name, "object": "model", "context_length": WINDOW_TOKENS} for name in MODELS]
             assert (await wire.ask("POST", "/control", body={"models": models})).status == 200
             wire.close()
-            yield process
+            yield started
 
     @contextlib.asynccontextmanager
     async def floor(self) -> AsyncIterator[Running]:
         port = free_port()
         command = [sys.executable, "-m", "benchmarks.floor", str(port)]
         address = f"http://127.0.0.1:{self.upstream_port}"
-        with self._log("floor") as log, _process(command, machine.SERVER_CPU, log, FLOOR_UPSTREAM=address) as process:
-            await _wait_for(port, process)
-            yield Running(process.pid, port)
+        with self.log("floor") as log, process(command, machine.SERVER_CPU, log, FLOOR_UPSTREAM=address) as started:
+            await wait_for(port, started)
+            yield Running(started.pid, port)
 
     @contextlib.asynccontextmanager
     async def server(self, workers: int = 1) -> AsyncIterator[Running]:
@@ -138,9 +138,9 @@ class Bench:
         if workers > 1:
             command += ["--workers", str(workers)]
         cpu = machine.SERVER_CPU if workers == 1 else machine.ANY_CPU
-        with self._log("server") as log, _process(command, cpu, log, **self._database()) as process:
-            await _wait_for(port, process)
-            running = Running(process.pid, port)
+        with self.log("server") as log, process(command, cpu, log, **self._database()) as started:
+            await wait_for(port, started)
+            running = Running(started.pid, port)
             await running.until_ready()
             yield running
 
