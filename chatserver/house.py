@@ -111,7 +111,7 @@ class House:
         self.meters = Meters(plugins)
         self.live = Live()
         self.estimates = Estimates()
-        self.recovery = Recovery(db, self.live, self.node_id, lock_proves_death=not db.is_shared)
+        self.recovery = Recovery(db, self.live, self.node_id, self.meters, lock_proves_death=not db.is_shared)
         self.wakes = Wakes(bus, lambda: self.flusher.look_soon())
         self.readers = Readers(db, self.live, self.recovery, self.wakes)
         self.blobs = Blobs(db, blob_store, spool)

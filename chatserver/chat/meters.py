@@ -98,6 +98,10 @@ class Meters:
             trace_id = request_id or turn.id
             self._tell(Span(turn.id, trace_id, request_id, "turn", turn.created_at, now_us(), error, told))
 
+    def turn_left(self) -> None:
+        """One that nobody ran any more was ended here as interrupted."""
+        self._ended.add(state="interrupted")
+
     def request_ended(self, request_id: str, method: str, path: str, status: int, account_id: str, began: int) -> None:
         """path: without what opens something by itself."""
         told: dict[str, str | int | bool] = {"method": method, "path": path, "status": status}

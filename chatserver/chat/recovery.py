@@ -9,6 +9,7 @@ import structlog
 from chatserver.chat.endings import CallOutcome, Ending, estimated_usage, write_foreign_ending
 from chatserver.chat.left_calls import LeftCalls
 from chatserver.chat.live import Live
+from chatserver.chat.meters import Meters
 from chatserver.clock import monotonic_s, now_us
 from chatserver.domain.messages import reasoning_of, text_of
 from chatserver.domain.tree import below_marker, count_parts, count_tokens, last_round
@@ -69,10 +70,11 @@ def interrupt_turn(tx: Tx, turn: Turn, now: int) -> bool:
 class Recovery:
     """Sweeps expired turns: at start, every few seconds, and when a reader meets one."""
 
-    def __init__(self, db: Database, live: Live, node_id: str, *, lock_proves_death: bool) -> None:
+    def __init__(self, db: Database, live: Live, node_id: str, meters: Meters, *, lock_proves_death: bool) -> None:
         self._db = db
         self._left_calls = LeftCalls(db, node_id)
         self._live = live
+        self._meters = meters
         self._lock_proves_death = lock_proves_death
         self._patient_until_s = monotonic_s()
         self._task: asyncio.Task[None] | None = None
@@ -116,4 +118,7 @@ class Recovery:
             return False
         if not all_running and (turn.lease_until >= now_us() or monotonic_s() < self._patient_until_s):
             return False
-        return await self._db.write(lambda tx: interrupt_turn(tx, turn, now_us()), essential=True)
+        is_over = await self._db.write(lambda tx: interrupt_turn(tx, turn, now_us()), essential=True)
+        if is_over:
+            self._meters.turn_left()
+        return is_over

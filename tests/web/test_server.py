@@ -125,6 +125,8 @@ async def test_what_is_not_http_is_answered_and_closed(site: Site, raw: bytes, s
     for name, value in DEFAULTS:
         assert name + b": " + value in text
     assert b"\r\nserver:" not in text.lower()
+    (request_id,) = re.findall(rb"\r\nx-request-id: ([0-9a-z]{26})\r\n", text)
+    assert text.endswith((b'"request_id":"%s"}}' % request_id, b"</html>")), text[-200:]
     assert (await site.browser().get("/healthz")).status_code == 200
 
 
