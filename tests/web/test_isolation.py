@@ -81,6 +81,11 @@ PLAIN = {
     "POST /files",
     "GET /api/conversations",
     "POST /api/conversations",
+    "GET /v1/models",
+    "POST /v1/chat/completions",
+    "POST /v1/embeddings",
+    "POST /v1/messages",
+    "POST /v1/messages/count_tokens",
 }
 """Routes that take no id of anybody's."""
 ADMINS = {
@@ -309,6 +314,8 @@ def routes_of(site: Site) -> set[str]:
         else:
             assert isinstance(route, ASGIRoute)
             found.add(f"{'GET' if path == '/static' else 'ANY'} {path}")
+    for one in site.app.state.door.endpoints.all():
+        found |= {f"{method} {one.path}" for method in one.methods if not one.path.endswith("/")}
     return found
 
 
