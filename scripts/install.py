@@ -115,7 +115,9 @@ def members(wanted: str) -> list[str]:
     import tomllib
 
     projects = [path.parent for path in project_files()[1:]]
-    folders = {f"chatserver-{project.name}": project.relative_to(ROOT).as_posix() for project in projects}
+    folders = {
+        f"chatserver-{project.name}".replace("_", "-"): project.relative_to(ROOT).as_posix() for project in projects
+    }
     if wanted == "test":
         return sorted(folders.values())
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]

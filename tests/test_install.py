@@ -41,7 +41,7 @@ def test_the_box_is_one_pip_command_and_the_demo_models_weights(install: ModuleT
     box, weights = install.ran
     folders = [box[at + 1] for at, word in enumerate(box) if word == "-e"]
     assert folders[0] == ".[box]"
-    names = {f"chatserver-{Path(folder).name}" for folder in folders[1:]}
+    names = {f"chatserver-{Path(folder).name}".replace("_", "-") for folder in folders[1:]}
     assert names == {one.partition("=")[0] for one in extras()["box"]} | {"chatserver-local"}
     assert weights[-2:] == ["--no-deps", install.DEMO_MODEL]
 
@@ -107,7 +107,7 @@ def test_make_run_passes_neither_host_nor_port_and_keeps_what_is_set() -> None:
 
 def test_the_extras_name_only_what_is_here() -> None:
     ours = {one.partition("=")[0] for name in ("box", "all", "cloud") for one in extras()[name] if "==" in one}
-    folders = {f"chatserver-{path.parent.name}" for path in ROOT.glob("*/*/pyproject.toml")}
+    folders = {f"chatserver-{path.parent.name}".replace("_", "-") for path in ROOT.glob("*/*/pyproject.toml")}
     assert ours <= folders
 
 

@@ -204,7 +204,7 @@ def test_a_plugins_project_keeps_the_conventions(name: str) -> None:
     folder = projects()[name]
     project = read(folder / "pyproject.toml")["project"]
     plugin = folder.name
-    assert name == f"chatserver-{plugin}"
+    assert name == f"chatserver-{plugin}".replace("_", "-")
     (entry,) = project["entry-points"]["chatserver.plugins"].items()
     assert (entry[0], entry[1].partition(":")[0]) == (plugin, f"chatserver_{plugin}")
     assert BUNDLED[plugin] == name
