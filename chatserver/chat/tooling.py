@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from chatserver.chat.consents import ALLOWED, Consents
+from chatserver.chat.prompts import window_budget
 from chatserver.domain.extend import ToolSpec
 from chatserver.domain.models import Model
 from chatserver.domain.tools import (
@@ -28,6 +29,9 @@ from chatserver.domain.turns import ToolCallDelta, ToolResultDelta, Turn
 from chatserver.errors import ChatserverError
 from chatserver.plugins import Plugins
 
+BYTES_PER_TOKEN = 4
+"""Of plain English, as estimates count."""
+
 log = structlog.get_logger("chatserver.tooling")
 
 
@@ -43,8 +47,9 @@ class Tooling:
     async def open(self, turn: Turn, model: Model, use: ToolUse, taken: Sequence[str]) -> Toolbox:
         """The tools of one turn; none for a model whose upstream says it has no use for them. taken: ids of calls that
         stand in its prompt already."""
+        left_bytes = result_budget_bytes(model)
         if "tools" in model.lacks:
-            return Toolbox(self, turn, use, {}, set(), taken)
+            return Toolbox(self, turn, use, {}, set(), taken, left_bytes)
         tools = [tool for _, tool in self._plugins.registered("register_tools")]
         if self._plugins.has("offer_tools"):
             tools += await self._plugins.gather("offer_tools", use=use)
@@ -54,7 +59,7 @@ class Tooling:
         allowed: set[str] = set()
         if any(tool.needs_consent for tool in by_name.values()):
             allowed = await self.consents.always_allowed(turn)
-        return Toolbox(self, turn, use, by_name, allowed, taken)
+        return Toolbox(self, turn, use, by_name, allowed, taken, left_bytes)
 
 
 class Toolbox:
@@ -68,6 +73,7 @@ class Toolbox:
         tools: dict[str, Tool],
         allowed: set[str],
         taken: Sequence[str],
+        left_bytes: int,
     ) -> None:
         self._tooling = tooling
         self._turn = turn
@@ -75,7 +81,7 @@ class Toolbox:
         self._tools = tools
         self._allowed = allowed
         self._taken = set(taken)
-        self._left_bytes = TURN_RESULT_BYTES
+        self._left_bytes = left_bytes
         self._places = asyncio.Semaphore(CALLS_AT_ONCE)
 
     @property
@@ -142,6 +148,11 @@ class Toolbox:
         except Exception:  # a tool is a plugin's: its fault harms this call only
             log.exception("tool_failed", tool=tool.spec.name, turn=self._turn.id)
             return ToolOutcome("The tool failed.", True)
+
+
+def result_budget_bytes(model: Model) -> int:
+    """What all results of one turn may be: half of what the model reads, or a small model's chat could not go on."""
+    return min(TURN_RESULT_BYTES, window_budget(model) * BYTES_PER_TOKEN // 2)
 
 
 def read_arguments(text: str) -> dict[str, Any] | None:

@@ -11,10 +11,12 @@ import pytest
 
 from chatserver import clock
 from chatserver.chat.recovery import interrupt_turn
+from chatserver.chat.tooling import result_budget_bytes
 from chatserver.domain.access import Actor
 from chatserver.domain.extend import Admission, Refusal, ToolSpec
 from chatserver.domain.messages import TextPart, ToolCallPart, ToolResultPart, text_of
-from chatserver.domain.tools import RESULT_BYTES, ROUNDS, Tool, ToolOutcome, ToolUse
+from chatserver.domain.models import Model
+from chatserver.domain.tools import RESULT_BYTES, ROUNDS, TURN_RESULT_BYTES, Tool, ToolOutcome, ToolUse
 from chatserver.domain.turns import ToolCallDelta, Turn
 from chatserver.errors import Conflict, NotFound
 from chatserver.hookspecs import hookimpl
@@ -204,6 +206,12 @@ async def test_a_tool_that_fails_hangs_or_says_too_much_harms_only_its_call(
     assert "longer than 0.2 seconds" in hung.text
     assert bench.hang.cancelled == 1
     assert turn.state == "done"
+
+
+def test_results_leave_a_small_model_room_to_answer() -> None:
+    small, large = result_budget_bytes(Model("small", context_tokens=4096)), result_budget_bytes(Model("unknown"))
+    assert small // 4 <= 4096 // 2
+    assert RESULT_BYTES < large <= TURN_RESULT_BYTES
 
 
 async def test_a_model_that_never_answers_is_told_off_after_its_rounds(
