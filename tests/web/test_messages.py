@@ -152,3 +152,21 @@ async def test_a_long_prompt_is_shown_from_its_end(ada: SiteClient) -> None:
     some = (await ada.get(f"/t/{sent['turn_id']}/prompt")).text
     assert "3 earlier messages" in some and ">hello<" not in some
     assert ">hello<" in (await ada.get(f"/t/{sent['turn_id']}/prompt?all=1")).text
+
+
+async def test_a_chat_of_forty_messages_is_a_light_page(ada: SiteClient) -> None:
+    """What all messages have alike comes once; without a script each leads to a page with all that one can do."""
+    conversation, sent = await asked(ada)
+    for number in range(19):
+        body = {"parent_id": sent["reply_id"], "text": f"Question {number}", "model": "fake-n5"}
+        sent = (await ada.post(f"/api/conversations/{conversation}/messages", json=body)).json()
+        async with asyncio.timeout(10):
+            while (await ada.get(f"/api/turns/{sent['turn_id']}")).json()["state"] == "running":
+                await asyncio.sleep(0.01)
+    page = await ada.get(f"/c/{conversation}/{sent['reply_id']}")
+    assert page.text.count('id="m-0') == 40
+    assert len(page.content) <= 60_000
+    far = page.text.partition("data-far")[2]
+    more = await ada.get(far.partition('href="')[2].partition('"')[0])
+    for deed in ("edit", "fork", "delete"):
+        assert f'/{deed}"' in more.text

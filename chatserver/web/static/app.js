@@ -234,6 +234,7 @@ async function loadOlder(link) {
     next ? link.replaceWith(next) : link.remove()
     view.scrollTop = lastTop = top + view.scrollHeight - height
     fresh.forEach((element) => htmx.process(element))
+    beginRooms()
     if (next) seek.observe(next)
   } catch {
     delete link.dataset.loads

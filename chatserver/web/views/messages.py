@@ -23,6 +23,9 @@ LANES = 5
 """Colours of the rail; a branch takes the one of its place among its siblings."""
 
 
+NEAR = 2
+"""Messages at the end of a chat that come with all their buttons: the last question and its answer."""
+
 Render = Callable[[str], str]
 
 
@@ -73,6 +76,8 @@ class MessageView(msgspec.Struct, frozen=True):
     is_last: bool = False
     attachments: tuple[AttachmentView, ...] = ()
     verdict: str = ""
+    is_far: bool = False
+    """Far above the end, where one seldom does anything: its buttons are made by a script."""
 
     @property
     def is_running(self) -> bool:
@@ -92,6 +97,7 @@ def message_view(
     lane: int = 1,
     is_last: bool = True,
     is_continued: bool = False,
+    is_far: bool = False,
 ) -> MessageView:
     """One article of the page. render: Markdown to safe HTML; titles: the name people know a model by."""
     message, turn = item.message, item.turn
@@ -134,6 +140,7 @@ def message_view(
         is_last=is_last,
         attachments=attachment_views(message.parts),
         verdict=item.verdict,
+        is_far=is_far,
     )
 
 
@@ -161,6 +168,7 @@ def message_views(
                 lane=lane,
                 is_last=ends_here and following is None,
                 is_continued=following is not None and following.message.continues,
+                is_far=len(items) - position > NEAR or not ends_here,
             )
         )
     return tuple(views)
