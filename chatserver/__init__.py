@@ -63,7 +63,7 @@ from chatserver.domain.messages import (
     text_of,
 )
 from chatserver.domain.models import Candidate, Channel, Model, ModelAlias, parse_alias
-from chatserver.domain.pages import PageAnswer, PageFiles, PageVisit
+from chatserver.domain.pages import PageAnswer, PageFiles, PageVisit, PublicVisit
 from chatserver.domain.spans import Span
 from chatserver.domain.tools import Tool, ToolOutcome, ToolUse
 from chatserver.domain.tuning import Parameters
@@ -158,6 +158,7 @@ __all__ = [
     "PromptMessage",
     "Provider",
     "ProviderDelta",
+    "PublicVisit",
     "ReasoningDelta",
     "ReasoningPart",
     "Refusal",

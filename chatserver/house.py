@@ -32,6 +32,7 @@ from chatserver.chat.live import Live
 from chatserver.chat.meters import Meters
 from chatserver.chat.notices import Notices
 from chatserver.chat.permissions import Permissions
+from chatserver.chat.probes import Probes
 from chatserver.chat.prompts import Prompts
 from chatserver.chat.readers import Readers
 from chatserver.chat.recovery import Recovery
@@ -122,6 +123,7 @@ class House:
         self.directs = Directs(
             db, plugins, self.catalog, http, self.meters, self.permissions, self.node_id, wake=lambda: self._wake(False)
         )
+        self.probes = Probes(self.catalog, self.asides)
         self.titles = Titles(db, self.asides)
         self.jobs = Jobs(db, self.node_id, plugins)
         self.pump = Pump(db, plugins)
@@ -203,6 +205,7 @@ class House:
             pages=self.press,
             notices=self.notices,
             metrics=self.meters,
+            probes=self.probes,
             calls=self.directs,
         )
         await self.catalog.start()

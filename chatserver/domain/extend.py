@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -22,7 +23,7 @@ from chatserver.domain.feedback import Feedback
 from chatserver.domain.files import BlobEntry
 from chatserver.domain.messages import MessageState, Parts, Role
 from chatserver.domain.models import Candidate, Channel, Model
-from chatserver.domain.pages import PageAnswer, PageVisit
+from chatserver.domain.pages import PageAnswer, PageVisit, PublicVisit
 from chatserver.domain.tuning import UNTUNED, Tuning
 from chatserver.domain.turns import ReasoningDelta, TextDelta, ToolCallDelta
 
@@ -249,11 +250,15 @@ class Migration(msgspec.Struct, frozen=True):
     sql: tuple[str, ...]
 
 
+_PREFIX = re.compile(r"(?:/[a-z][a-z0-9-]*)?")
+
+
 class Route(msgspec.Struct, frozen=True):
     """A plugin's HTTP route, mounted below `/x/<plugin>`. A path may hold `{places}`, each one segment.
 
     app: raw ASGI, asked for anybody. page: a page in the house's frame, for who is signed in and has `permission`.
-    One of the two.
+    public_page: a page for anybody, at the address `prefix` (as `/status`), which is then this plugin's alone; a path
+    goes on below it. One of the three.
     """
 
     path: str
@@ -261,10 +266,16 @@ class Route(msgspec.Struct, frozen=True):
     methods: tuple[str, ...] = ("GET",)
     page: Callable[[PageVisit], Awaitable[PageAnswer]] | None = None
     permission: str = "chat.use"
+    public_page: Callable[[PublicVisit], Awaitable[PageAnswer]] | None = None
+    prefix: str = ""
 
     def __post_init__(self) -> None:
-        if (self.app is None) == (self.page is None):
+        if [self.app, self.page, self.public_page].count(None) != 2:
             raise ValueError(f"the route {self.path} wants either an app or a page")
+        if bool(self.prefix) != (self.public_page is not None) or not _PREFIX.fullmatch(self.prefix):
+            raise ValueError(f"the route {self.path} wants a prefix like /status with a public page, and else none")
+        if self.public_page is not None and self.methods != ("GET",):
+            raise ValueError(f"the route {self.path} is for anybody, and can only be read")
 
 
 class BlobStore(Protocol):

@@ -56,3 +56,19 @@ class PageVisit(Protocol):
     def go(self, path: str) -> PageAnswer: ...
     def listed(self, name: str) -> list[str]: ...
     def when(self, at_us: int) -> str: ...
+
+
+class PublicVisit(Protocol):
+    """One request of anybody to a page at a plugin's public prefix. actor: None for who is not signed in.
+
+    page: a whole page from a template of the plugin that extends the core's `plugin_public.html`; it is given `frame`
+    and the values. when: a moment in microseconds, as the reader says it; day: the day of it.
+    """
+
+    actor: Actor | None
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+
+    def page(self, template: str, **values: Any) -> PageAnswer: ...
+    def when(self, at_us: int) -> str: ...
+    def day(self, at_us: int) -> str: ...

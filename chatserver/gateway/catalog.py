@@ -192,6 +192,15 @@ class Catalog:
                         found[name] = candidate.model
         return sorted(found.values(), key=lambda model: model.is_demo)
 
+    def served(self) -> tuple[Candidate, ...]:
+        """Every channel that is on, with each model it serves."""
+        return tuple(
+            candidate
+            for channel in self._channels.values()
+            if channel.weight > 0
+            for candidate in self._served_by(channel).values()
+        )
+
     def candidates(self, model_id: str, groups: Iterable[str]) -> tuple[Candidate, ...]:
         """The channels that serve a model to these groups: tiers by priority, drawn by weight within a tier."""
         wanted = set(groups)

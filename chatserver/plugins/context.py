@@ -22,9 +22,9 @@ class Context:
     db: read and write, within tables named `<plugin>_…`. http: the one egress client. settings: the declared settings
     by name, of their declared kind, secrets left out. clock: now_us, monotonic_s, new_id. log: structlog, bound to the
     plugin's name. pages: the plugin's templates and static files. blobs: content in the plugin's own name; files: those
-    of an Actor. calls: ask a model, outside any chat. notices: tell and clear what the admins should know. metrics:
-    figures of its own at /metrics. jobs, events, accounts, conversations: services of the core; one that is not there
-    yet is None.
+    of an Actor. calls: ask a model, outside any chat. probes: whether channels answer. notices: tell and clear what the
+    admins should know. metrics: figures of its own at /metrics. jobs, events, accounts, conversations: services of the
+    core; one that is not there yet is None.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Context:
         self.accounts: Any = services.get("accounts")
         self.conversations: Any = services.get("conversations")
         self.calls: Any = services.get("calls")
+        self.probes: Any = services.get("probes")
         self.metrics: Any = services["metrics"].of_plugin(name) if "metrics" in services else None
         self.notices: Any = services["notices"].of_plugin(name) if "notices" in services else None
         self.pages: Any = services["pages"].of_plugin(name) if "pages" in services else None

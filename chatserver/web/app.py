@@ -94,6 +94,7 @@ def create_app(house: House, siblings: Siblings | None = None) -> Litestar:
         request_max_body_size=None,  # the door has measured it
     )
     handle = app.asgi_handler
+    plugin_routes.check(one.path for one in app.routes)
 
     async def require_chat(scope: Any) -> None:
         if scope["state"]["actor"] is not None:  # nobody is refused by the stream itself
@@ -109,6 +110,8 @@ def create_app(house: House, siblings: Siblings | None = None) -> Litestar:
             _only_get(scope)
             await require_chat(scope)
             await turn_events.serve(scope, receive, send, found[1])
+        elif plugin_routes.owns(scope["path"]):
+            await plugin_routes.serve_public(scope, receive, send)
         else:
             await handle(scope, receive, send)
 

@@ -1,16 +1,16 @@
-"""The routes plugins bring, below `/x/<plugin>/`; those of a plugin that is off are as if they never were."""
+"""The routes plugins bring, below `/x/<plugin>/` and at their own prefixes; of a plugin that is off there are none."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import unquote
 
 import msgspec
 
 from chatserver.domain.extend import Route
-from chatserver.errors import ChatserverError, NotFound
+from chatserver.errors import ChatserverError, NotFound, SetupError
 from chatserver.house import House
 from chatserver.web import plugin_pages
 
@@ -29,14 +29,62 @@ class Extensions:
     def __init__(self, house: House) -> None:
         self._plugins = house.plugins
         self._places: dict[str, list[_Place]] = {}
+        self._public: dict[str, list[_Place]] = {}
+        self._owners: dict[str, str] = {}
         for name, route in self._plugins.registered("register_routes"):
-            self._places.setdefault(name, []).append(_Place(_pattern(route.path), route))
+            place = _Place(_pattern(route.path), route)
+            if not route.prefix:
+                self._places.setdefault(name, []).append(place)
+            elif self._owners.setdefault(route.prefix, name) == name:
+                self._public.setdefault(route.prefix, []).append(place)
+            else:
+                raise SetupError(
+                    f"Two plugins claim the address {route.prefix}: {self._owners[route.prefix]} and {name}."
+                    " Switch one of them off."
+                )
+
+    def check(self, own_paths: Iterable[str]) -> None:
+        """Raises SetupError when a plugin claims an address of the server's own."""
+        taken = {f"/{path[1:].partition('/')[0]}" for path in own_paths}
+        for prefix, name in self._owners.items():
+            if prefix in taken:
+                raise SetupError(f"The plugin {name} claims the address {prefix}, which is the server's own.")
+
+    def owns(self, path: str) -> bool:
+        """Whether this address is at or below a plugin's public prefix."""
+        return f"/{path[1:].partition('/')[0]}" in self._owners
+
+    async def serve_public(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Raises NotFound, also for a plugin that is switched off; 405 for what is not read."""
+        full = scope["state"]["path"]
+        prefix = f"/{full[1:].partition('/')[0]}"
+        name = self._owners[prefix]
+        if not self._plugins.is_on(name):
+            raise NotFound
+        if scope["state"]["method"] not in ("GET", "HEAD"):
+            raise ChatserverError("This address can only be read.", code="method_not_allowed", status=405)
+        rest = full.removeprefix(prefix) or "/"
+        for place in self._public[prefix]:
+            if (found := place.pattern.fullmatch(rest)) is not None:
+                parameters = {key: unquote(value) for key, value in found.groupdict().items()}
+                inner = {**scope, "path_params": parameters}
+                try:
+                    await plugin_pages.serve_public(name, place.route, inner, receive, send)
+                except Exception as error:  # a route is a plugin's: its fault harms this request only
+                    self._plugins.report_fault(name, full, error)
+                    raise
+                return
+        raise NotFound
 
     def routes(self) -> Sequence[tuple[str, tuple[str, ...]]]:
         """Every path with its methods, as plugins wrote them."""
         return [
             (f"{PREFIX}{name}/{place.route.path.lstrip('/')}", place.route.methods)
             for name, places in self._places.items()
+            for place in places
+        ] + [
+            (f"{prefix}/{place.route.path.lstrip('/')}".rstrip("/"), place.route.methods)
+            for prefix, places in self._public.items()
             for place in places
         ]
 

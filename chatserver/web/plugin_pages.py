@@ -16,7 +16,7 @@ from chatserver.domain.models import Model
 from chatserver.domain.pages import PageAnswer
 from chatserver.errors import BadInput, ChatserverError
 from chatserver.web import bodies, slots, templating, views
-from chatserver.web.auth import local_path
+from chatserver.web.auth import desk_of, local_path
 from chatserver.web.errors import NotSignedIn
 from chatserver.web.pages.visit import Visit
 from chatserver.web.views import Problem
@@ -74,6 +74,35 @@ class PluginVisit:
         return PageAnswer(b"", 303, {"location": local_path(path) or f"/x/{self._plugin}/"})
 
 
+class OpenVisit:
+    """A visit as `chatserver.PublicVisit` promises it."""
+
+    def __init__(self, plugin: str, request: Request[Any, Any, State], visit: Visit | None) -> None:
+        self._plugin = plugin
+        self._frame = visit.frame if visit is not None else desk_of(request).frame(request)
+        self._zone = visit.zone if visit is not None else None
+        self.actor: Actor | None = visit.actor if visit is not None else None
+        self.path: Mapping[str, str] = request.scope["path_params"]
+        self.query: Mapping[str, str] = dict(request.query_params)
+
+    def page(self, template: str, **values: Any) -> PageAnswer:
+        return _html(templating.render(f"{self._plugin}/{template}", frame=self._frame, **values), 200)
+
+    def when(self, at_us: int) -> str:
+        return views.when_text(at_us, views.moment_of(now_us(), self._zone), self._zone)
+
+    def day(self, at_us: int) -> str:
+        return views.date_text(at_us, self._zone)
+
+
+async def serve_public(plugin: str, route: Route, scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Ask a plugin for a page that anybody may see, and send it. Raises what the plugin raises."""
+    assert route.public_page is not None
+    request: Request[Any, Any, State] = Request(scope, receive, send)  # type: ignore[arg-type]
+    visit = await Visit.of(request) if isinstance(scope["state"].get("actor"), Actor) else None
+    await _send(await route.public_page(OpenVisit(plugin, request, visit)), send)
+
+
 async def serve(plugin: str, route: Route, scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Ask a plugin for its page, and send it. Raises NotSignedIn, Refused, and what the plugin raises."""
     assert route.page is not None
@@ -84,7 +113,10 @@ async def serve(plugin: str, route: Route, scope: dict[str, Any], receive: Any, 
     visit = await Visit.of(request)
     await visit.house.permissions.require(actor, route.permission)
     form = await _read_form(scope, receive) if scope["method"] != "GET" else {}
-    answer = await route.page(PluginVisit(plugin, visit, scope["path_params"], form))
+    await _send(await route.page(PluginVisit(plugin, visit, scope["path_params"], form)), send)
+
+
+async def _send(answer: PageAnswer, send: Any) -> None:
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
     headers.append((b"content-length", b"%d" % len(answer.body)))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})

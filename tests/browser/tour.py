@@ -158,6 +158,7 @@ PAGES: dict[str, Address] = {
     "preset-version": lambda w: f"/x/presets/{w.ids['preset']}/versions/1",
     "preset-picked": lambda w: f"/?presets.id={w.ids['preset']}",
     "notices": lambda w: "/admin/notices",
+    "channels": lambda w: "/x/gateway/",
     "unknown": lambda w: "/c/unknown",
 }
 """Pages of somebody signed in."""
@@ -165,6 +166,7 @@ OUTSIDE: dict[str, Address] = {
     "sign-in": lambda w: "/sign-in",
     "offline": lambda w: "/offline",
     "shared": lambda w: f"/s/{w.ids['secret']}",
+    "status": lambda w: "/status",
 }
 """Pages of nobody in particular."""
 NO_PAGES = {

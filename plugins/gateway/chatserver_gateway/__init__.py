@@ -10,13 +10,19 @@ from chatserver import (
     JobSpec,
     Migration,
     ModelUse,
+    PageFiles,
+    Route,
+    Setting,
     clock,
     hookimpl,
 )
 from chatserver_gateway.figures import Figures
+from chatserver_gateway.heartbeats import LOOK_S, Heartbeats
 from chatserver_gateway.listening import Listening
+from chatserver_gateway.pages import FILES, Pages
 from chatserver_gateway.ranking import Ranker
 from chatserver_gateway.shelf import MIGRATIONS, Shelf
+from chatserver_gateway.status import StatusBook
 
 DAY_S = 86_400
 
@@ -29,6 +35,24 @@ class Gateway:
         self.figures = Figures()
         self.ranker = Ranker(clock.monotonic_s)
         self.listening = Listening(self.ranker, self.figures, self.shelf)
+        self.heartbeats = Heartbeats(self.shelf, self.listening, self.figures)
+        self.book = StatusBook(self.shelf)
+        self.pages = Pages(self.shelf, self.book, self.ranker, self.heartbeats)
+
+    @hookimpl
+    def register_settings(self) -> list[Setting]:
+        return [
+            Setting("heartbeat_minutes", "How often a channel that nobody uses is asked; 0 for never.", "number", "5"),
+            Setting("heartbeat_tokens_per_day", "How many tokens heartbeats may use in a day.", "number", "20000"),
+        ]
+
+    @hookimpl
+    def register_pages(self) -> list[PageFiles]:
+        return [FILES]
+
+    @hookimpl
+    def register_routes(self) -> list[Route]:
+        return self.pages.routes()
 
     @hookimpl
     def register_migrations(self) -> list[Migration]:
@@ -36,12 +60,17 @@ class Gateway:
 
     @hookimpl
     def register_jobs(self) -> list[JobSpec]:
-        return [JobSpec("gateway.prune", self.shelf.prune, every_s=DAY_S)]
+        return [
+            JobSpec("gateway.prune", self.shelf.prune, every_s=DAY_S),
+            JobSpec("gateway.heartbeats", self.heartbeats.run, every_s=LOOK_S),
+        ]
 
     @hookimpl
     async def startup(self, ctx: Context) -> None:
         self.shelf.open(ctx)
         self.listening.open(ctx)
+        for part in (self.heartbeats, self.book, self.pages):
+            part.open(ctx)
 
     @hookimpl
     async def shutdown(self) -> None:

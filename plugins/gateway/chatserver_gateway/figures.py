@@ -84,6 +84,12 @@ class Figures:
             for one in (cell, whole):
                 one.times[bin_of(waited_ms)] += 1
 
+    def went_down(self, at_us: int, model: str) -> None:
+        """None of its channels answered a heartbeat."""
+        cell = self._cell(at_us, model, "")
+        cell.asked += 1
+        cell.failed += 1
+
     def take(self, now_us: int) -> tuple[dict[Place, Cell], list[LastError]]:
         """Everything counted since, and the calls that no channel answered."""
         for call_id, (at, model) in list(self._pending.items()):

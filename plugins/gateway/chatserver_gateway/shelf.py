@@ -74,11 +74,12 @@ class DownMinute(msgspec.Struct, frozen=True):
 
 
 class PairUse(msgspec.Struct, frozen=True):
-    """When a pair last answered, and was last asked by people; 0 for never in that time."""
+    """When a pair last answered, was last probed, and last asked by people; 0 for never in that time."""
 
     model: str
     channel: str
     answered_at: int
+    probed_at: int
     wanted_at: int
 
 
@@ -170,6 +171,7 @@ class Shelf:
             lambda tx: tx.all(
                 PairUse,
                 "SELECT model, channel, MAX(CASE WHEN asked > failed THEN at ELSE 0 END) AS answered_at,"
+                " MAX(CASE WHEN probes > 0 THEN at ELSE 0 END) AS probed_at,"
                 " MAX(CASE WHEN asked > probes THEN at ELSE 0 END) AS wanted_at FROM gateway_figures"
                 " WHERE grain = 'm' AND at >= :since AND channel <> '' GROUP BY model, channel",
                 since=since_us,
