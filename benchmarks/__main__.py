@@ -115,7 +115,8 @@ class Run:
                     say(f"{name} is not installed here.")
                     continue
                 say(f"{name}, relaying…")
-                target = relaying.Relayed(running, bench.key if open_ == Bench.server else "bench")
+                key = relaying.LITELLM_KEY if open_ is relaying.litellm else bench.key
+                target = relaying.Relayed(running, key)
                 self.relayed[name] = await self.levels(target, RELAY_LEVELS)
                 self.whole[name] = await relaying.measure_whole(target, 3 if self.quick else 8)
                 say(f"  whole: {self.whole[name]}")

@@ -19,6 +19,8 @@ from benchmarks.wire import Wire
 
 LITELLM = "BENCH_LITELLM"
 """Names the `litellm` of an environment of its own; without it that relay is left out."""
+LITELLM_KEY = "sk-bench-3f9d2c71a08b4e65"
+"""It starts with no weak one."""
 CLIENTS = 32
 WHOLE_MODEL = "bench-stamp-n20"
 QUESTION = [{"role": "user", "content": "Tell me a story."}]
@@ -131,7 +133,10 @@ async def litellm(bench: Bench) -> AsyncIterator[Running | None]:
     file = bench.folder / "litellm.yaml"
     file.write_text("\n".join(lines) + "\n")
     command = [found, "--config", str(file), "--host", "127.0.0.1", "--port", str(port)]
-    with bench.log("litellm") as log, process(command, machine.SERVER_CPU, log, PYTHONUNBUFFERED="1") as running:
+    with (
+        bench.log("litellm") as log,
+        process(command, machine.SERVER_CPU, log, LITELLM_MASTER_KEY=LITELLM_KEY) as running,
+    ):
         await wait_for(port, running)
         yield Running(running.pid, port)
 
