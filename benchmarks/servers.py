@@ -86,7 +86,7 @@ async def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
         else:
             writer.close()
             return
-    raise SystemExit(f"{process.args} does not listen; its words are in the log (--keep DIR keeps it).")
+    raise SystemExit(f"{process.args!r} does not listen; its words are in the log (--keep DIR keeps it).")
 
 
 class Bench:
