@@ -48,7 +48,7 @@ def value(samples: Samples, name: str, **labels: str) -> float:
 
 async def until_ended(site: Site, states: dict[str, float]) -> Samples:
     """The first scrape that has as many ended turns of each state."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while True:
             samples = await scrape(site)
             if all(value(samples, "chatserver_turns_ended_total", state=s) >= n for s, n in states.items()):

@@ -19,7 +19,7 @@ class Painter:
         self.spans.extend(spans)
 
     async def named(self, name: str, many: int) -> list[Span]:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(40):
             while len(found := [one for one in self.spans if one.name == name]) < many:
                 await asyncio.sleep(0.01)
         return found
