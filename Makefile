@@ -2,6 +2,8 @@
 PYTHON ?= python3
 PLUGINS ?= box
 PYTEST = .venv/bin/python -m pytest
+# Two workers, a file at a time, in the order of tests/conftest.py.
+SHARED = -n 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: run test bench torture lint screenshots translations
 
@@ -13,7 +15,7 @@ run: # serve on this machine; PLUGINS=all adds every plugin
 
 test: # everything: ruff, mypy, the import rules, the browser
 	@$(PYTHON) scripts/install.py test
-	@$(PYTEST) -q
+	@$(PYTEST) -q $(SHARED)
 
 bench: # the figures of docs/performance.md
 	@$(PYTHON) scripts/install.py test

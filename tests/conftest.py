@@ -19,5 +19,12 @@ def plain_logs() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browser tests last: their driver keeps a loop running on this thread, beside which no async test can run."""
-    items.sort(key=lambda item: "browser" in getattr(item, "fixturenames", ()))
+    """Browser tests last: their driver keeps a loop running on this thread, beside which no async test can run. Of
+    several workers each takes a file at a time, in this order; a file with both kinds comes in two parts."""
+
+    def in_browser(item: pytest.Item) -> bool:
+        return "browser" in getattr(item, "fixturenames", ())
+
+    items.sort(key=in_browser)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.name}{' in a browser' if in_browser(item) else ''}"))
