@@ -121,7 +121,15 @@ class House:
         self.asides = Asides(db, plugins, self.catalog, http, self.meters, self.node_id)
         self.permissions = Permissions(plugins)
         self.directs = Directs(
-            db, plugins, self.catalog, http, self.meters, self.permissions, self.node_id, wake=lambda: self._wake(False)
+            db,
+            plugins,
+            self.catalog,
+            http,
+            self.meters,
+            self.permissions,
+            self.node_id,
+            wake=lambda: self._wake(False),
+            still_valid=lambda actors: self.accounts.still_valid(actors),
         )
         self.probes = Probes(self.catalog, self.asides)
         self.titles = Titles(db, self.asides)
@@ -211,6 +219,7 @@ class House:
         await self.catalog.start()
         await self.channels.start()
         self.flusher.start()
+        self.directs.start()
         self.jobs.add(
             [
                 ("", self.titles.job()),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 
 import msgspec
+import structlog
 
 from chatserver.chat.call_rows import CallRows
 from chatserver.chat.meters import CallReport, Meters
@@ -34,13 +35,17 @@ from chatserver.domain.extend import (
 from chatserver.domain.messages import text_of
 from chatserver.domain.models import Channel, Model
 from chatserver.domain.turns import ReasoningDelta, TextDelta, ToolCallDelta
-from chatserver.errors import BadInput, ChatserverError, NotFound, Unavailable
+from chatserver.errors import BadInput, ChatserverError, NotFound, Refused, Unavailable
 from chatserver.gateway.catalog import Catalog
 from chatserver.gateway.relay import Relay
 from chatserver.plugins import Plugins
 from chatserver.store.database import Database
 
+log = structlog.get_logger("chatserver.calls")
+
 STOP_S = 2.0
+CHECK_S = 3.0
+"""How often credentials of running calls are looked at: what is shut ends within 5 s."""
 LEFT_MOST = 64
 """How many upstreams are read to their end for clients that are gone; of one more, the connection is cut."""
 
@@ -55,9 +60,10 @@ class DirectCall:
     """
 
     def __init__(
-        self, directs: Directs, call: Call, relay: Relay, kept: asyncio.Future[None], input_tokens: int
+        self, directs: Directs, actor: Actor, call: Call, relay: Relay, kept: asyncio.Future[None], input_tokens: int
     ) -> None:
         self.call_id = call.id
+        self.actor = actor
         self.started_at = call.started_at
         self.usage = Usage()
         self._directs = directs
@@ -71,6 +77,7 @@ class DirectCall:
         self._task: asyncio.Task[object] | None = None
         self._is_left = self._is_cut = self._is_ended = False
         self._error = ""
+        self._shut: Refused | None = None
 
     @property
     def finish(self) -> str:
@@ -112,6 +119,14 @@ class DirectCall:
             self._end("interrupted")
         else:
             self._task.cancel()
+
+    def shut(self) -> None:
+        """The credential it was opened with opens nothing any more: who listens is told so, the upstream is cut."""
+        if self._is_ended or self._task is None or self._shut is not None:
+            return
+        self._is_left = self._is_cut = True
+        self._shut = Refused("This key or account was shut while the answer was written.", code="shut")
+        self._task.cancel()
 
     def _give_up(self) -> None:
         if not self._is_left and not self._is_ended:
@@ -158,6 +173,9 @@ class DirectCall:
             task = asyncio.current_task()
             if task is not None:
                 task.uncancel()
+            if self._shut is not None:
+                self._error = self._shut.code
+                raise self._shut from None
         except ChatserverError as error:
             state = "interrupted" if self._first_at else "failed"
             self._error = error.code
@@ -205,7 +223,11 @@ class Directs:
         permissions: Permissions,
         node_id: str,
         wake: Callable[[], None],
+        still_valid: Callable[[Sequence[Actor]], Awaitable[list[bool]]],
     ) -> None:
+        """wake: called when there is something to tell plugins. still_valid: of credentials, asked past any cache."""
+        self._still_valid = still_valid
+        self._checking: asyncio.Task[None] | None = None
         self._plugins = plugins
         self._catalog = catalog
         self._http = http
@@ -220,6 +242,31 @@ class Directs:
 
     def __len__(self) -> int:
         return len(self._running)
+
+    def start(self) -> None:
+        self._checking = asyncio.create_task(self._keep_checking(), name="direct calls")
+
+    async def _keep_checking(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_S)
+            try:
+                await self.check()
+            except Exception as error:  # a loop of the house outlives its surprises
+                log.error("calls_not_checked", reason=error)
+
+    async def check(self) -> None:
+        """Shut every call whose credential was revoked, or whose account is not active any more."""
+        by_credential: dict[tuple[str, str, str], list[DirectCall]] = {}
+        for direct in self._running:
+            actor = direct.actor
+            by_credential.setdefault((actor.account_id, actor.key_id, actor.session_id), []).append(direct)
+        if not by_credential:
+            return
+        calls = list(by_credential.values())
+        for same, is_valid in zip(calls, await self._still_valid([same[0].actor for same in calls]), strict=True):
+            if not is_valid:
+                for direct in same:
+                    direct.shut()
 
     def models(self, actor: Actor) -> list[Model]:
         """What this credential may use, demo models last."""
@@ -274,7 +321,7 @@ class Directs:
             request.model, request.messages, request.tools, max_output=max_output, parameters=request.parameters
         )
         relay = Relay(asks, candidates, providers, self._http, watch_call(self._plugins, call), self._catalog.patience)
-        direct = DirectCall(self, call, relay, self._rows.begin(call), input_tokens)
+        direct = DirectCall(self, actor, call, relay, self._rows.begin(call), input_tokens)
         self._running.add(direct)
         return direct
 
@@ -305,6 +352,9 @@ class Directs:
     async def stop(self) -> None:
         """Cut what still runs, and write how each ended."""
         self.is_draining = True
+        if self._checking is not None:
+            self._checking.cancel()
+            await asyncio.gather(self._checking, return_exceptions=True)
         for direct in list(self._running):
             direct.interrupt()
         deadline_s = monotonic_s() + STOP_S

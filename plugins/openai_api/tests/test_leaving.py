@@ -78,3 +78,20 @@ async def test_many_at_once_are_all_kept(site: Site, key: str) -> None:
     answers = await asyncio.gather(*(client.post("/v1/chat/completions", json=body) for _ in range(60)))
     assert {answer.status_code for answer in answers} == {200}
     assert [row[0] for row in await rows(site, "fake-echo")][before:] == ["done"] * 60
+
+
+async def test_a_key_that_is_revoked_ends_what_it_began(site: Site) -> None:
+    key = await site.make_key("ada@example.org")
+    actor = await site.house.accounts.actor_of_key(key)
+    assert actor is not None
+    before = len(await rows(site, "fake-n200-gap20"))
+    body = {"model": "fake-n200-gap20", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+    told = b""
+    async with site.api(key).stream("POST", "/v1/chat/completions", json=body) as answer:
+        async for piece in answer.aiter_bytes():
+            if not told:
+                await site.house.accounts.revoke_key(actor, actor.key_id)
+                await site.house.directs.check()
+            told += piece
+    assert b"was shut" in told and b"[DONE]" not in told
+    assert [row[0] for row in await rows(site, "fake-n200-gap20")][before:] == ["stopped"]
