@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class ChatserverError(Exception):
     """An error with a stable `code`, an HTTP `status` and a sentence for the person who asked.
 
-    The message must say what to do next and must never hold a secret or a prompt.
+    The message must say what to do next and must never hold a secret or a prompt. It is a sentence in English with
+    `%(name)s` for each of `values`: whoever reads it on the page reads `sentence` in their own language.
     """
 
     code = "internal_error"
     status = 500
 
     def __init__(
-        self, message: str, *, code: str | None = None, status: int | None = None, retry_after_s: float | None = None
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+        values: Mapping[str, str | int] | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        self.sentence = message
+        self.values = dict(values or {})
+        self.message = message % _written(self.values) if values else message
+        super().__init__(self.message)
         if code is not None:
             self.code = code
         if status is not None:
             self.status = status
         self.retry_after_s = retry_after_s
+
+
+def _written(values: Mapping[str, str | int]) -> dict[str, str]:
+    return {name: value if isinstance(value, str) else f"{value:,}" for name, value in values.items()}
 
 
 class BadInput(ChatserverError):

@@ -27,8 +27,8 @@ METHODS = [("**.py", "python"), ("**/templates/**.html", "jinja2")]
 OPTIONS = {"**/templates/**.html": {"trimmed": "true", "extensions": "jinja2.ext.i18n"}}
 KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "tell": (2,), "tell_soon": (2,)}
 """Of a notice the second argument: its key comes first."""
-# The page shows the sentences of errors as well: those of what a person does there. Those that are put together from
-# pieces stay English, and so do the command line's.
+# The page shows the sentences of errors as well, with their values: those of what a person does there. Those that
+# are put together from pieces stay English, and so do the command line's.
 ERRORS = "BadInput NotFound Conflict Refused LimitReached Unavailable".split()
 ROOMS_OF_ERRORS = ("chat/", "web/")
 SPOKEN_ELSEWHERE = ("backups", "copying", "export_reader", "exports", "import_files", "imports", "placing", "doctor")

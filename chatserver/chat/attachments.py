@@ -23,7 +23,8 @@ def attached(tx: Tx, actor: Actor, ids: Sequence[str]) -> Parts:
     wanted = tuple(dict.fromkeys(ids))
     if len(wanted) > ATTACHMENTS_MAX:
         raise BadInput(
-            f"A message may hold {ATTACHMENTS_MAX} files. Send the others with the next one.",
+            "A message may hold %(most)s files. Send the others with the next one.",
+            values={"most": ATTACHMENTS_MAX},
             code="too_many_files",
             status=422,
         )
@@ -50,7 +51,8 @@ def check_readable(parts: Parts, models: Sequence[Model]) -> None:
     for model in models:
         if has_pictures and not model.may_see:
             raise BadInput(
-                f"{model.title} cannot see pictures. Pick a model that can, or take the picture out.",
+                "%(model)s cannot see pictures. Pick a model that can, or take the picture out.",
+                values={"model": model.title},
                 code="model_sees_no_images",
                 status=422,
             )
@@ -58,8 +60,9 @@ def check_readable(parts: Parts, models: Sequence[Model]) -> None:
             needed = tokens + estimate_tokens(text_of(parts))
             if needed > window_budget(model):
                 raise BadInput(
-                    f"The files are about {tokens:,} tokens long, more than {model.title} reads at once"
-                    f" ({model.context_tokens:,}). Attach a shorter part, or pick a model with a larger window.",
+                    "The files are about %(tokens)s tokens long, more than %(model)s reads at once (%(most)s)."
+                    " Attach a shorter part, or pick a model with a larger window.",
+                    values={"tokens": tokens, "model": model.title, "most": model.context_tokens},
                     code="files_too_long",
                     status=422,
                 )

@@ -98,7 +98,10 @@ class Branches:
         clean = " ".join(name.split())
         if len(clean) > NAME_LIMIT:
             raise BadInput(
-                f"A branch's name may have {NAME_LIMIT} characters. Shorten it.", code="name_too_long", status=422
+                "A branch's name may have %(most)s characters. Shorten it.",
+                values={"most": NAME_LIMIT},
+                code="name_too_long",
+                status=422,
             )
 
         def store(tx: Tx) -> str:

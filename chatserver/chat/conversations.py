@@ -381,7 +381,12 @@ def check_title(title: str) -> str:
     if not clean:
         raise BadInput("A title needs at least one character.", code="empty_title", status=422)
     if len(clean) > TITLE_LIMIT:
-        raise BadInput(f"A title may have {TITLE_LIMIT} characters. Shorten it.", code="title_too_long", status=422)
+        raise BadInput(
+            "A title may have %(most)s characters. Shorten it.",
+            values={"most": TITLE_LIMIT},
+            code="title_too_long",
+            status=422,
+        )
     return clean
 
 

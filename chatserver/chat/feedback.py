@@ -87,7 +87,10 @@ def check_reason(reason: str) -> str:
     clean = reason.replace("\r\n", "\n").strip()
     if len(clean) > REASON_LIMIT:
         raise BadInput(
-            f"A reason may have {REASON_LIMIT:,} characters. Shorten it.", code="reason_too_long", status=422
+            "A reason may have %(most)s characters. Shorten it.",
+            values={"most": REASON_LIMIT},
+            code="reason_too_long",
+            status=422,
         )
     if "\x00" in clean or any("\ud800" <= character <= "\udfff" for character in clean):
         raise BadInput("The reason holds characters that cannot be stored. Remove them.", code="bad_text", status=422)

@@ -175,16 +175,17 @@ class Files:
 
     def _check_space(self, used: file_rows.Usage, more_bytes: int) -> None:
         if self._limit_files and used.files >= self._limit_files:
-            most = f"{used.files} files, and may have {self._limit_files}"
             raise LimitReached(
-                f"You have {most}. Delete chats whose files you can spare.",
+                "You have %(count)s files, and may have %(most)s. Delete chats whose files you can spare.",
+                values={"count": used.files, "most": self._limit_files},
                 code="files_per_account",
                 retry_after_s=3600,
             )
         if self._limit_bytes and used.used_bytes + more_bytes > self._limit_bytes:
-            taken = f"{used.used_bytes / MB:.0f} MB of {self._limit_bytes / MB:.0f} MB"
             raise LimitReached(
-                f"Your files take {taken}, and this one does not fit. Delete chats whose files you can spare.",
+                "Your files take %(taken)s MB of %(most)s MB, and this one does not fit."
+                " Delete chats whose files you can spare.",
+                values={"taken": round(used.used_bytes / MB), "most": round(self._limit_bytes / MB)},
                 code="storage_mb",
                 retry_after_s=3600,
             )

@@ -51,7 +51,11 @@ class Filing:
         def store(tx: Tx) -> Folder:
             folder_rows.lock_folders(tx, actor)
             if len(folder_rows.folders_of(tx, actor)) >= FOLDERS_LIMIT:
-                raise BadInput(f"There are {FOLDERS_LIMIT} folders already. Delete one first.", code="too_many_folders")
+                raise BadInput(
+                    "There are %(most)s folders already. Delete one first.",
+                    values={"most": FOLDERS_LIMIT},
+                    code="too_many_folders",
+                )
             _check_parent(tx, actor, parent_id)
             folder_rows.insert_folder(tx, actor, folder_id=folder_id, name=clean, parent_id=parent_id, now=now_us())
             return Folder(folder_id, clean, parent_id)
@@ -117,7 +121,12 @@ class Filing:
         if not ids:
             raise BadInput("Pick at least one chat.", code="nothing_picked", status=422)
         if len(ids) > BATCH_LIMIT:
-            raise BadInput(f"At most {BATCH_LIMIT} chats at once. Pick fewer.", code="too_many_picked", status=422)
+            raise BadInput(
+                "At most %(most)s chats at once. Pick fewer.",
+                values={"most": BATCH_LIMIT},
+                code="too_many_picked",
+                status=422,
+            )
         tags = clean_tags((tag,)) if deed in ("tag", "untag") else ()
         if deed in ("tag", "untag") and not tags:
             raise BadInput("Name the tag.", code="no_tag", status=422)
@@ -163,7 +172,10 @@ def clean_name(name: str) -> str:
         raise BadInput("A folder needs a name.", code="empty_name", status=422)
     if len(clean) > NAME_LIMIT:
         raise BadInput(
-            f"A folder's name may have {NAME_LIMIT} characters. Shorten it.", code="name_too_long", status=422
+            "A folder's name may have %(most)s characters. Shorten it.",
+            values={"most": NAME_LIMIT},
+            code="name_too_long",
+            status=422,
         )
     return clean
 
@@ -172,9 +184,19 @@ def clean_tags(tags: list[str] | tuple[str, ...]) -> tuple[str, ...]:
     """Each once, without a leading #, in the order given. Raises BadInput."""
     clean = tuple(dict.fromkeys(tag for text in tags if (tag := " ".join(text.split()).lstrip("#").strip())))
     if len(clean) > TAGS_LIMIT:
-        raise BadInput(f"A chat may have {TAGS_LIMIT} tags. Take some away.", code="too_many_tags", status=422)
+        raise BadInput(
+            "A chat may have %(most)s tags. Take some away.",
+            values={"most": TAGS_LIMIT},
+            code="too_many_tags",
+            status=422,
+        )
     if any(len(tag) > TAG_LIMIT or "," in tag for tag in clean):
-        raise BadInput(f"A tag may have {TAG_LIMIT} characters, and no comma. Shorten it.", code="bad_tag", status=422)
+        raise BadInput(
+            "A tag may have %(most)s characters, and no comma. Shorten it.",
+            values={"most": TAG_LIMIT},
+            code="bad_tag",
+            status=422,
+        )
     return clean
 
 

@@ -98,7 +98,8 @@ class Intake:
         size = (await asyncio.to_thread(path.stat)).st_size
         if size > TEXT_MAX_BYTES:
             raise BadInput(
-                f"A text may have {TEXT_MAX_BYTES // 1024 // 1024} MB; no model reads more. Bring the part you need.",
+                "A text may have %(most)s MB; no model reads more. Bring the part you need.",
+                values={"most": TEXT_MAX_BYTES // 1024 // 1024},
                 code="text_too_long",
                 status=413,
             )

@@ -256,7 +256,10 @@ class Sending:
             if wanted in by_id:
                 return by_id[wanted]
             raise BadInput(
-                f"There is no model {wanted[:100]!r} here. Pick one from the list.", code="unknown_model", status=422
+                "There is no model “%(model)s” here. Pick one from the list.",
+                values={"model": wanted[:100]},
+                code="unknown_model",
+                status=422,
             )
         for known in (conversation.model if conversation is not None else "", liked):
             if known in by_id:
@@ -276,7 +279,12 @@ class Sending:
 
     def _pick_several(self, actor: Actor, wanted: Sequence[str]) -> tuple[Model, ...]:
         if not 0 < len(wanted) <= MODELS_AT_ONCE or "" in wanted:
-            raise BadInput(f"Name one to {MODELS_AT_ONCE} models to ask at once.", code="models_at_once", status=422)
+            raise BadInput(
+                "Name one to %(most)s models to ask at once.",
+                values={"most": MODELS_AT_ONCE},
+                code="models_at_once",
+                status=422,
+            )
         return tuple(self._pick_model(actor, model, None) for model in wanted)
 
 
@@ -297,7 +305,10 @@ def check_text(text: str, *, is_all: bool = True) -> None:
         raise BadInput("Write something first.", code="empty_text", status=422)
     if len(text.encode("utf-8", "surrogatepass")) > MAX_TEXT_BYTES:
         raise BadInput(
-            f"A message may have {MAX_TEXT_BYTES // 1000} kB of text. Shorten it.", code="text_too_long", status=413
+            "A message may have %(most)s kB of text. Shorten it.",
+            values={"most": MAX_TEXT_BYTES // 1000},
+            code="text_too_long",
+            status=413,
         )
     try:
         text.encode("utf-8")

@@ -83,7 +83,8 @@ class Shares:
                 raise Conflict("A temporary chat cannot be shared. Keep it first.", code="temporary_chat")
             if share_rows.count_shares(tx, actor) >= SHARES_PER_ACCOUNT:
                 raise LimitReached(
-                    f"You share {SHARES_PER_ACCOUNT} times already. Revoke a link you do not need any more.",
+                    "You share %(most)s times already. Revoke a link you do not need any more.",
+                    values={"most": SHARES_PER_ACCOUNT},
                     code="shares_per_account",
                 )
             tip = tip_id or found.tip_id

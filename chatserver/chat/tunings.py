@@ -42,11 +42,15 @@ def check_change(change: TuningChange) -> None:
     temperature, max_output, effort = change.temperature, change.max_output, change.reasoning_effort
     if temperature is not UNSET and temperature is not None and not 0 <= temperature <= HIGHEST_TEMPERATURE:
         raise BadInput(
-            f"A temperature is a number from 0 to {HIGHEST_TEMPERATURE:g}.", code="bad_temperature", status=422
+            "A temperature is a number from 0 to %(most)s.",
+            code="bad_temperature",
+            status=422,
+            values={"most": f"{HIGHEST_TEMPERATURE:g}"},
         )
     if max_output is not UNSET and max_output is not None and not 1 <= max_output <= MOST_OUTPUT_TOKENS:
         raise BadInput(
-            f"The longest answer is a whole number of tokens from 1 to {MOST_OUTPUT_TOKENS:,}.",
+            "The longest answer is a whole number of tokens from 1 to %(most)s.",
+            values={"most": MOST_OUTPUT_TOKENS},
             code="bad_max_output",
             status=422,
         )
@@ -57,7 +61,8 @@ def check_change(change: TuningChange) -> None:
 def _check_prompt(text: str) -> None:
     if len(text) > SYSTEM_PROMPT_LIMIT:
         raise BadInput(
-            f"A system prompt may have {SYSTEM_PROMPT_LIMIT:,} characters. Shorten it.",
+            "A system prompt may have %(most)s characters. Shorten it.",
+            values={"most": SYSTEM_PROMPT_LIMIT},
             code="system_prompt_too_long",
             status=422,
         )

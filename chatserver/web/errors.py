@@ -13,6 +13,7 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, LitestarException, ValidationException
 
+from chatserver import words
 from chatserver.errors import BadInput, ChatserverError, NotFound, Unavailable
 from chatserver.web import templating, views
 from chatserver.words import gettext as _
@@ -104,12 +105,18 @@ def answer(error: Exception, scope: Mapping[str, Any]) -> Answer:
         else:
             return Answer(303, [*headers, (b"location", where)], b"")
     title = views.problem_title(known.code) or _title(known.status)
-    text = _(known.message)
+    text = spoken(known)
     if known.code == "internal_error":  # whoever reports it has something to quote
         text = f"{text} {request_id}"
     problem = views.Problem(title=title, text=text, code=known.code)
     html = templating.render_problem(problem) if is_htmx else templating.render_error_page(problem, status=known.status)
     return Answer(known.status, [*headers, (b"content-type", b"text/html; charset=utf-8")], html.encode())
+
+
+def spoken(error: ChatserverError) -> str:
+    """What it says, in the reader's language."""
+    told = {name: value if isinstance(value, str) else words.number_text(value) for name, value in error.values.items()}
+    return _(error.sentence) % told if told else _(error.sentence)
 
 
 def handle_exception(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -75,7 +75,8 @@ class FormReader:
         """
         if self._readers.get(account_id, 0) >= READ_AT_ONCE:
             raise LimitReached(
-                f"{READ_AT_ONCE} uploads of yours are under way. Wait for one of them.",
+                "%(count)s uploads of yours are under way. Wait for one of them.",
+                values={"count": READ_AT_ONCE},
                 code="uploads_at_once",
                 retry_after_s=2,
             )
@@ -195,7 +196,8 @@ class _Reading:
         self._size += len(piece)
         if self._upload_mb and self._size > self._upload_mb * 1024 * 1024:
             raise LimitReached(
-                f"A file may have {self._upload_mb} MB, and this one has more. Make it smaller, or bring a part of it.",
+                "A file may have %(most)s MB, and this one has more. Make it smaller, or bring a part of it.",
+                values={"most": self._upload_mb},
                 code="upload_mb",
                 retry_after_s=3600,
             )

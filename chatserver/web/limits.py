@@ -140,5 +140,8 @@ def network_of(address: str) -> str:
 def reached(name: str, wait_s: float) -> LimitReached:
     seconds = max(1, int(wait_s + 0.999))
     return LimitReached(
-        f"That is more than the limit {name} allows. Try again in {seconds} s.", code=name, retry_after_s=seconds
+        "That is more than the limit %(name)s allows. Try again in %(seconds)s s.",
+        values={"name": name, "seconds": seconds},
+        code=name,
+        retry_after_s=seconds,
     )

@@ -12,8 +12,10 @@ from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 
 from chatserver import words
+from chatserver.errors import BadInput
 from chatserver.testing.server import Site
 from chatserver.web import templating
+from chatserver.web.errors import spoken
 from chatserver.web.views.times import day_title, moment_of, when_text
 
 DAY_US = 86_400_000_000
@@ -52,6 +54,16 @@ def test_what_nobody_translated_is_told_in_english() -> None:
     assert words.gettext("A sentence that nobody ever wrote.") == "A sentence that nobody ever wrote."
     words.speak("tlh")
     assert words.language() == "en"
+
+
+def test_the_sentence_of_an_error_is_told_with_its_values() -> None:
+    error = BadInput("A reason may have %(most)s characters. Shorten it.", values={"most": 2000})
+    assert (error.message, spoken(error)) == ("A reason may have 2,000 characters. Shorten it.",) * 2
+    words.speak("fr")
+    assert spoken(error).replace("\u202f", " ") == "Un motif peut avoir 2 000 caractères. Raccourcissez-le."
+    odd = BadInput("There is no model “%(model)s” here. Pick one from the list.", values={"model": "100 %(d <b>"})
+    assert "« 100 %(d <b> »" in spoken(odd).replace("\xa0", " ")
+    assert spoken(BadInput("100 % of it")) == "100 % of it"
 
 
 def test_the_mirror_shows_what_is_translated() -> None:

@@ -12,6 +12,7 @@ from chatserver.domain.extend import Refusal
 from chatserver.errors import BadInput, ChatserverError
 from chatserver.web import assets, slots, templating, views
 from chatserver.web.auth import desk_of, form_of
+from chatserver.web.errors import spoken
 from chatserver.web.pages.keys import KeyForm, form_of_key, read_key
 from chatserver.web.pages.visit import THEMES, USUAL, Page, PageRequest, Visit, go, html, nothing
 from chatserver.web.views import Problem
@@ -86,7 +87,7 @@ async def set_password(request: PageRequest) -> Page:
     try:
         await visit.house.accounts.set_secret(account.id, form.get("new", ""), keep=visit.actor)
     except ChatserverError as error:
-        return await _settings_page(visit, problem=Problem(_("The password was not changed."), error.message))
+        return await _settings_page(visit, problem=Problem(_("The password was not changed."), spoken(error)))
     return await _settings_page(visit, news=_("The password was changed, and every other device signed out."))
 
 
@@ -117,7 +118,7 @@ async def make_key(request: PageRequest) -> Page:
             requests_per_minute=wish.requests_per_minute,
         )
     except BadInput as error:
-        problem = Problem(_("No key was made."), _(error.message), code=error.code)
+        problem = Problem(_("No key was made."), spoken(error), code=error.code)
         return await _settings_page(visit, problem=problem, key_form=typed, status=error.status)
     return await _settings_page(visit, new_key=made.secret)
 
