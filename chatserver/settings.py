@@ -110,8 +110,13 @@ class ChannelTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     first_token_s: float | None = None
     gap_s: float | None = None
     total_s: float | None = None
+    requests_per_minute: int = 0
+    tokens_per_minute: int = 0
+    concurrency: int = 0
+    note: str = ""
 
 
+_QUOTAS = ("requests_per_minute", "tokens_per_minute", "concurrency")
 _TIMES = ("first_token_s", "gap_s", "total_s")
 
 
@@ -284,6 +289,9 @@ def _channels(table: FileTable, environ: Mapping[str, str], path: Path) -> tuple
             raise SetupError(f"{where}: every channel needs a name of its own.")
         if one.base_url and urlsplit(one.base_url).scheme not in ("http", "https"):
             raise SetupError(f"{where}: base_url must begin with http:// or https://.")
+        for name in ("weight", *_QUOTAS):
+            if getattr(one, name) < 0:
+                raise SetupError(f"{where}: {name} must be 0 or more.")
         channels[one.name] = Channel(
             name=one.name,
             provider=one.provider,
@@ -293,6 +301,10 @@ def _channels(table: FileTable, environ: Mapping[str, str], path: Path) -> tuple
             priority=one.priority,
             weight=one.weight,
             groups=one.groups,
+            requests_per_minute=one.requests_per_minute,
+            tokens_per_minute=one.tokens_per_minute,
+            concurrency=one.concurrency,
+            note=one.note,
             **{
                 "first_token_s": first_token_patience_s(one.base_url),
                 **{name: value for name in _TIMES if (value := getattr(one, name)) is not None},

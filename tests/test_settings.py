@@ -65,6 +65,10 @@ def test_channels(read: Load) -> None:
         models = ["gpt-x", "gpt-x-mini=upstream-name"]
         priority = 10
         first_token_s = 5
+        requests_per_minute = 60
+        tokens_per_minute = 9000
+        concurrency = 4
+        note = "the old one"
         [[channels]]
         name = "second"
         provider = "other"
@@ -76,6 +80,8 @@ def test_channels(read: Load) -> None:
     assert first.models == (ModelAlias("gpt-x", "gpt-x"), ModelAlias("gpt-x-mini", "upstream-name"))
     assert (first.priority, first.weight, first.groups) == (10, 1, ("default",))
     assert (first.first_token_s, first.gap_s) == (5, 60)
+    assert (first.requests_per_minute, first.tokens_per_minute, first.concurrency) == (60, 9000, 4)
+    assert (first.note, second.concurrency) == ("the old one", 0)
     assert (second.api_key, second.models) == ("literal", ())
 
 
@@ -90,6 +96,7 @@ def test_channels(read: Load) -> None:
         ("[[channels]]\nname='a'\nprovider='p'\n[[channels]]\nname='a'\nprovider='p'", "a name of its own"),
         ("[[channels]]\nname='a'\nprovider='p'\napi_key='env:NOT_SET'", "NOT_SET, which is not set"),
         ("[[channels]]\nname='a'\nprovider='p'\nbase_url='ftp://x'", "base_url must begin with http"),
+        ("[[channels]]\nname='a'\nprovider='p'\nconcurrency=-1", "concurrency must be 0 or more"),
         ("[plugins]\nenabeld = []", "'enabeld'; it knows enabled and disabled"),
         ("[plugins]\nenabled = 'x'", "must be a list of names"),
         ("trusted_proxies = ['here']", "'here' is not an address or network"),
