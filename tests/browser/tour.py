@@ -59,12 +59,13 @@ def furnish(site: Site, email: str = "ada@example.org", name: str = "Ada Grove")
         tuned = TuningChange("You know databases well. Be brief.", 0.4, 2000, "medium")
         await site.house.conversations.update(actor, first.conversation_id, tuning=tuned)
         tip = await ask(first.conversation_id, first.reply_id, DEEPER)
-        for title in (
-            "预设市场的分佣规则是什么？",
-            "Prix : à l’unité ou par abonnement ?",
-            "Retry and fallback policy",
+        for question, title in (
+            ("预设市场的分佣规则是什么？", "预设市场的分佣规则"),
+            ("Prix : à l’unité ou par abonnement ?", "Prix à l’unité ou abonnement"),
+            ("When is a request tried again, and when elsewhere?", "Retry and fallback policy"),
         ):
-            await ask(None, None, title)
+            asked = await ask(None, None, question)
+            await site.house.conversations.update(actor, asked.conversation_id, title=title)
         words = "It names the trade-off, and says which one to take."
         await site.house.feedback.give(actor, first.reply_id, "good", tags=["clear", "correct"], reason=words)
         await site.house.conversations.update(actor, first.conversation_id, title="Storage for the tree", pinned=True)
@@ -114,6 +115,7 @@ async def show_files(site: Site, actor: Actor) -> str:
         path.unlink()
     question = "What do these have in common?"
     sent = await site.house.sending.send(actor, None, None, question, "swift", attachments=brought)
+    await site.house.conversations.update(actor, sent.conversation_id, title="Two pictures, a schema, a report")
     return sent.conversation_id
 
 
