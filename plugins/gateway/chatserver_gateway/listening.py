@@ -18,15 +18,18 @@ class Listening:
         self._figures = figures
         self._shelf = shelf
         self._task: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()
+        self._is_over = asyncio.Event()
 
     def open(self, ctx: Context) -> None:
         self._ctx = ctx
+        self._is_over.clear()
         self._task = asyncio.create_task(self._keep_writing(), name="gateway figures")
 
     async def close(self) -> None:
         """What was counted is written."""
         if self._task is not None:
-            self._task.cancel()
+            self._is_over.set()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
             await self.flush()
@@ -65,14 +68,18 @@ class Listening:
 
     async def flush(self) -> None:
         """Write what was counted; what cannot be written now is kept for the next time."""
-        cells, errors = self._figures.take(self._ctx.clock.now_us())
-        try:
-            await self._shelf.add(cells, errors)
-        except ChatserverError as error:
-            self._figures.give_back(cells, errors)
-            self._ctx.log.warning("figures_not_written", code=error.code)
+        async with self._writing:  # whoever waits for figures finds those that another is writing
+            cells, errors = self._figures.take(self._ctx.clock.now_us())
+            try:
+                await self._shelf.add(cells, errors)
+            except ChatserverError as error:
+                self._figures.give_back(cells, errors)
+                self._ctx.log.warning("figures_not_written", code=error.code)
 
     async def _keep_writing(self) -> None:
-        while True:
-            await asyncio.sleep(FLUSH_S)
-            await self.flush()
+        while not self._is_over.is_set():
+            try:
+                async with asyncio.timeout(FLUSH_S):
+                    await self._is_over.wait()
+            except TimeoutError:
+                await self.flush()
