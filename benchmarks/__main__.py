@@ -1,4 +1,4 @@
-"""python -m benchmarks [start v1 streams page sends lengths search carry workers] [--quick] [--write]: measure."""
+"""python -m benchmarks [start v1 streams page sends lengths search carry workers browser] [--quick] [--write]."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import carrying, keeping, machine, relaying, report, storing
+from benchmarks import browsing, carrying, keeping, machine, relaying, report, storing
 from benchmarks.load import QUICK, TALK, Floor, Result, Server, Target, measure
 from benchmarks.servers import Bench
 from chatserver.testing.postgres import PostgresServer
 
-PARTS = ("start", "v1", "streams", "page", "workers", "sends", "lengths", "search", "carry")
+PARTS = ("start", "v1", "streams", "page", "workers", "sends", "lengths", "search", "carry", "browser")
 ON_BOTH = {"sends", "lengths", "search", "carry"}
 STORED = {"lengths", "search", "carry"}
 RELAY_LEVELS = (1, 50, 200, 500)
@@ -70,6 +70,10 @@ class Run:
                     self.add("Starting", report.start_table(started))
                 await self.relay(bench)
                 await self.stream(bench)
+                if "browser" in self.parts:
+                    async with bench.server() as running:
+                        found = await browsing.measure_browsing(running, 2 if self.quick else 4)
+                    self.add("In the browser", report.browser_table(found))
                 await self.keep(bench, SQLITE, stored)
 
     async def on_postgres(self, bench: Bench) -> None:
@@ -118,7 +122,7 @@ class Run:
                 key = relaying.LITELLM_KEY if open_ is relaying.litellm else bench.key
                 target = relaying.Relayed(running, key)
                 self.relayed[name] = await self.levels(target, RELAY_LEVELS)
-                self.whole[name] = await relaying.measure_whole(target, 3 if self.quick else 8)
+                self.whole[name] = await relaying.measure_whole(target, 2 if self.quick else 4)
                 say(f"  whole: {self.whole[name]}")
 
     async def stream(self, bench: Bench) -> None:

@@ -43,7 +43,7 @@ async def measure_browsing(running: Running, rounds: int) -> Browsed:
         slowly = await page.context.new_cdp_session(page)
         await page.goto(f"http://127.0.0.1:{running.port}/")
         await page.get_by_role("button", name="Model").click()
-        await page.get_by_role("option", name=MODELS[0]).first.click()
+        await page.get_by_role("option", name=MODELS[-1]).first.click()
         await slowly.send("Emulation.setCPUThrottlingRate", {"rate": SLOWDOWN})
         for _ in range(rounds):
             keys += await _type(page)

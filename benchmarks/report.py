@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.browsing import PAINT_TARGET_MS, SLOWDOWN, TYPING_TARGET_MS, Browsed
 from benchmarks.carrying import Carried
 from benchmarks.keeping import Opened, Searched, Sends, Started
 from benchmarks.load import Result
@@ -121,6 +123,22 @@ def start_table(found: list[Started]) -> str:
     head = ["start to the end of the first answer, s", "memory when idle, MB"]
     best = min(found, key=lambda one: one.first_answer_s)
     return table(head, [[number(best.first_answer_s, 2), number(best.memory_mb, 0)]])
+
+
+def browser_table(found: Browsed) -> str:
+    head = [f"Chromium, processor slowed {SLOWDOWN}-fold", "median ms", "p95 ms", "target ms"]
+    rows = [
+        [name, number(statistics.median(values), 0), number(_p95(values), 0), number(target, 0)]
+        for name, values, target in (
+            ("largest paint of a chat, nothing cached", found.paints_ms, PAINT_TARGET_MS),
+            ("a key while an answer streams, press to picture", found.keys_ms, TYPING_TARGET_MS),
+        )
+    ]
+    return table(head, rows)
+
+
+def _p95(values: list[float]) -> float:
+    return sorted(values)[math.ceil(len(values) * 0.95) - 1]
 
 
 def write(figures: str) -> None:

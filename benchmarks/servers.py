@@ -25,6 +25,7 @@ MODELS = (
     "bench-stamp-wait20-gap5-n10",
     "bench-stamp-n1",
     "bench-stamp-n20",
+    "bench-stamp-wait200-gap50-n200",
 )
 WINDOW_TOKENS = 32_000
 """What the upstream says its models can read: a chat of 10,000 messages does not fit, as in life."""
