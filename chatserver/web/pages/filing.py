@@ -40,7 +40,7 @@ async def show_chats(
     shown = views.line_views(lines, now_us=now_us(), zone=visit.zone)
     if visit.is_htmx:
         return html(templating.render("folder_lines.html", lines=shown, current=current))
-    title = here.name if here else f"#{tag}" if tag else _("Archive") if archived else _("All chats")
+    title = here.name if here else f"#{tag}" if tag else _("Archived") if archived else _("All chats")
     return html(
         templating.render(
             "chats_page.html",

@@ -48,7 +48,7 @@ def commands() -> tuple[Command, ...]:
         Command("delete", _("Delete this chat"), press='.menu-list [formaction$="/about/delete"]', icon="trash-2"),
         Command("temporary", _("Temporary chat"), href="/?temporary=1", icon="message-square-dashed"),
         Command("chats", _("All chats"), href="/chats", icon="message-square"),
-        Command("archived", _("Archive"), href="/chats?archived=1", icon="archive"),
+        Command("archived", _("Archived"), href="/chats?archived=1", icon="archive"),
         Command("search", _("Search"), href="/search", icon="search"),
         Command("shares", _("Shared links"), href="/shares", icon="link"),
         Command("data", _("My data"), href="/settings/data", icon="download"),
