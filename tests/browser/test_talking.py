@@ -8,6 +8,10 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
+from chatserver.chat.imports import Imports
+from chatserver.domain.access import Account, Actor
+from chatserver.domain.extend import ImportedConversation, ImportedMessage
+from chatserver.domain.messages import TextPart
 from tests.browser.stage import Site, ask, pick, replies, write
 
 pytestmark = pytest.mark.browser
@@ -192,6 +196,42 @@ def test_long_chat_shows_its_end_and_loads_the_rest_without_a_jump(visit: Visit,
     expect(replies(page)).to_have_count(62)
     after = page.locator(f"#{name}").bounding_box()
     assert before and after and abs(before["y"] - after["y"]) <= 2
+
+
+def test_chat_of_ten_thousand_messages_opens_with_as_little_and_scrolls_without_a_jump(
+    visit: Visit, site: Site, account: Account
+) -> None:
+    conversation = site.call(lambda: bring_long_chat(site, account, 10_000), 60)
+    page = visit(f"/c/{conversation}")
+    expect(replies(page).last).to_contain_text("Message 9999")
+    expect(replies(page).last).to_be_in_viewport()
+    assert replies(page).count() == 40
+    view = page.get_by_role("log", name="Conversation")
+    for _ in range(4):
+        count = replies(page).count()
+        name = replies(page).nth(2).get_attribute("id")
+        view.evaluate("(view, id) => { view.scrollTop = document.getElementById(id).offsetTop }", name)
+        before = page.locator(f"#{name}").bounding_box()
+        expect(replies(page)).not_to_have_count(count)
+        after = page.locator(f"#{name}").bounding_box()
+        assert before and after and abs(before["y"] - after["y"]) <= 2
+
+
+async def bring_long_chat(site: Site, account: Account, count: int) -> str:
+    messages = tuple(
+        ImportedMessage(
+            f"m{number}",
+            f"m{number - 1}" if number else None,
+            "assistant" if number % 2 else "user",
+            (TextPart(f"Message {number}, with some words."),),
+            created_at=1_700_000_000_000_000 + number,
+        )
+        for number in range(count)
+    )
+    imports = Imports(site.house.db, Actor(account, "web"))
+    await imports.take(ImportedConversation("long", "A long one", messages, tip_id=f"m{count - 1}"))
+    await imports.flush()
+    return imports.last_id
 
 
 def test_view_follows_the_end_only_when_the_reader_is_there(visit: Visit, site: Site) -> None:

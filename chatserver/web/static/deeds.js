@@ -1,11 +1,18 @@
 // The buttons of messages far above the end: they come once, as a mould, and are filled in here.
 
-import { $, $$ } from "./app.js"
+import { $, $$, follow } from "./app.js"
 
 const ID = /message-id/g
 
+// what the reader looks at stays in its place, also where a row of buttons becomes two
 export function begin() {
+  const view = $("#view")
+  const edge = view?.getBoundingClientRect().top
+  const seen = view && $$("article", view).find((one) => one.getBoundingClientRect().bottom > edge)
+  const top = seen?.getBoundingClientRect().top
   for (const acts of $$(".acts[data-far]")) fill(acts)
+  if (seen) view.scrollTop += seen.getBoundingClientRect().top - top
+  if (view) follow()
 }
 
 function fill(acts) {
