@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chatserver import (
+    Actor,
     AttemptEnd,
     AttemptStart,
     Candidates,
@@ -10,12 +11,14 @@ from chatserver import (
     JobSpec,
     Migration,
     ModelUse,
+    NavItem,
     PageFiles,
     Route,
     Setting,
     clock,
     hookimpl,
 )
+from chatserver import gettext as _
 from chatserver_gateway.figures import Figures
 from chatserver_gateway.heartbeats import LOOK_S, Heartbeats
 from chatserver_gateway.listening import Listening
@@ -53,6 +56,10 @@ class Gateway:
     @hookimpl
     def register_routes(self) -> list[Route]:
         return self.pages.routes()
+
+    @hookimpl
+    def nav_items(self, actor: Actor) -> list[NavItem]:
+        return [NavItem(_("Channels"), "/x/gateway/", "network")] if actor.is_admin else []
 
     @hookimpl
     def register_migrations(self) -> list[Migration]:
