@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 
+def _(sentence: str) -> str:
+    """Marks a sentence for the catalogues; it is translated where it is read."""
+    return sentence
+
+
 class ChatserverError(Exception):
     """An error with a stable `code`, an HTTP `status` and a sentence for the person who asked.
 
@@ -52,7 +57,7 @@ class NotFound(ChatserverError):
     code = "not_found"
     status = 404
 
-    def __init__(self, message: str = "There is nothing here under this address.") -> None:
+    def __init__(self, message: str = _("There is nothing here under this address.")) -> None:
         super().__init__(message)
 
 

@@ -104,6 +104,7 @@ async def take_trees(trees: Iterator[tuple[str, ImportedConversation]], imports:
     except ChatserverError as error:
         taken = sum(one.report.new + one.report.grown for one in imports.values())
         error.message += f" {taken} conversations were taken before that; import the file again to go on."
+        error.sentence, error.values = error.message, {}
         raise
     finally:
         for one in imports.values():
