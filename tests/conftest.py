@@ -18,6 +18,7 @@ def plain_logs() -> None:
     logs.configure("debug")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Browser tests last: their driver keeps a loop running on this thread, beside which no async test can run. Of
     several workers each takes a file at a time, in this order; a file with both kinds comes in two parts."""

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from chatserver.domain.access import Account
 from tests.browser.stage import Site
 
 EXPECTED = re.compile("Failed to (load|fetch)|ERR_INTERNET_DISCONNECTED")
 """What a browser logs of answers with an error status, and of a line that is cut; tests do both on purpose."""
+expect.set_options(timeout=15_000)  # how soon is a matter of the machine, and nothing is awaited longer than it takes
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 
 

@@ -10,6 +10,7 @@ import hypothesis
 import msgspec
 import pytest
 import schemathesis
+import schemathesis.specs.openapi.schemas  # not first in the thread below: compiling beside a test that recurses fails
 from litestar.routes import HTTPRoute
 
 from chatserver.testing.server import Site
