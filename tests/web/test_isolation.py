@@ -479,7 +479,7 @@ def recorded(site: Site) -> Iterator[list[str]]:
     statements: list[str] = []
     background = ("jobs", "outbox", "turn_events", "lease_", "model_factors")
     background += ("FROM facts", "FROM channels", "FROM conversations c WHERE c.temporary = 1")
-    background += ("FROM sessions s", "FROM api_keys WHERE hash", "FROM accounts a", "gateway_figures")
+    background += ("FROM sessions s", "FROM api_keys WHERE hash", "FROM accounts a", "gateway_figures", "nodes")
 
     class Recorder:
         def __init__(self, tx: Any) -> None:
