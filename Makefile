@@ -3,7 +3,7 @@ PYTHON ?= python3
 PLUGINS ?= box
 PYTEST = .venv/bin/python -m pytest
 # Two workers, a file at a time, in the order of tests/conftest.py.
-SHARED = -n 2 --dist loadgroup --no-loadscope-reorder
+SHARED = -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: run test bench torture lint screenshots translations
 

@@ -18,14 +18,8 @@ def plain_logs() -> None:
     logs.configure("debug")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browser tests last: their driver keeps a loop running on this thread, beside which no async test can run. Of
-    several workers each takes a file at a time, in this order; a file with both kinds comes in two parts."""
-
-    def in_browser(item: pytest.Item) -> bool:
-        return "browser" in getattr(item, "fixturenames", ())
-
-    items.sort(key=in_browser)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.name}{' in a browser' if in_browser(item) else ''}"))
+    """Files with browser tests last: their driver keeps a loop running on this thread, beside which no async test can
+    run. Of several workers each takes a file at a time, in this order."""
+    in_browser = {item.path for item in items if "browser" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path in in_browser)
