@@ -236,7 +236,7 @@ async def test_a_decompression_bomb_is_noticed_before_it_has_gone_off(
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("body", [b"not gzip at all", gzip.compress(b"x" * 1000)[:-20] + b"\xff" * 20])
+@pytest.mark.parametrize("body", [b"not gzip at all", gzip.compress(b"x" * 1000, mtime=0)[:-20] + b"\xff" * 20])
 async def test_a_body_that_cannot_be_decoded_is_an_error_of_the_upstream(
     http: EgressClient, site: Website, body: bytes
 ) -> None:
