@@ -96,7 +96,7 @@ class Toolbox:
         asks = tool is not None and tool.needs_consent and delta.name not in self._allowed
         if asks:
             await self._tooling.consents.ask(self._turn, call_id, delta.name)
-        return ToolCallDelta(call_id, delta.name, delta.arguments, asks)
+        return ToolCallDelta(call_id, delta.name, delta.arguments, asks, delta.signature)
 
     async def run(self, calls: Sequence[ToolCallDelta]) -> AsyncGenerator[ToolResultDelta, None]:
         """A result for each call, as they come. Closing or cancelling this cancels those that still run."""

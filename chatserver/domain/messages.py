@@ -42,12 +42,14 @@ class FilePart(msgspec.Struct, frozen=True, tag="file", tag_field="type", omit_d
     tokens: int = 0
 
 
-class ToolCallPart(msgspec.Struct, frozen=True, tag="tool_call", tag_field="type"):
-    """`arguments` is the JSON text as the model wrote it, whole."""
+class ToolCallPart(msgspec.Struct, frozen=True, tag="tool_call", tag_field="type", omit_defaults=True):
+    """`arguments` is the JSON text as the model wrote it, whole. signature: what its provider wants to see again with
+    the call, in its own form, behind its name and a colon; of no meaning to anybody else."""
 
     call_id: str
     name: str
     arguments: str
+    signature: str = ""
 
 
 class ToolResultPart(msgspec.Struct, frozen=True, tag="tool_result", tag_field="type", omit_defaults=True):

@@ -59,12 +59,14 @@ class ReasoningDelta(msgspec.Struct, frozen=True, tag="reasoning", tag_field="ty
 
 
 class ToolCallDelta(msgspec.Struct, frozen=True, tag="tool_call", tag_field="type", omit_defaults=True):
-    """A whole tool call: providers assemble the pieces before they hand it over. asks: it waits for a person's word."""
+    """A whole tool call: providers assemble the pieces before they hand it over. asks: it waits for a person's word.
+    signature: as in a ToolCallPart, for the provider that made it."""
 
     call_id: str
     name: str
     arguments: str
     asks: bool = False
+    signature: str = ""
 
 
 class ToolResultDelta(msgspec.Struct, frozen=True, tag="tool_result", tag_field="type", omit_defaults=True):
@@ -130,7 +132,7 @@ def assemble_parts(deltas: list[Delta] | tuple[Delta, ...]) -> Parts:
             pieces.append(delta.text)
         elif isinstance(delta, ToolCallDelta):
             flush()
-            parts.append(ToolCallPart(delta.call_id, delta.name, delta.arguments))
+            parts.append(ToolCallPart(delta.call_id, delta.name, delta.arguments, delta.signature))
         elif isinstance(delta, ToolResultDelta):
             flush()
             parts.append(ToolResultPart(delta.call_id, delta.text, delta.is_error))

@@ -141,6 +141,52 @@ def now_ns() -> int:
     return int(clock.monotonic_s() * 1_000_000_000)
 
 
+class Question(NamedTuple):
+    """What a fake upstream makes of a chat request, whatever its format. limit: tokens the answer may have, 0: any."""
+
+    model: str
+    texts: list[str]
+    messages: Sequence[Any]
+    is_stream: bool
+    wants_usage: bool
+    limit: int
+
+
+class Dialect:
+    """How requests are read and answers written: here the common format. Another vendor's is a subclass of this and of
+    `Script`, in the tests of the plugin that speaks it."""
+
+    @property
+    def script(self) -> type[Script]:
+        return Script
+
+    def key(self, headers: dict[str, str]) -> str:
+        return headers.get("authorization", "").removeprefix("Bearer ")
+
+    def is_chat(self, method: str, path: str) -> bool:
+        return method == "POST" and path.endswith("/chat/completions")
+
+    def is_list(self, method: str, path: str) -> bool:
+        return path.endswith("/models")
+
+    def question(self, path: str, body: dict[str, Any]) -> Question:
+        messages = [message for message in body.get("messages", ()) if isinstance(message, dict)]
+        return Question(
+            str(body.get("model", "")),
+            [text_of(message) for message in messages],
+            messages,
+            bool(body.get("stream")),
+            bool((body.get("stream_options") or {}).get("include_usage")),
+            body.get("max_completion_tokens") or body.get("max_tokens") or 0,
+        )
+
+    def models(self, models: list[dict[str, Any]]) -> dict[str, Any]:
+        return {"object": "list", "data": models}
+
+    def error(self, status: int, code: str, message: str) -> dict[str, Any]:
+        return {"error": {"message": message, "type": code, "code": code}}
+
+
 class FakeUpstream:
     """`async with FakeUpstream() as upstream:` serves on a free port of 127.0.0.1; `upstream.base_url` ends in /v1.
 
@@ -148,7 +194,8 @@ class FakeUpstream:
     waits for something to have happened.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dialect: Dialect | None = None) -> None:
+        self.dialect = dialect or Dialect()
         self.rules: list[Rule] = []
         self.tool_rounds: dict[str, list[list[ToolAsk]]] = {}
         self.models: list[dict[str, Any]] = [{"id": "fake", "object": "model"}, {"id": "fake-echo", "object": "model"}]
@@ -214,11 +261,11 @@ class FakeUpstream:
 
     def chats(self) -> list[Seen]:
         """The chat requests received, in order."""
-        return [seen for seen in list(self.requests) if seen.path.endswith("/chat/completions")]
+        return [seen for seen in list(self.requests) if self.dialect.is_chat(seen.method, seen.path)]
 
     @classmethod
     @contextlib.contextmanager
-    def in_thread(cls, port: int = 0) -> Iterator[FakeUpstream]:
+    def in_thread(cls, port: int = 0, dialect: Dialect | None = None) -> Iterator[FakeUpstream]:
         """Serve from a thread with a loop of its own, for tests that are not async."""
         ready = threading.Event()
         finish: list[Callable[[], None]] = []
@@ -227,7 +274,7 @@ class FakeUpstream:
         async def serve() -> None:
             loop, done = asyncio.get_running_loop(), asyncio.Event()
             finish.append(lambda: _wake(loop, done))
-            upstream = cls()
+            upstream = cls(dialect)
             try:
                 await upstream.start(port=port)
                 made.append(upstream)
@@ -387,11 +434,11 @@ class _Wire(asyncio.Protocol):
         self.upstream.counters.requests += 1
         self.upstream.requests.append(Seen(ask.method, ask.path, ask.headers, ask.body, now_ns()))
         self.upstream.notice()
-        if ask.path.endswith("/chat/completions") and ask.method == "POST":
+        if self.upstream.dialect.is_chat(ask.method, ask.path):
             return self._chat(ask)
         if ask.path.endswith("/embeddings") and ask.method == "POST":
             return self._embeddings(ask)
-        if ask.path.endswith("/models"):
+        if self.upstream.dialect.is_list(ask.method, ask.path):
             return self._models(ask)
         self._refuse(404, "There is no such path here.")
 
@@ -410,21 +457,22 @@ class _Wire(asyncio.Protocol):
         self._answer(200, self.upstream.report())
 
     def _models(self, ask: _Ask) -> None:
-        key = ask.headers.get("authorization", "").removeprefix("Bearer ")
-        options, _ = self.upstream.options_for("models", key)
+        options, _ = self.upstream.options_for("models", self.upstream.dialect.key(ask.headers))
         if "err" in options:
             return self._refuse(options["err"], "The list is not for you.", options)
-        self._answer(200, _encode({"object": "list", "data": self.upstream.models}))
+        self._answer(200, _encode(self.upstream.dialect.models(self.upstream.models)))
 
     def _chat(self, ask: _Ask) -> None:
         try:
             body = msgspec.json.decode(ask.body, type=dict[str, Any])
         except msgspec.DecodeError:
             return self._refuse(400, "The body is not a JSON object.")
-        model = str(body.get("model", ""))
+        key = self.upstream.dialect.key(ask.headers)
+        question = self.upstream.dialect.question(ask.path, body)
+        model, said = question.model, question.texts
         self.connection.model = model
         self.connection.sent_tokens = 0
-        options, answer = self.upstream.options_for(model, ask.headers.get("authorization", "").removeprefix("Bearer "))
+        options, answer = self.upstream.options_for(model, key)
         is_faulty = self.upstream.is_faulty(options)
         if not is_faulty:
             options = {
@@ -439,8 +487,7 @@ class _Wire(asyncio.Protocol):
         if "err" in options:
             told = ""
             if "leak" in options:
-                asked = [text_of(message) for message in body.get("messages", ()) if isinstance(message, dict)]
-                told = f"Not for {ask.headers.get('authorization', '')}: {' '.join(asked)[:80]}"
+                told = f"Not for Bearer {key}: {' '.join(said)[:80]}"
             return self._later(options, lambda: self._refuse(options["err"], told, options))
         if "toolong" in options:
             return self._refuse(400, "This model's maximum context length is 10 tokens.", options)
@@ -450,12 +497,12 @@ class _Wire(asyncio.Protocol):
             )
         if "html" in options:
             return self._answer(200, b"<!doctype html><title>Sign in</title>", "text/html")
-        said = [text_of(message) for message in body.get("messages", ()) if isinstance(message, dict)]
-        asks = self.upstream.asks_of(model, body.get("messages", ()))
+        asks = self.upstream.asks_of(model, question.messages)
         if "tool" in options:
             asks = [ToolAsk("lookup", '{"q": "trees"}')]
-        script = _Script(model, options, answer or (said[-1] if "echo" in options and said else ""), said, body, asks)
-        if body.get("stream") and "plain" not in options:
+        answer = answer or (said[-1] if "echo" in options and said else "")
+        script = self.upstream.dialect.script(question, options, answer, asks)
+        if question.is_stream and "plain" not in options:
             self.upstream.counters.streams += 1
             self._stream = _Stream(self, script)
             self._stream.start()
@@ -486,7 +533,7 @@ class _Wire(asyncio.Protocol):
         else:
             act()
 
-    def _whole(self, script: _Script) -> None:
+    def _whole(self, script: Script) -> None:
         self.upstream.counters.tokens += script.total
         self.upstream.counters.finished += 1
         self._answer(200, script.whole())
@@ -501,8 +548,8 @@ class _Wire(asyncio.Protocol):
             extra = f"Retry-After: {email.utils.formatdate(at_s, usegmt=True)}\r\n"
         kinds = {401: "invalid_api_key", 403: "permission_denied", 404: "model_not_found", 429: "rate_limit_exceeded"}
         code = "context_length_exceeded" if "toolong" in options else kinds.get(status, f"fake_{status}")
-        error = {"message": message or f"The fake upstream was told to answer {status}.", "type": code, "code": code}
-        self._answer(status, _encode({"error": error}), extra=extra)
+        error = self.upstream.dialect.error(status, code, message or f"The fake upstream was told to answer {status}.")
+        self._answer(status, _encode(error), extra=extra)
 
     def _answer(self, status: int, body: bytes, kind: str = "application/json", extra: str = "") -> None:
         if self.transport is None:
@@ -520,30 +567,25 @@ def text_of(message: dict[str, Any]) -> str:
     return str(content or "")
 
 
-class _Script:
-    """What one answer will say: its tokens, how it ends, and the bytes of each."""
+class Script:
+    """What one answer will say: its tokens, how it ends, and the bytes of each. A dialect has its own `opening`,
+    `token_event`, `closing`, `oops` and `whole`."""
 
-    def __init__(
-        self,
-        model: str,
-        options: dict[str, int],
-        answer: str,
-        said: list[str],
-        body: dict[str, Any],
-        asks: Sequence[ToolAsk] = (),
-    ) -> None:
-        self.model = model
+    media_type = "text/event-stream"
+
+    def __init__(self, question: Question, options: dict[str, int], answer: str, asks: Sequence[ToolAsk] = ()) -> None:
+        self.model = model = question.model
         self.asks = asks
         self.options = options
         self.words = re.findall(r"\s*\S+|\s+$", answer)
         self.thoughts = options.get("think", 0) or options.get("thought", 0)
         count = len(self.words) if answer else options.get("n", 20)
-        limit = body.get("max_completion_tokens") or body.get("max_tokens") or 0
+        limit = question.limit
         self.is_bounded = bool(limit) and count > limit
         self.count = min(count, limit) if limit else count
         self.total = self.count + self.thoughts
-        self.wants_usage = bool((body.get("stream_options") or {}).get("include_usage")) and "nousage" not in options
-        self.prompt_tokens = sum(len(text) for text in said) // 4 + 1
+        self.wants_usage = question.wants_usage and "nousage" not in options
+        self.prompt_tokens = sum(len(text) for text in question.texts) // 4 + 1
         self.thought_field = "reasoning" if "thought" in options else "reasoning_content"
         self.line_end = "\r\n" if "crlf" in options else "\n"
         self._padding = options.get("pad", 0)
@@ -623,6 +665,11 @@ class _Script:
             out.append(self.raw("data: [DONE]"))
         return b"".join(out)
 
+    def oops(self) -> bytes:
+        """An error in the middle of the answer."""
+        error = {"error": {"message": "The fake upstream broke.", "type": "server_error", "code": 500}}
+        return self.raw("data: " + _encode(error).decode())
+
     def whole(self) -> bytes:
         message: dict[str, Any] = {
             "role": "assistant",
@@ -649,7 +696,7 @@ class _Stream:
 
     __slots__ = ("_gap_s", "_handle", "_index", "_next_at", "_opening", "_script", "_wire", "is_over")
 
-    def __init__(self, wire: _Wire, script: _Script) -> None:
+    def __init__(self, wire: _Wire, script: Script) -> None:
         self._wire = wire
         self._script = script
         self._index = 0
@@ -675,8 +722,9 @@ class _Stream:
         self._opening = False
         assert self._wire.transport is not None
         self._wire.transport.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
-            b"Transfer-Encoding: chunked\r\n\r\n" + self._frame(self._script.opening())
+            b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nCache-Control: no-store\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n%b"
+            % (self._script.media_type.encode(), self._frame(opening) if (opening := self._script.opening()) else b"")
         )
 
     def _beat(self) -> None:
@@ -740,8 +788,7 @@ class _Stream:
             transport.close()
             return
         if ending == "oops":
-            error = {"error": {"message": "The fake upstream broke.", "type": "server_error", "code": 500}}
-            out.append(self._frame(self._script.raw("data: " + _encode(error).decode())))
+            out.append(self._frame(self._script.oops()))
         elif ending != "short":
             out.append(self._frame(self._script.closing()))
             self._wire.upstream.counters.finished += 1

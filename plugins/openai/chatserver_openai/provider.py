@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import re
 import urllib.parse
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
@@ -16,43 +15,39 @@ from chatserver import (
     Channel,
     ChatRequest,
     Egress,
-    EgressResponse,
     Embedded,
     EmbedRequest,
     Model,
     ProviderDelta,
-    TextPart,
     UpstreamError,
 )
-from chatserver_openai.answer import Answer, decode_chunk
-from chatserver_openai.embedding import read_embedded
-from chatserver_openai.failure import (
+from chatserver.upstreams import (
     ErrorObject,
+    EventReader,
     failure,
-    failure_in_stream,
+    kind_of,
+    listen,
     read_error_object,
     read_retry_after,
+    secrets_of,
     unreadable,
 )
+from chatserver_openai.embedding import read_embedded
+from chatserver_openai.hearing import Hearing
 from chatserver_openai.listing import read_details, read_model, read_models, read_props
 from chatserver_openai.question import write_body
-from chatserver_openai.sse import EventReader, EventTooLong
 
 VENDOR_URL = "https://api.openai.com/v1"
 MAX_ERROR_BYTES = 65_536
 MAX_LIST_BYTES = 10_000_000
-MAX_ANSWER_BYTES = 20_000_000
 MAX_VECTORS_BYTES = 200_000_000
 LIST_S = 15.0
 DETAIL_S = 5.0
 PRIVATE_FIRST_TOKEN_S = 300.0
 """A machine at home loads its model before it speaks."""
-DRAIN_S = 0.05
-"""How long we wait after [DONE] for the body to end, so that the connection can be used again."""
 MAX_CONCESSIONS = 4
 """How many parameters an endpoint may turn down before we give up."""
 MAX_REMEMBERED = 1_000
-DONE = b"[DONE]"
 
 _NEGOTIABLE = (
     "stream_options",
@@ -137,7 +132,8 @@ class OpenAIProvider:
             )
             async with asked as response:
                 if 200 <= response.status < 300:
-                    async with aclosing(_speak(response, channel, _secrets(request, channel))) as deltas:
+                    hearing = Hearing(channel, secrets_of(request, channel))
+                    async with aclosing(listen(response, channel, hearing, EventReader())) as deltas:
                         async for delta in deltas:
                             yield delta
                     return
@@ -148,7 +144,7 @@ class OpenAIProvider:
                         response.status,
                         error,
                         retry_after_s=read_retry_after(response.headers),
-                        secrets=_secrets(request, channel),
+                        secrets=secrets_of(request, channel),
                     )
         raise failure(channel.name, 400, ErrorObject())
 
@@ -234,138 +230,8 @@ class OpenAIProvider:
                 return response.status, msgspec.json.decode(body)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 if response.status == 200:
-                    raise unreadable(channel.name, _sort(body)) from None
+                    raise unreadable(channel.name, kind_of(body)) from None
                 return response.status, body
-
-
-async def _speak(
-    response: EgressResponse, channel: Channel, secrets: tuple[str, ...]
-) -> AsyncGenerator[ProviderDelta, None]:
-    """The deltas of an answer that began with 200, whether it came as a stream or whole."""
-    answer = Answer()
-    events = EventReader()
-    is_stream: bool | None = None
-    whole: list[bytes] = []
-    whole_bytes = 0
-    is_done = False
-    try:
-        async with aclosing(response.chunks()) as chunks:  # type: ignore[type-var]
-            async for chunk in chunks:
-                if is_stream is None:
-                    is_stream = _is_stream(response, chunk)
-                if not is_stream:
-                    whole.append(chunk)
-                    whole_bytes += len(chunk)
-                    if whole_bytes > MAX_ANSWER_BYTES:
-                        raise unreadable(channel.name, "more than it may")
-                    continue
-                deltas: list[ProviderDelta] = []
-                refused: UpstreamError | None = None
-                try:
-                    for event in events.feed(chunk):
-                        is_done = _take(answer, event, deltas, channel, secrets)
-                        if is_done:
-                            break
-                except UpstreamError as error:
-                    refused = error
-                # What was said before it went wrong was said.
-                for delta in deltas:
-                    yield delta
-                if refused is not None:
-                    raise refused
-                if is_done:
-                    await _drain(chunks)
-                    break
-    except UpstreamError as error:
-        # Silence or a broken line after the last word of the answer harms nobody.
-        if not answer.finish or error.kind not in ("cut", "timeout"):
-            raise
-    except EventTooLong:
-        raise unreadable(channel.name, "an event that does not end") from None
-    if is_stream is False:
-        deltas = []
-        _take_whole(answer, b"".join(whole), deltas, channel, secrets)
-    else:
-        deltas = []
-        for event in () if is_done else events.end():
-            is_done = is_done or _take_last(answer, event, deltas, channel, secrets)
-    for delta in deltas:
-        yield delta
-    if not is_done and not answer.finish:
-        raise UpstreamError(
-            f"The answer of the channel {channel.name} broke off.",
-            kind="cut",
-            retryable=True,
-            upstream_status=response.status,
-        )
-    for delta in answer.close():
-        yield delta
-
-
-def _take(
-    answer: Answer, event: bytes, deltas: list[ProviderDelta], channel: Channel, secrets: tuple[str, ...]
-) -> bool:
-    """Read one event; True when it is the last. What does not begin like an object is somebody's heartbeat."""
-    if event.startswith(DONE):
-        return True
-    if not event.lstrip().startswith(b"{"):
-        return False
-    try:
-        chunk = decode_chunk(event)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise unreadable(channel.name) from None
-    if chunk.error:
-        raise failure_in_stream(channel.name, chunk.error, secrets=secrets)
-    answer.take(chunk, deltas)
-    return False
-
-
-def _take_last(
-    answer: Answer, event: bytes, deltas: list[ProviderDelta], channel: Channel, secrets: tuple[str, ...]
-) -> bool:
-    """The event the body ended in: half of one means the answer was cut, not that it is unreadable."""
-    try:
-        decode_chunk(event)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return event.startswith(DONE)
-    return _take(answer, event, deltas, channel, secrets)
-
-
-def _take_whole(
-    answer: Answer, body: bytes, deltas: list[ProviderDelta], channel: Channel, secrets: tuple[str, ...]
-) -> None:
-    try:
-        chunk = decode_chunk(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise unreadable(channel.name, _sort(body)) from None
-    if chunk.error:
-        raise failure_in_stream(channel.name, chunk.error, secrets=secrets)
-    if not chunk.choices:
-        raise unreadable(channel.name, "an answer without content")
-    answer.take(chunk, deltas)
-    # A whole body came whole; a server that names no reason stopped because it was done.
-    answer.finish = answer.finish or "stop"
-
-
-async def _drain(chunks: AsyncIterator[bytes]) -> None:
-    try:
-        async with asyncio.timeout(DRAIN_S):
-            async for _ in chunks:
-                pass
-    except (TimeoutError, UpstreamError):
-        return
-
-
-def _is_stream(response: EgressResponse, first: bytes) -> bool:
-    """By the type it names; by its first byte when the type tells nothing."""
-    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind == "text/event-stream":
-        return True
-    return not first.lstrip().startswith((b"{", b"[", b"<"))
-
-
-def _sort(body: bytes) -> str:
-    return "a web page" if body.lstrip()[:1] == b"<" else "something that could not be read"
 
 
 def _concede(body: dict[str, Any], name: str, instead: str) -> None:
@@ -377,12 +243,6 @@ def _concede(body: dict[str, Any], name: str, instead: str) -> None:
 def _credentials(channel: Channel) -> dict[str, str]:
     key = channel.api_key.strip()
     return {"Authorization": f"Bearer {key}"} if key else {}
-
-
-def _secrets(request: ChatRequest, channel: Channel) -> tuple[str, ...]:
-    """What an upstream's error may not repeat to anyone: the key, and what was asked."""
-    asked = (part.text[:40] for message in request.messages for part in message.parts if isinstance(part, TextPart))
-    return (channel.api_key, *(text for text in asked if len(text) >= 8))
 
 
 def _url(channel: Channel, path: str) -> str:

@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from chatserver_openai.failure import failure, read_error_object, read_retry_after
 from chatserver_openai.listing import read_details, read_models, read_props
 from chatserver_openai.provider import OpenAIProvider
 from chatserver_openai.question import write_body, write_messages
@@ -30,6 +29,7 @@ from chatserver import (
 from chatserver.testing.provider import ask, collect, open_egress, said
 from chatserver.testing.upstream import FakeUpstream, Rule
 from chatserver.testing.website import Website, page
+from chatserver.upstreams import failure, read_error_object, read_retry_after
 
 KEY = "sk-canary-77aa"
 

@@ -1,4 +1,4 @@
-"""Server-sent events out of bytes that may be cut anywhere."""
+"""Server-sent events, and lines, out of bytes that may be cut anywhere."""
 
 from __future__ import annotations
 
@@ -88,3 +88,37 @@ class EventReader:
         if chunk.endswith(b"\r"):
             self._ends_in_cr = True
         return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+class LineReader:
+    """Feed bytes, get each line that is complete and not empty."""
+
+    __slots__ = ("_size_bytes", "_tail")
+
+    def __init__(self) -> None:
+        self._tail: list[bytes] = []
+        self._size_bytes = 0
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        head, newline, rest = chunk.rpartition(b"\n")
+        if not newline:
+            self._keep(chunk)
+            return []
+        whole = b"".join((*self._tail, head))
+        self._tail.clear()
+        self._size_bytes = 0
+        self._keep(rest)
+        return [line for part in whole.split(b"\n") if (line := part.strip())]
+
+    def end(self) -> list[bytes]:
+        """The last line, when the body ended without a line end."""
+        rest = b"".join(self._tail).strip()
+        self._tail.clear()
+        return [rest] if rest else []
+
+    def _keep(self, rest: bytes) -> None:
+        if rest:
+            self._tail.append(rest)
+            self._size_bytes += len(rest)
+            if self._size_bytes > MAX_EVENT_BYTES:
+                raise EventTooLong(f"a line is longer than {MAX_EVENT_BYTES} bytes")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from chatserver_openai.sse import MAX_EVENT_BYTES, EventReader, EventTooLong
 from hypothesis import given
 from hypothesis import strategies as st
+
+from chatserver.upstreams.events import MAX_EVENT_BYTES, EventReader, EventTooLong, LineReader
 
 STREAM = (
     b"\xef\xbb\xbf: hello\n\ndata: {\"a\": 1}\n\nevent: note\nid: 7\ndata:{\"b\":2}\r\n\r\n"
@@ -69,3 +70,21 @@ def test_a_long_event_in_small_pieces_takes_linear_time() -> None:
     for _ in range(20_000):
         assert reader.feed(b"x" * 100) == []
     assert [len(event) for event in reader.feed(b"\n\n")] == [2_000_000]
+
+
+LINES = '{"a": 1}\n\r\n{"b": "漢字"}\r\n  {"c": 3}'.encode()
+
+
+@given(st.lists(st.integers(0, len(LINES)), max_size=6))
+def test_lines_come_out_the_same_wherever_they_were_cut(cuts: list[int]) -> None:
+    reader, places = LineReader(), [0, *sorted(cuts), len(LINES)]
+    pieces = [LINES[start:end] for start, end in itertools.pairwise(places)]
+    lines = [line for piece in pieces for line in reader.feed(piece)]
+    assert [*lines, *reader.end()] == [b'{"a": 1}', '{"b": "漢字"}'.encode(), b'{"c": 3}']
+
+
+def test_a_line_without_an_end_is_refused() -> None:
+    reader = LineReader()
+    with pytest.raises(EventTooLong):
+        for _ in range(MAX_EVENT_BYTES // 1_000_000 + 1):
+            reader.feed(b"x" * 1_000_000)

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from chatserver import UpstreamError, clock
+from chatserver import clock
+from chatserver.errors import UpstreamError
 
 MAX_DETAIL = 240
 """Characters of an upstream's own words that we repeat."""
@@ -23,6 +24,7 @@ _TOO_LONG = re.compile(
 )
 _CONTENT = re.compile(r"content[ _-]?(policy|filter|management)|moderation|safety system|flagged", re.I)
 _KEY = re.compile(r"api[ _-]?key|authenticat|unauthori[sz]ed|invalid[ _-]?key", re.I)
+_NOTHING_LEFT = re.compile(r"insufficient_quota|credit balance|insufficient (balance|credits)|billing_error", re.I)
 _NO_MODEL = re.compile(
     r"model[ _-]not[ _-]found|no such model"
     r"|(model|deployment).{0,80}(does not exist|not found|is not available|not exist)",
@@ -31,7 +33,7 @@ _NO_MODEL = re.compile(
 
 
 class ErrorObject(msgspec.Struct):
-    """The error as told, whatever shape it came in."""
+    """The error as told, whatever shape it came in. kind: what the upstream calls its sort."""
 
     message: str = ""
     code: str = ""
@@ -138,10 +140,10 @@ def _judge(channel: str, status: int, error: ErrorObject) -> tuple[str, bool, st
         return "too_long", False, "The conversation is longer than this model can read. Clear the context or branch."
     if status in (400, 403, 422, 451) and _CONTENT.search(words):
         return "content", False, "The model's vendor declined this content. Rephrase it or pick another model."
+    if status == 402 or (status in (400, 403, 429) and _NOTHING_LEFT.search(words)):
+        return "key_refused", True, f"The channel {channel} was refused: its account there has nothing left."
     if status == 401 or (status == 400 and _KEY.search(words)):
         return "key_refused", True, f"The channel {channel} was refused: its key is not accepted. Check the key."
-    if status == 402:
-        return "key_refused", True, f"The channel {channel} was refused: its account there has nothing left."
     if status == 403:
         return "pair_refused", True, f"The channel {channel} may not use this model. Check what its key allows."
     if status == 404 or (status == 400 and _NO_MODEL.search(words)):
