@@ -1,7 +1,20 @@
-"""What providers share, whoever the vendor is: reading streams, listening until the end, judging refusals."""
+"""What providers share, whoever the vendor is: parts of a question, streams read, answers listened to, refusals judged."""
 
 from __future__ import annotations
 
+from chatserver.upstreams.asking import (
+    Format,
+    Picture,
+    ToolChoice,
+    output_bound,
+    read_arguments,
+    read_choice,
+    read_format,
+    read_picture,
+    stand_ins,
+    stops_of,
+    text_of_part,
+)
 from chatserver.upstreams.events import EventReader, EventTooLong, LineReader
 from chatserver.upstreams.listening import Answer, is_event_stream, kind_of, listen, secrets_of
 from chatserver.upstreams.refusals import (
@@ -18,14 +31,25 @@ __all__ = [
     "ErrorObject",
     "EventReader",
     "EventTooLong",
+    "Format",
     "LineReader",
+    "Picture",
+    "ToolChoice",
     "failure",
     "failure_in_stream",
     "is_event_stream",
     "kind_of",
     "listen",
+    "output_bound",
+    "read_arguments",
+    "read_choice",
     "read_error_object",
+    "read_format",
+    "read_picture",
     "read_retry_after",
     "secrets_of",
+    "stand_ins",
+    "stops_of",
+    "text_of_part",
     "unreadable",
 ]

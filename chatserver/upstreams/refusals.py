@@ -18,7 +18,7 @@ MAX_DETAIL = 240
 MAX_RETRY_AFTER_S = 24 * 3600.0
 
 _TOO_LONG = re.compile(
-    r"context[ _-]?(length|window|size)|maximum context|too many tokens|prompt is too long"
+    r"context[ _-]?(length|window|size|limit)|maximum context|too many tokens|prompt is too long"
     r"|exceeds? the (available|maximum)|reduce the length|input (is )?too long|n_ctx",
     re.I,
 )

@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from chatserver import (
-    ArtifactPart,
     ChatRequest,
-    FilePart,
     ImagePart,
     Part,
     PromptMessage,
-    TextPart,
     ToolCallPart,
     ToolResultPart,
 )
+from chatserver.upstreams import output_bound, text_of_part
 
 PASSED_ON = (
     "temperature",
@@ -44,9 +42,8 @@ def write_body(request: ChatRequest) -> dict[str, Any]:
         value = request.parameters.get(name)
         if value is not None:
             body[name] = value
-    bounds = [bound for bound in (request.max_output, request.parameters.get("max_output") or 0) if bound]
-    if bounds:
-        body["max_tokens"] = min(bounds)
+    if bound := output_bound(request):
+        body["max_tokens"] = bound
     if request.tools:
         body["tools"] = [
             {
@@ -85,7 +82,7 @@ def _write(written: list[dict[str, Any]], role: str, parts: list[Part]) -> None:
         elif isinstance(part, ImagePart) and part.url and role == "user":
             has_image = True
             pieces.append({"type": "image_url", "image_url": {"url": part.url}})
-        elif text := _text_of(part):
+        elif text := text_of_part(part):
             pieces.append({"type": "text", "text": text})
     # One text is sent as a text: not every endpoint reads the list form.
     content: Any = pieces if has_image else "".join(piece["text"] for piece in pieces)
@@ -97,13 +94,3 @@ def _write(written: list[dict[str, Any]], role: str, parts: list[Part]) -> None:
         )
     elif role in ("user", "system") and (content or role == "user") and parts:
         written.append({"role": role, "content": content})
-
-
-def _text_of(part: Part) -> str:
-    if isinstance(part, (TextPart, ArtifactPart)):
-        return part.text
-    if isinstance(part, FilePart):
-        return f"\n\n[{part.name or 'file'}]\n{part.text}\n" if part.text else ""
-    if isinstance(part, ImagePart):
-        return f"[{part.alt}]" if part.alt else ""
-    return ""

@@ -1,0 +1,200 @@
+"""The provider: asks the Messages API, and hands over what it says as it says it."""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+
+from chatserver import Channel, ChatRequest, Egress, Model, ProviderDelta, UpstreamError
+from chatserver.upstreams import (
+    ErrorObject,
+    EventReader,
+    failure,
+    kind_of,
+    listen,
+    read_error_object,
+    read_retry_after,
+    secrets_of,
+    unreadable,
+)
+from chatserver_anthropic.answer import Answer
+from chatserver_anthropic.facts import Facts, decode_page, facts_by_name, facts_of, model_of
+from chatserver_anthropic.question import MIN_ANSWER_TOKENS, write_body
+
+VENDOR_URL = "https://api.anthropic.com"
+VERSION = "2023-06-01"
+"""The version of the API this was written against; the vendor keeps it."""
+MAX_ERROR_BYTES = 65_536
+MAX_LIST_BYTES = 10_000_000
+MAX_PAGES = 20
+LIST_S = 15.0
+MAX_CONCESSIONS = 3
+MAX_REMEMBERED = 1_000
+
+# "input length and `max_tokens` exceed context limit: 197202 + 21333 > 200000, decrease …"
+_OVER_WINDOW = re.compile(r"exceed context limit: (\d+) \+ (\d+) > (\d+)")
+# "max_tokens: 64000 > 8192, which is the maximum allowed number of output tokens for …"
+_OVER_OUTPUT = re.compile(r"max_tokens: (\d+) > (\d+)")
+_NEGOTIABLE = ("temperature", "top_p", "top_k", "thinking", "effort", "format", "output_config")
+_TURNED_DOWN = ("support", "not permitted", "deprecated", "extra inputs", "cannot both", "not available", "invalid")
+_encode = msgspec.json.Encoder().encode
+
+
+class AnthropicProvider:
+    """Implements the Provider protocol for the Messages API."""
+
+    name = "anthropic"
+
+    def __init__(self) -> None:
+        self._api_key = ""
+        self._base_url = VENDOR_URL
+        # What the list told of a model, and what was learned by a refusal; both by address and name.
+        self._facts: dict[tuple[str, str], Facts] = {}
+        self._turned_down: dict[tuple[str, str], set[str]] = {}
+
+    def configure(self, api_key: str, base_url: str) -> None:
+        self._api_key = api_key.strip()
+        self._base_url = base_url.strip() or VENDOR_URL
+
+    async def discover(self, http: Egress) -> list[Channel]:
+        if not self._api_key:
+            return []
+        return [Channel(self.name, self.name, self._base_url, self._api_key, source="found")]
+
+    async def list_models(self, channel: Channel, http: Egress) -> list[Model]:
+        models: dict[str, Model] = {}
+        query = "?limit=1000"
+        for _ in range(MAX_PAGES):
+            body = await self._get(channel, http, f"{_url(channel, '/models')}{query}")
+            try:
+                page = decode_page(body)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                raise unreadable(channel.name, kind_of(body)) from None
+            for listed in page.data:
+                if listed.id and listed.lifecycle != "retired":
+                    models.setdefault(listed.id, model_of(listed))
+                    self._remember(self._facts, (channel.base_url, listed.id), facts_of(listed))
+            if not page.has_more or not page.last_id:
+                break
+            query = f"?limit=1000&after_id={urllib.parse.quote(page.last_id, safe='')}"
+        return list(models.values())
+
+    async def chat(self, request: ChatRequest, channel: Channel, http: Egress) -> AsyncIterator[ProviderDelta]:
+        place = (channel.base_url, request.model)
+        body = write_body(request, self._facts.get(place) or facts_by_name(request.model))
+        for name in self._turned_down.get(place, ()):
+            _leave_out(body, name)
+        secrets = secrets_of(request, channel)
+        for _ in range(MAX_CONCESSIONS + 1):
+            asked = http.request(
+                "POST",
+                _url(channel, "/messages"),
+                headers={
+                    "Content-Type": "application/json",
+                    "Accept": "text/event-stream" if request.stream else "application/json",
+                    **_credentials(channel),
+                },
+                body=_encode(body),
+                profile="channel",
+                first_byte_s=channel.first_token_s,
+                gap_s=channel.gap_s,
+                total_s=channel.total_s,
+            )
+            async with asked as response:
+                if 200 <= response.status < 300:
+                    answer = Answer(channel, secrets)
+                    async with aclosing(listen(response, channel, answer, EventReader())) as deltas:
+                        async for delta in deltas:
+                            yield delta
+                    return
+                error = read_error_object(await response.read(MAX_ERROR_BYTES))
+                if not self._gives_in(place, body, response.status, error):
+                    wait_s = read_retry_after(response.headers)
+                    raise failure(channel.name, response.status, error, retry_after_s=wait_s, secrets=secrets)
+        raise failure(channel.name, 400, ErrorObject())
+
+    def _gives_in(self, place: tuple[str, str], body: dict[str, Any], status: int, error: ErrorObject) -> bool:
+        """Is this refusal about something we can do without? Then the body is changed, and what holds for every
+        question to this model is remembered."""
+        if status != 400:
+            return False
+        if over := _OVER_WINDOW.search(error.message):
+            left = int(over[3]) - int(over[1])
+            if not MIN_ANSWER_TOKENS <= left < body["max_tokens"]:
+                return False
+            body["max_tokens"] = left
+            _leave_out(body, "thinking")
+            return True
+        if over := _OVER_OUTPUT.search(error.message):
+            most = int(over[2])
+            if not 0 < most < body["max_tokens"]:
+                return False
+            body["max_tokens"] = most
+            facts = self._facts.get(place) or facts_by_name(place[1])
+            self._remember(self._facts, place, msgspec.structs.replace(facts, max_output_tokens=most))
+            return True
+        words = error.message.lower()
+        if not any(sign in words for sign in _TURNED_DOWN):
+            return False
+        for name in _NEGOTIABLE:
+            if re.search(rf"\b{name}\b", words) and _leave_out(body, name):
+                known = self._turned_down.get(place, set())
+                self._remember(self._turned_down, place, known | {name})
+                return True
+        return False
+
+    def _remember(self, memory: dict[tuple[str, str], Any], place: tuple[str, str], value: Any) -> None:
+        if len(memory) >= MAX_REMEMBERED and place not in memory:
+            memory.clear()
+        memory[place] = value
+
+    async def _get(self, channel: Channel, http: Egress, url: str) -> bytes:
+        asked = http.request(
+            "GET",
+            url,
+            headers={"Accept": "application/json", **_credentials(channel)},
+            profile="channel",
+            first_byte_s=LIST_S,
+            gap_s=LIST_S,
+            total_s=LIST_S,
+        )
+        async with asked as response:
+            body = await response.read(MAX_LIST_BYTES)
+            if response.status != 200:
+                raise self._refused(channel, response.status, body)
+            return body
+
+    def _refused(self, channel: Channel, status: int, body: bytes) -> UpstreamError:
+        return failure(channel.name, status, read_error_object(body), secrets=(channel.api_key,))
+
+
+def _leave_out(body: dict[str, Any], name: str) -> bool:
+    """Take a parameter out of the body; False when it is not in it. What was in `output_config` is named by its own."""
+    if name in body:
+        del body[name]
+        return True
+    config = body.get("output_config", {})
+    if name not in config:
+        return False
+    del config[name]
+    if not config:
+        del body["output_config"]
+    return True
+
+
+def _credentials(channel: Channel) -> dict[str, str]:
+    key = channel.api_key.strip()
+    return {"anthropic-version": VERSION, **({"x-api-key": key} if key else {})}
+
+
+def _url(channel: Channel, path: str) -> str:
+    """The endpoint below the channel's base, which may be written with or without the version at its end."""
+    parts = urllib.parse.urlsplit(channel.base_url.strip() or VENDOR_URL)
+    base = parts.path.rstrip("/").removesuffix("/messages")
+    base = base if base.endswith("/v1") else f"{base}/v1"
+    return urllib.parse.urlunsplit((parts.scheme, parts.netloc, base + path, "", ""))
