@@ -1,4 +1,4 @@
-"""What providers share, whoever the vendor is: parts of a question, streams read, answers listened to, refusals judged."""
+"""What providers share, whoever the vendor is: questions taken apart, streams read, answers heard, refusals judged."""
 
 from __future__ import annotations
 

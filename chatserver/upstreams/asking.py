@@ -1,4 +1,4 @@
-"""What a question is made of, whatever format it is written in: texts, pictures, calls, what is wanted of the answer."""
+"""What a question is made of, whatever its format: texts, pictures, calls, and what is wanted of the answer."""
 
 from __future__ import annotations
 

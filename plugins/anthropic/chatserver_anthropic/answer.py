@@ -1,4 +1,4 @@
-"""What an answer says: events become deltas, pieces of tool calls whole ones, thoughts are kept with their signature."""
+"""What an answer says: events become deltas, pieces of tool calls whole ones, thoughts keep their signature."""
 
 from __future__ import annotations
 
