@@ -21,6 +21,9 @@ RETRY_S = 15.0
 """How soon an upstream that did not tell its models is asked again: a model server just started is seen soon."""
 
 
+FIND_S = 30.0
+"""How often providers are asked anew for channels nobody wrote down: a model server is often started after this one."""
+
 LOOK_S = 15.0
 """How long a person who just typed a key waits for the upstream's list."""
 
@@ -47,7 +50,7 @@ class Catalog:
         self._listed: dict[str, tuple[Model, ...]] = {}
         self._served: dict[str, dict[str, Candidate]] = {}
         self._problems: dict[str, str] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._first = asyncio.Event()
         for channel in channels:
             self._add(channel)
@@ -96,12 +99,15 @@ class Catalog:
             else:
                 self._last_resort.setdefault(channel.name, channel)
         self._settle()
-        self._task = asyncio.create_task(self._keep_fresh(), name="catalog")
+        self._tasks = [
+            asyncio.create_task(self._keep_fresh(), name="catalog"),
+            asyncio.create_task(self._keep_finding(), name="catalog finding"),
+        ]
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def ready(self, timeout_s: float) -> None:
         """Wait until every upstream was asked once, at most for the timeout, and not for what is written down."""
@@ -118,6 +124,25 @@ class Catalog:
             await asyncio.gather(*(self._ask(channel) for channel in self._channels.values()))
             self._first.set()
             await asyncio.sleep(RETRY_S if self._problems else REFRESH_S)
+
+    async def _keep_finding(self) -> None:
+        while True:
+            await asyncio.sleep(FIND_S)
+            await self.find()
+
+    async def find(self) -> None:
+        """Ask providers for channels again, and serve those that are new; what was found stays."""
+        for name, provider in self._providers.items():
+            try:
+                found = await provider.discover(self._http)
+            except Exception:  # a provider is a plugin: its fault is reported, never ours
+                log.exception("provider_failed", provider=name)
+                continue
+            for channel in found:
+                if channel.priority >= 0 and channel.name not in self._written:
+                    log.info("channel_found", channel=channel.name, provider=name)
+                    self._add(channel)
+                    await self._ask(channel)
 
     async def look(self, channel: Channel) -> tuple[Model, ...]:
         """The models of a channel that is not served yet. Raises UpstreamError, BadInput for an unknown provider."""

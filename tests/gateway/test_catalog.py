@@ -100,3 +100,30 @@ async def test_an_unknown_provider_stops_the_start_with_its_name() -> None:
 )
 def test_a_model_next_door_may_take_longer(url: str, seconds: float) -> None:
     assert first_token_patience_s(url) == seconds
+
+
+async def test_a_channel_that_comes_later_is_found_and_takes_the_demo_s_place() -> None:
+    shelf = Shelf([DEMO], {"demo": [Model("tiny", is_demo=True)], "late": [Model("big")]})
+    catalog = await opened([], shelf)
+    shelf.found = [DEMO, Channel("late", "shelf", source="found")]
+    await catalog.find()
+    assert [m.id for m in catalog.models(["default"])] == ["big"]
+    shelf.found = [DEMO]
+    await catalog.find()
+    assert [report.channel.name for report in catalog.reports()] == ["late"], "what was found stays"
+
+
+async def test_a_provider_that_fails_to_find_harms_nobody() -> None:
+    class Broken(Shelf):
+        is_broken = False
+
+        async def discover(self, http: Egress) -> list[Channel]:
+            if self.is_broken:
+                raise ValueError("nothing in sight")
+            return []
+
+    shelf = Broken([], {"real": [Model("big")]})
+    catalog = await opened([Channel("real", "shelf")], shelf)
+    shelf.is_broken = True
+    await catalog.find()
+    assert [m.id for m in catalog.models(["default"])] == ["big"]

@@ -30,10 +30,7 @@ def test_a_conversation_is_written_in_turns() -> None:
     picture = {"inlineData": {"mimeType": "image/png", "data": "AA=="}}
     assert written["systemInstruction"] == {"parts": [{"text": "Be brief."}]}
     assert written["contents"] == [
-        {
-            "role": "user",
-            "parts": [{"text": "What is this?"}, {"inlineData": {"mimeType": "image/png", "data": "AA=="}}],
-        },
+        {"role": "user", "parts": [{"text": "What is this?"}, picture]},
         {"role": "model", "parts": [{"text": "A tree."}]},
         {"role": "user", "parts": [{"text": "And this?"}, {"text": "Oaks?"}]},
     ]

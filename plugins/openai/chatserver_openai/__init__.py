@@ -39,7 +39,6 @@ def register_channel_offers() -> list[ChannelOffer]:
         ChannelOffer("openai", "DeepSeek", "https://api.deepseek.com/v1"),
         ChannelOffer("openai", "Mistral", "https://api.mistral.ai/v1"),
         ChannelOffer("openai", "Groq", "https://api.groq.com/openai/v1"),
-        ChannelOffer("openai", "Ollama", "http://127.0.0.1:11434/v1", needs_key=False),
         ChannelOffer("openai", "LM Studio", "http://127.0.0.1:1234/v1", needs_key=False),
         ChannelOffer("openai", "vLLM, llama.cpp, LiteLLM, new-api …", "", needs_key=False),
     ]
