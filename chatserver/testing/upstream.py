@@ -180,6 +180,14 @@ class Dialect:
             body.get("max_completion_tokens") or body.get("max_tokens") or 0,
         )
 
+    def round_of(self, messages: Sequence[Any]) -> int:
+        """How often tools were called since the last question."""
+        number = 0
+        for message in messages:
+            if isinstance(message, dict):
+                number = 0 if message.get("role") == "user" else number + bool(message.get("tool_calls"))
+        return number
+
     def models(self, models: list[dict[str, Any]]) -> dict[str, Any]:
         return {"object": "list", "data": models}
 
@@ -310,10 +318,7 @@ class FakeUpstream:
 
     def asks_of(self, model: str, messages: Sequence[Any]) -> list[ToolAsk]:
         """The calls of the round a request is in."""
-        number = 0
-        for message in messages:
-            if isinstance(message, dict):
-                number = 0 if message.get("role") == "user" else number + bool(message.get("tool_calls"))
+        number = self.dialect.round_of(messages)
         rounds = self.tool_rounds.get(model, [])
         return rounds[number] if number < len(rounds) else []
 

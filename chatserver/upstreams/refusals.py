@@ -24,7 +24,7 @@ _TOO_LONG = re.compile(
 )
 _CONTENT = re.compile(r"content[ _-]?(policy|filter|management)|moderation|safety system|flagged", re.I)
 _KEY = re.compile(r"api[ _-]?key|authenticat|unauthori[sz]ed|invalid[ _-]?key", re.I)
-_NOTHING_LEFT = re.compile(r"insufficient_quota|credit balance|insufficient (balance|credits)|billing_error", re.I)
+_NOTHING_LEFT = re.compile(r"insufficient[ _](quota|balance)", re.I)
 _NO_MODEL = re.compile(
     r"model[ _-]not[ _-]found|no such model"
     r"|(model|deployment).{0,80}(does not exist|not found|is not available|not exist)",

@@ -8,6 +8,7 @@ import msgspec
 
 from chatserver import Channel, Finish, ProviderDelta, ReasoningDelta, TextDelta, ToolCallDelta, Usage, UsageReport
 from chatserver.upstreams import failure, kind_of, read_error_object, unreadable
+from chatserver_anthropic.refusal import refused
 from chatserver_anthropic.signed import Block as Kept
 from chatserver_anthropic.signed import Redacted, Text, Thinking, seal
 
@@ -20,19 +21,6 @@ _FINISH = {
     "model_context_window_exceeded": "length",
     "tool_use": "tool_calls",
     "refusal": "content",
-}
-# The status an error in the middle of a stream would have had; from the vendor's page on errors.
-_STATUS = {
-    "invalid_request_error": 400,
-    "authentication_error": 401,
-    "billing_error": 402,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "request_too_large": 413,
-    "rate_limit_error": 429,
-    "api_error": 500,
-    "timeout_error": 504,
-    "overloaded_error": 529,
 }
 
 
@@ -159,7 +147,7 @@ class Answer:
     def _check(self, told: Event) -> None:
         if told.type == "error" or told.error:
             error = read_error_object({"error": told.error or "an error without words"})
-            raise failure(self._channel.name, _STATUS.get(error.kind, 500), error, secrets=self._secrets)
+            raise refused(self._channel, 0, error, None, self._secrets)
 
     def _begin(self, block: Block, deltas: list[ProviderDelta]) -> None:
         self._open, self._pieces, self._signature = block, [], []

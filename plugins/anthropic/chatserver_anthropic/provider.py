@@ -10,11 +10,10 @@ from typing import Any
 
 import msgspec
 
-from chatserver import Channel, ChatRequest, Egress, Model, ProviderDelta, UpstreamError
+from chatserver import Channel, ChatRequest, Egress, Model, ProviderDelta
 from chatserver.upstreams import (
     ErrorObject,
     EventReader,
-    failure,
     kind_of,
     listen,
     read_error_object,
@@ -25,6 +24,7 @@ from chatserver.upstreams import (
 from chatserver_anthropic.answer import Answer
 from chatserver_anthropic.facts import Facts, decode_page, facts_by_name, facts_of, model_of
 from chatserver_anthropic.question import MIN_ANSWER_TOKENS, write_body
+from chatserver_anthropic.refusal import refused
 
 VENDOR_URL = "https://api.anthropic.com"
 VERSION = "2023-06-01"
@@ -115,8 +115,8 @@ class AnthropicProvider:
                 error = read_error_object(await response.read(MAX_ERROR_BYTES))
                 if not self._gives_in(place, body, response.status, error):
                     wait_s = read_retry_after(response.headers)
-                    raise failure(channel.name, response.status, error, retry_after_s=wait_s, secrets=secrets)
-        raise failure(channel.name, 400, ErrorObject())
+                    raise refused(channel, response.status, error, wait_s, secrets)
+        raise refused(channel, 400, ErrorObject(), None, secrets)
 
     def _gives_in(self, place: tuple[str, str], body: dict[str, Any], status: int, error: ErrorObject) -> bool:
         """Is this refusal about something we can do without? Then the body is changed, and what holds for every
@@ -166,11 +166,9 @@ class AnthropicProvider:
         async with asked as response:
             body = await response.read(MAX_LIST_BYTES)
             if response.status != 200:
-                raise self._refused(channel, response.status, body)
+                wait_s = read_retry_after(response.headers)
+                raise refused(channel, response.status, read_error_object(body), wait_s, (channel.api_key,))
             return body
-
-    def _refused(self, channel: Channel, status: int, body: bytes) -> UpstreamError:
-        return failure(channel.name, status, read_error_object(body), secrets=(channel.api_key,))
 
 
 def _leave_out(body: dict[str, Any], name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -126,6 +126,13 @@ class MessagesDialect(Dialect):
         messages = body["messages"]
         texts = [text_of(message) for message in messages]
         return Question(body["model"], texts, messages, bool(body.get("stream")), True, body["max_tokens"])
+
+    def round_of(self, messages: Sequence[Any]) -> int:
+        number = 0
+        for message in messages:
+            kinds = {block["type"] for block in message["content"]}
+            number = 0 if message["role"] == "user" and "text" in kinds else number + ("tool_use" in kinds)
+        return number
 
     def models(self, models: list[dict[str, Any]]) -> dict[str, Any]:
         data = [{"type": "model", "display_name": "", "created_at": "2026-02-04T00:00:00Z", **one} for one in models]

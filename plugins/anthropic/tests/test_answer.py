@@ -134,7 +134,7 @@ def test_a_refusal_before_the_first_word_is_an_error_and_is_metered() -> None:
         ("request_too_large", "Request exceeds the maximum size", "too_long", False),
         ("invalid_request_error", "messages: field required", "bad_request", False),
         ("invalid_request_error", "prompt is too long: 213462 tokens > 200000 maximum", "too_long", False),
-        ("invalid_request_error", "Your credit balance is too low to access the API", "key_refused", True),
+        ("invalid_request_error", "Your credit balance is too low to access the Anthropic API", "key_refused", True),
         ("an_error_of_tomorrow", "?", "server", True),
     ],
 )
