@@ -39,6 +39,14 @@ async def test_from_an_empty_box_to_an_answer(empty: Site, fake_upstream: FakeUp
     assert (await ada.post("/send", data={"text": "Hello"})).status_code == 303
 
 
+async def test_the_services_of_every_vendor_are_offered(empty: Site) -> None:
+    ada = await empty.sign_up("ada@example.org", role="admin")
+    page = (await ada.get("/welcome")).text
+    places = [page.find(f'value="{title}"') for title in ("Anthropic", "Google Gemini", "OpenAI", OTHER, "Ollama")]
+    assert -1 not in places and places == sorted(places)
+    assert page.count('value="Ollama"') == 1
+
+
 async def test_what_goes_wrong_is_said_and_what_was_typed_is_kept(empty: Site, fake_upstream: FakeUpstream) -> None:
     ada = await empty.sign_up("ada@example.org", role="admin")
     for data, said in (

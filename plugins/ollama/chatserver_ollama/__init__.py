@@ -33,7 +33,7 @@ def register_providers() -> list[Provider]:
     return [_provider]
 
 
-@hookimpl()
+@hookimpl(order=200)
 def register_channel_offers() -> list[ChannelOffer]:
     return [ChannelOffer("ollama", "Ollama", LOCAL_URL, needs_key=False)]
 
