@@ -6,14 +6,14 @@ import contextlib
 import ipaddress
 import os
 import secrets
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
-import platformdirs
 
 from chatserver.domain.extend import Setting
 from chatserver.domain.models import Channel, first_token_patience_s, parse_alias
@@ -150,7 +150,7 @@ def load(options: Mapping[str, Any], environ: Mapping[str, str] | None = None, *
     config_file = _config_file(options, environ)
     table = read_file(config_file)
     given = _Given(options, environ, table, config_file)
-    data_dir = Path(given.text("data", "CHATSERVER_DATA") or platformdirs.user_data_path("chatserver", appauthor=False))
+    data_dir = Path(given.text("data", "CHATSERVER_DATA") or own_folder(environ, "data"))
     database_url = given.text("database_url", "CHATSERVER_DATABASE_URL")
     plugins = dict(table.plugins)
     enabled = _names(plugins.pop("enabled", []), config_file, "enabled")
@@ -247,8 +247,21 @@ class _Given:
 
 def _config_file(options: Mapping[str, Any], environ: Mapping[str, str]) -> Path:
     text = options.get("config") or environ.get("CHATSERVER_CONFIG")
-    path = Path(text) if text else platformdirs.user_config_path("chatserver", appauthor=False) / "chatserver.toml"
+    path = Path(text) if text else own_folder(environ, "config") / "chatserver.toml"
     return path.expanduser().absolute()
+
+
+def own_folder(environ: Mapping[str, str], purpose: Literal["data", "config"], platform: str = sys.platform) -> Path:
+    """Where the platform keeps a program's own data or configuration."""
+    home = Path(environ.get("HOME") or Path.home())
+    if platform == "win32":
+        base = Path(environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    elif platform == "darwin":
+        base = home / "Library" / "Application Support"
+    else:
+        usual = home / ".local" / "share" if purpose == "data" else home / ".config"
+        base = Path(environ.get(f"XDG_{purpose.upper()}_HOME", "").strip() or usual)
+    return base / "chatserver"
 
 
 def read_file(path: Path) -> FileTable:

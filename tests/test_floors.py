@@ -56,7 +56,6 @@ ONLY_IN = {
     "charset_normalizer": {"confined"},
     "pluggy": {"hookspecs", "plugins"},
     "click": {"cli"},
-    "platformdirs": {"settings"},
 }
 # One egress client for the core and for plugins: whoever wants out asks for it.
 HTTP_CLIENTS = {"aiohttp", "httpx", "requests", "urllib3", "urllib.request", "http.client", "pycurl", "niquests"}

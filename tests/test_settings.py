@@ -13,7 +13,7 @@ import pytest
 from chatserver.domain.extend import Setting
 from chatserver.domain.models import ModelAlias
 from chatserver.errors import SetupError
-from chatserver.settings import Limits, Settings, check_public, check_public_url, is_loopback, load
+from chatserver.settings import Limits, Settings, check_public, check_public_url, is_loopback, load, own_folder
 
 Load = Callable[..., Settings]
 
@@ -191,3 +191,21 @@ def test_the_examples_of_the_docs_are_read_and_name_every_limit_with_its_default
     assert settings.limits == Limits()
     for name in Limits.__struct_fields__:
         assert any(f"\n{name} = " in text for text in documented("toml")), name
+
+
+@pytest.mark.parametrize(
+    ("platform", "environ", "data", "config"),
+    [
+        ("linux", {"HOME": "/home/ada"}, "/home/ada/.local/share/chatserver", "/home/ada/.config/chatserver"),
+        ("linux", {"HOME": "/home/ada", "XDG_DATA_HOME": "/d", "XDG_CONFIG_HOME": " "}, "/d/chatserver",
+         "/home/ada/.config/chatserver"),
+        ("darwin", {"HOME": "/Users/ada"}, "/Users/ada/Library/Application Support/chatserver",
+         "/Users/ada/Library/Application Support/chatserver"),
+        ("win32", {"LOCALAPPDATA": "/ada/Local"}, "/ada/Local/chatserver", "/ada/Local/chatserver"),
+    ],
+)  # fmt: skip
+def test_each_platform_keeps_a_program_s_own_where_it_does(
+    platform: str, environ: dict[str, str], data: str, config: str
+) -> None:
+    assert str(own_folder(environ, "data", platform)) == data
+    assert str(own_folder(environ, "config", platform)) == config

@@ -9,8 +9,8 @@ from importlib import metadata
 from typing import Literal
 
 import msgspec
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
+
+from chatserver.domain.versions import Unreadable, allows, plain_name, read_requirement
 
 GROUP = "chatserver.plugins"
 BUNDLED = {
@@ -67,7 +67,7 @@ def find_plugins() -> list[Found]:
                 found.append(
                     Found(
                         name=entry.name,
-                        distribution=canonicalize_name(distribution.metadata["Name"]),
+                        distribution=plain_name(distribution.metadata["Name"]),
                         version=distribution.version,
                         target=entry.value,
                         core_range=_required_core(distribution.requires or []),
@@ -81,12 +81,9 @@ def find_plugins() -> list[Found]:
 
 def _required_core(requirements: Iterable[str]) -> str:
     for text in requirements:
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            continue
-        if canonicalize_name(requirement.name) == "chatserver" and "extra" not in str(requirement.marker or ""):
-            return str(requirement.specifier)
+        told = read_requirement(text)
+        if told is not None and told[0] == "chatserver" and "extra" not in told[2]:
+            return told[1]
     return ""
 
 
@@ -126,12 +123,18 @@ def _judge_one(found: Found, enabled: Collection[str], disabled: Collection[str]
         return Verdict(found, "found, not allowed", f'allow it with [plugins] enabled = ["{found.name}"]')
     if not NAME.fullmatch(found.name):
         return Verdict(found, "refused", "its name must be lower-case letters, digits and _, beginning with a letter")
-    if found.core_range and not Requirement(f"chatserver{found.core_range}").specifier.contains(
-        core_version, prereleases=True
-    ):
+    if not _fits(found.core_range, core_version):
         why = (
             f"{found.distribution} {found.version} needs chatserver{found.core_range}, and this is {core_version}; "
             f"install a release of {found.distribution} that fits."
         )
         return Verdict(found, "refused", why)
     return Verdict(found, "on")
+
+
+def _fits(core_range: str, core_version: str) -> bool:
+    """A range nobody can read fits no version."""
+    try:
+        return allows(core_range, core_version)
+    except Unreadable:
+        return False
