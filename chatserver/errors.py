@@ -57,8 +57,10 @@ class NotFound(ChatserverError):
     code = "not_found"
     status = 404
 
-    def __init__(self, message: str = _("There is nothing here under this address.")) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str = _("There is nothing here under this address."), *, code: str | None = None
+    ) -> None:
+        super().__init__(message, code=code)
 
 
 class Conflict(ChatserverError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -12,6 +13,7 @@ from chatserver.chat.asides import Asides
 from chatserver.chat.blobs import Blobs
 from chatserver.chat.branches import Branches
 from chatserver.chat.bringing import Bringing
+from chatserver.chat.calling import Calling
 from chatserver.chat.channels import Channels
 from chatserver.chat.comparisons import Comparisons
 from chatserver.chat.consents import Consents
@@ -36,6 +38,7 @@ from chatserver.chat.probes import Probes
 from chatserver.chat.prompts import Prompts
 from chatserver.chat.readers import Readers
 from chatserver.chat.recovery import Recovery
+from chatserver.chat.rounds import Rounds
 from chatserver.chat.runner import Runner
 from chatserver.chat.sending import Sending
 from chatserver.chat.sent_prompts import SentPrompts
@@ -118,13 +121,13 @@ class House:
         self.blobs = Blobs(db, blob_store, spool)
         self.files = Files(db, self.blobs, self.limits)
         self.prompts = Prompts(db, plugins, self.estimates, Showing(self.files))
-        self.asides = Asides(db, plugins, self.catalog, http, self.meters, self.node_id)
+        self.calling = Calling(db, plugins, self.catalog, http)
+        self.asides = Asides(db, self.calling, self.meters, self.node_id)
         self.permissions = Permissions(plugins)
         self.directs = Directs(
             db,
-            plugins,
+            self.calling,
             self.catalog,
-            http,
             self.meters,
             self.permissions,
             self.node_id,
@@ -137,23 +140,11 @@ class House:
         self.pump = Pump(db, plugins)
         self.consents = Consents(db, self.wakes)
         self.tooling = Tooling(plugins, self.consents)
-        self.runner = Runner(
-            db,
-            plugins,
-            self.catalog,
-            http,
-            self.live,
-            self.prompts,
-            self.estimates,
-            self.titles,
-            self._wake,
-            self.wakes,
-            self.meters,
-            self.tooling,
-        )
+        rounds = partial(Rounds, db, self.calling, self.estimates, self.tooling, self.meters)
+        self.runner = Runner(db, self.live, self.prompts, rounds, self.titles, self._wake, self.wakes, self.meters)
         self.drafts = Drafts(
             db,
-            plugins,
+            self.calling,
             self.runner,
             self.prompts,
             node_id=self.node_id,

@@ -7,22 +7,18 @@ from contextlib import aclosing
 
 import msgspec
 
+from chatserver.chat.calling import Calling
 from chatserver.chat.meters import CallReport, Meters
-from chatserver.chat.watching import watch_call
 from chatserver.clock import new_id, now_us
 from chatserver.domain.access import Account
 from chatserver.domain.calls import Call, CallKind, CallState, Usage, estimate_tokens
-from chatserver.domain.events import CallEnded
-from chatserver.domain.extend import Admission, ChatRequest, Egress, ModelUse, PromptMessage, Refusal
+from chatserver.domain.extend import ChatRequest, PromptMessage, Refusal
 from chatserver.domain.messages import text_of
 from chatserver.domain.models import Candidate
 from chatserver.domain.turns import TextDelta
 from chatserver.errors import UpstreamError
-from chatserver.gateway.catalog import Catalog
 from chatserver.gateway.relay import Relay
-from chatserver.plugins import Plugins
 from chatserver.store import calls as call_rows
-from chatserver.store import outbox
 from chatserver.store.database import Database, Tx
 
 
@@ -38,13 +34,9 @@ class Aside(msgspec.Struct, frozen=True):
 class Asides:
     """Makes such calls; `admit_call` hears of each, with its kind."""
 
-    def __init__(
-        self, db: Database, plugins: Plugins, catalog: Catalog, http: Egress, meters: Meters, node_id: str = ""
-    ) -> None:
+    def __init__(self, db: Database, calling: Calling, meters: Meters, node_id: str) -> None:
         self._db = db
-        self._plugins = plugins
-        self._catalog = catalog
-        self._http = http
+        self._calling = calling
         self._meters = meters
         self._node_id = node_id
 
@@ -66,30 +58,19 @@ class Asides:
         """
         prompt_tokens = sum(estimate_tokens(text_of(message.parts)) for message in messages)
         call = Call(new_id(), account.id, kind, "job", model, "running", now_us(), node=self._node_id)
-        if self._plugins.has("admit_call"):
-            asked = Admission(call.id, account, "job", kind, model, prompt_tokens, max_output)
-            answer = await self._plugins.chain("admit_call", asked)
-            if isinstance(answer, Refusal):
-                return answer
-        candidates = (through,) if through else self._catalog.candidates(model, account.groups)
-        if through is None and self._plugins.has("rank_channels"):
-            use = ModelUse(account, model, "job", kind, call.id)
-            candidates = await self._plugins.chain("rank_channels", candidates, use=use)
+        admitted = await self._calling.admit(call, account, prompt_tokens, max_output)
+        if isinstance(admitted, Refusal):
+            return admitted
+        call, max_output = admitted
         await self._db.write(lambda tx: call_rows.insert_call(tx, call))
-        request = ChatRequest(model, messages, max_output=max_output)
-        relay = Relay(
-            request,
-            candidates,
-            self._catalog.providers,
-            self._http,
-            watch_call(self._plugins, call),
-            self._catalog.patience,
-        )
+        relay: Relay | None = None
         pieces: list[str] = []
         first_at: int | None = None
         state: CallState = "interrupted"
         failure: UpstreamError | None = None
         try:
+            request = ChatRequest(model, messages, max_output=max_output)
+            relay = await self._calling.relay(call, account, request, through=through)
             async with aclosing(relay.deltas()) as deltas:
                 async for delta in deltas:
                     first_at = first_at or now_us()
@@ -100,27 +81,28 @@ class Asides:
             failure, state = error, "failed"
         finally:
             written = "".join(pieces)
-            usage = relay.usage or Usage(input=prompt_tokens, output=estimate_tokens(written), calls=1, estimated=True)
+            usage = relay.usage if relay and relay.usage else Usage()
+            if not usage.calls and first_at is not None:
+                usage = Usage(input=prompt_tokens, output=estimate_tokens(written), calls=1, estimated=True)
+            report = CallReport(
+                call,
+                state,
+                relay.channel if relay else "",
+                usage,
+                tuple(relay.attempts) if relay else (),
+                first_at,
+                now_us(),
+                failure.code if failure else "",
+            )
 
             def end(tx: Tx) -> None:
-                if call_rows.end_call(
-                    tx,
-                    call.id,
-                    state=state,
-                    channel=relay.channel,
-                    usage=usage,
-                    attempts=relay.attempts,
-                    first_token_at=first_at,
-                    now=now_us(),
-                ):
-                    outbox.append(tx, CallEnded(call.id, account.id, kind, "job", model, relay.channel, state, usage))
+                call_rows.end_call(
+                    tx, report.event(), report.ended_at, attempts=report.attempts, first_token_at=first_at
+                )
                 if also is not None and state == "done":
                     also(tx, written)
 
             await self._db.write(end, essential=True)
-            code = failure.code if failure else ""
-            self._meters.call_ended(
-                CallReport(call, state, relay.channel, usage, tuple(relay.attempts), first_at, now_us(), code)
-            )
+            self._meters.call_ended(report)
         first_ms = max(1, (first_at - call.started_at) // 1000) if first_at else 0
-        return Aside(written, relay.channel, first_ms, failure)
+        return Aside(written, report.channel, first_ms, failure)

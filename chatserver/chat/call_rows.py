@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 import structlog
 
 from chatserver.chat.meters import CallReport
 from chatserver.domain.calls import Call
-from chatserver.domain.events import CallEnded
 from chatserver.errors import ChatserverError
 from chatserver.store import calls as table
-from chatserver.store import outbox
 from chatserver.store.database import Database, Tx
 
 log = structlog.get_logger("chatserver.calls")
@@ -64,7 +63,7 @@ class CallRows:
         try:
             while self._begins:
                 batch, self._begins = self._begins[:MOST_AT_ONCE], self._begins[MOST_AT_ONCE:]
-                error = await self._try(lambda tx, batch=batch: _insert(tx, batch), essential=False)  # type: ignore[misc]
+                error = await self._try(partial(_insert, batch=batch), essential=False)
                 for begun in batch:
                     if begun.kept.done():
                         continue
@@ -80,7 +79,7 @@ class CallRows:
         try:
             while self._ends:
                 batch, self._ends = self._ends[:MOST_AT_ONCE], self._ends[MOST_AT_ONCE:]
-                while error := await self._try(lambda tx, batch=batch: _finish(tx, batch), essential=True):  # type: ignore[misc]
+                while error := await self._try(partial(_finish, batch=batch), essential=True):
                     log.error("calls_not_ended", count=len(batch), reason=str(error))
                     await asyncio.sleep(RETRY_S)
                 self._wake()
@@ -102,29 +101,6 @@ def _insert(tx: Tx, batch: list[Begun]) -> None:
 
 def _finish(tx: Tx, batch: list[CallReport]) -> None:
     for report in batch:
-        call = report.call
-        if table.end_call(
-            tx,
-            call.id,
-            state=report.state,
-            channel=report.channel,
-            usage=report.usage,
-            attempts=report.attempts,
-            first_token_at=report.first_token_at,
-            now=report.ended_at,
-        ):
-            outbox.append(
-                tx,
-                CallEnded(
-                    call.id,
-                    call.account_id,
-                    call.kind,
-                    call.origin,
-                    call.model,
-                    report.channel,
-                    report.state,
-                    report.usage,
-                    None,
-                    call.labels,
-                ),
-            )
+        table.end_call(
+            tx, report.event(), report.ended_at, attempts=report.attempts, first_token_at=report.first_token_at
+        )

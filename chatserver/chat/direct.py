@@ -6,39 +6,28 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
+from typing import Protocol, cast, runtime_checkable
 
 import msgspec
 import structlog
 
 from chatserver.chat.call_rows import CallRows
+from chatserver.chat.calling import Calling
 from chatserver.chat.meters import CallReport, Meters
 from chatserver.chat.permissions import Permissions
 from chatserver.chat.refusals import refused
-from chatserver.chat.watching import watch_call
 from chatserver.clock import monotonic_s, new_id, now_us
 from chatserver.domain.access import Actor
 from chatserver.domain.calls import Attempt, Call, CallState, Usage, estimate_tokens
 from chatserver.domain.direct import DirectRequest
-from chatserver.domain.embedding import EmbeddedDelta, EmbedRequest
-from chatserver.domain.extend import (
-    Admission,
-    Candidates,
-    ChatRequest,
-    Egress,
-    Finish,
-    ModelUse,
-    Provider,
-    ProviderDelta,
-    Refusal,
-    UsageReport,
-)
+from chatserver.domain.embedding import Embedded, EmbeddedDelta, EmbedRequest
+from chatserver.domain.extend import Candidates, ChatRequest, Egress, Finish, Provider, Refusal, UsageReport
 from chatserver.domain.messages import text_of
 from chatserver.domain.models import Channel, Model
 from chatserver.domain.turns import ReasoningDelta, TextDelta, ToolCallDelta
 from chatserver.errors import BadInput, ChatserverError, NotFound, Refused, Unavailable
 from chatserver.gateway.catalog import Catalog
 from chatserver.gateway.relay import Relay
-from chatserver.plugins import Plugins
 from chatserver.store.database import Database
 
 log = structlog.get_logger("chatserver.calls")
@@ -48,6 +37,8 @@ CHECK_S = 3.0
 """How often credentials of running calls are looked at: what is shut ends within 5 s."""
 LEFT_MOST = 64
 """How many upstreams are read to their end for clients that are gone; of one more, the connection is cut."""
+
+_encode = msgspec.json.Encoder().encode
 
 Said = TextDelta | ReasoningDelta | ToolCallDelta | EmbeddedDelta
 
@@ -189,8 +180,7 @@ class DirectCall:
         self._is_ended = True
         relay = self._relay
         if relay.usage is not None:
-            told = relay.usage
-            self.usage = Usage(told.input, told.cached, told.cache_write, told.output, told.reasoning, calls=1)
+            self.usage = msgspec.structs.replace(relay.usage, calls=1)
         elif self._first_at is not None:
             written = estimate_tokens("".join(self._written))
             self.usage = Usage(input=self.input_tokens, output=written, calls=1, estimated=True)
@@ -216,9 +206,8 @@ class Directs:
     def __init__(
         self,
         db: Database,
-        plugins: Plugins,
+        calling: Calling,
         catalog: Catalog,
-        http: Egress,
         meters: Meters,
         permissions: Permissions,
         node_id: str,
@@ -228,9 +217,8 @@ class Directs:
         """wake: called when there is something to tell plugins. still_valid: of credentials, asked past any cache."""
         self._still_valid = still_valid
         self._checking: asyncio.Task[None] | None = None
-        self._plugins = plugins
+        self._calling = calling
         self._catalog = catalog
-        self._http = http
         self._meters = meters
         self._permissions = permissions
         self._node_id = node_id
@@ -285,15 +273,18 @@ class Directs:
         providers: Mapping[str, Provider] = self._catalog.providers
         if not candidates:
             raise NotFound(
-                f"There is no model {request.model[:100]!r} here. GET /v1/models lists what this key may use."
+                f"There is no model {request.model[:100]!r} here. GET /v1/models lists what this key may use.",
+                code="unknown_model",
             )
         if request.kind == "embedding":
-            providers = {name: Embedder(one, request) for name, one in providers.items() if hasattr(one, "embed")}
+            embeds = {name: one for name, one in providers.items() if isinstance(one, Embeds)}
+            # The relay hands over whatever it says untouched: one delta of a kind no chat has.
+            providers = {name: cast(Provider, Embedder(one, request)) for name, one in embeds.items()}
             candidates = tuple(one for one in candidates if one.channel.provider in providers)
             if not candidates:
                 raise BadInput("No channel of this model makes embeddings. Pick another model.", code="no_embeddings")
-        input_tokens = request.input_tokens or estimate_input(request)
-        call = Call(
+        input_tokens = request.input_tokens or self.count(request)
+        asked = Call(
             new_id(),
             account.id,
             request.kind,
@@ -304,26 +295,28 @@ class Directs:
             labels=request.labels,
             node=self._node_id,
         )
-        max_output, labels = request.max_output, request.labels
-        if self._plugins.has("admit_call"):
-            asked = Admission(
-                call.id, account, actor.origin, request.kind, request.model, input_tokens, max_output, labels=labels
-            )
-            answer = await self._plugins.chain("admit_call", asked)
-            if isinstance(answer, Refusal):
-                raise refused(answer)
-            max_output, labels = answer.max_output, answer.labels
-            call = msgspec.structs.replace(call, labels=labels)
-        if self._plugins.has("rank_channels"):
-            use = ModelUse(account, request.model, actor.origin, request.kind, call.id, labels)
-            candidates = await self._plugins.chain("rank_channels", candidates, use=use)
-        asks = ChatRequest(
+        admitted = await self._calling.admit(asked, account, input_tokens, request.max_output)
+        if isinstance(admitted, Refusal):
+            raise refused(admitted)
+        call, max_output = admitted
+        sent = ChatRequest(
             request.model, request.messages, request.tools, max_output=max_output, parameters=request.parameters
         )
-        relay = Relay(asks, candidates, providers, self._http, watch_call(self._plugins, call), self._catalog.patience)
+        try:
+            relay = await self._calling.relay(call, account, sent, candidates=candidates, providers=providers)
+        except BaseException:  # whoever asked may be gone, too: a hold is let go whatever it was
+            await asyncio.shield(self._calling.release([call]))
+            raise
         direct = DirectCall(self, actor, call, relay, self._rows.begin(call), input_tokens)
         self._running.add(direct)
         return direct
+
+    @staticmethod
+    def count(request: DirectRequest) -> int:
+        """How many tokens a request has, estimated by script: its messages, its texts and its tools."""
+        told = sum(estimate_tokens(text_of(message.parts)) for message in request.messages)
+        told += sum(map(estimate_tokens, request.texts))
+        return told + sum(estimate_tokens(_encode(tool).decode()) for tool in request.tools)
 
     def take_in(self, direct: DirectCall) -> bool:
         """Room among those that are read for nobody."""
@@ -363,10 +356,19 @@ class Directs:
         await self.settle()
 
 
+@runtime_checkable
+class Embeds(Protocol):
+    """A provider that makes embeddings besides."""
+
+    name: str
+
+    async def embed(self, request: EmbedRequest, channel: Channel, http: Egress) -> Embedded: ...
+
+
 class Embedder:
     """A provider's `embed`, behind the face the relay knows: one delta, then usage and the finish."""
 
-    def __init__(self, provider: Provider, asked: DirectRequest) -> None:
+    def __init__(self, provider: Embeds, asked: DirectRequest) -> None:
         self.name = provider.name
         self._provider = provider
         self._asked = asked
@@ -377,16 +379,12 @@ class Embedder:
     async def list_models(self, channel: Channel, http: Egress) -> list[Model]:
         return []
 
-    async def chat(self, request: ChatRequest, channel: Channel, http: Egress) -> AsyncIterator[ProviderDelta]:
-        embed = self._provider.embed  # type: ignore[attr-defined]
+    async def chat(
+        self, request: ChatRequest, channel: Channel, http: Egress
+    ) -> AsyncIterator[EmbeddedDelta | UsageReport | Finish]:
         asked = EmbedRequest(request.model, self._asked.texts, self._asked.parameters)
-        embedded = await embed(asked, channel, http)
-        yield EmbeddedDelta(embedded.vectors)  # type: ignore[misc]
+        embedded = await self._provider.embed(asked, channel, http)
+        yield EmbeddedDelta(embedded.vectors)
         if embedded.usage is not None:
             yield UsageReport(embedded.usage)
         yield Finish("stop")
-
-
-def estimate_input(request: DirectRequest) -> int:
-    told = sum(estimate_tokens(text_of(message.parts)) for message in request.messages)
-    return told + sum(map(estimate_tokens, request.texts))

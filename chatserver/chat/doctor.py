@@ -6,8 +6,8 @@ from functools import partial
 
 import msgspec
 
+from chatserver.chat.left_calls import end_left_call
 from chatserver.clock import now_us
-from chatserver.domain.calls import Usage
 from chatserver.domain.tree import find_faults, leaves_of
 from chatserver.store import calls as call_rows
 from chatserver.store import integrity
@@ -83,16 +83,8 @@ def _mend(tx: Tx, finding: Finding) -> Finding:
     elif finding.kind == "running_without_turn":
         message_rows.seal_message(tx, finding.subject, "interrupted", ())
     elif finding.kind == "call_left_running":
-        call_rows.end_call(
-            tx,
-            finding.subject,
-            state="failed",
-            channel="",
-            usage=Usage(),
-            attempts=(),
-            first_token_at=None,
-            now=now_us(),
-        )
+        if (left := call_rows.running_call(tx, finding.subject)) is not None:
+            end_left_call(tx, left, "failed")
     elif finding.kind == "foreign_in_share":
         integrity.remove_foreign_in_shares(tx, finding.subject)
     else:

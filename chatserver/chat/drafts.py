@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from chatserver.chat.attachments import still_there
+from chatserver.chat.calling import Calling
 from chatserver.chat.flusher import LEASE_US
 from chatserver.chat.prompts import Prompts
 from chatserver.chat.refusals import refused
@@ -17,16 +18,14 @@ from chatserver.clock import new_id, now_us
 from chatserver.domain.access import Actor
 from chatserver.domain.calls import Call
 from chatserver.domain.conversations import Asked, Sent, title_from
-from chatserver.domain.events import CallEnded
-from chatserver.domain.extend import Admission, Refusal
+from chatserver.domain.extend import Refusal
 from chatserver.domain.messages import Message, text_of, words_of
 from chatserver.domain.models import Model
 from chatserver.domain.turns import Turn
 from chatserver.errors import BadInput, ChatserverError, Conflict, LimitReached, NotFound, Unavailable
-from chatserver.plugins import Plugins
 from chatserver.store import calls as call_rows
 from chatserver.store import conversations as conversation_rows
-from chatserver.store import idempotency, outbox, search
+from chatserver.store import idempotency, search
 from chatserver.store import messages as message_rows
 from chatserver.store import turns as turn_rows
 from chatserver.store.database import Database, Tx
@@ -90,7 +89,7 @@ class Drafts:
     def __init__(
         self,
         db: Database,
-        plugins: Plugins,
+        calling: Calling,
         runner: Runner,
         prompts: Prompts,
         *,
@@ -100,7 +99,7 @@ class Drafts:
     ) -> None:
         """running: how many turns run on this node now."""
         self._db = db
-        self._plugins = plugins
+        self._calling = calling
         self._runner = runner
         self._prompts = prompts
         self._node_id = node_id
@@ -158,11 +157,11 @@ class Drafts:
         try:
             sent = await self._write(actor, draft, jobs, key)
         except ChatserverError:
-            await self._release(jobs, actor)
+            await self._calling.release([job.call for job in jobs])
             raise
         else:
             if sent.turn_id != jobs[0].turn.id:
-                await self._release(jobs, actor)
+                await self._calling.release([job.call for job in jobs])
                 return sent
             committed.set_result(True)
             if key is not None:
@@ -181,11 +180,11 @@ class Drafts:
         jobs: list[TurnJob] = []
         for reply, model in zip(draft.replies, draft.models, strict=True):
             job = self._job(actor, draft, reply, model)
-            if self._plugins.has("admit_call"):
+            if self._calling.asks_first:
                 try:
-                    job = await self._admit_one(actor, draft, job)
+                    job = await self._admit_one(job)
                 except ChatserverError:
-                    await self._release([*jobs, job], actor)
+                    await self._calling.release([one.call for one in (*jobs, job)])
                     raise
             jobs.append(job)
         return jobs
@@ -214,55 +213,14 @@ class Drafts:
         parent = draft.parent_id if draft.question is not None else reply.parent_id
         return TurnJob(turn, call, actor.account, model, draft.question, parent, draft.wants_title)
 
-    async def _admit_one(self, actor: Actor, draft: Draft, job: TurnJob) -> TurnJob:
+    async def _admit_one(self, job: TurnJob) -> TurnJob:
         size = await self._prompts.size(job.turn, job.question, job.parent_id, job.model)
-        admission = Admission(
-            job.call.id,
-            actor.account,
-            actor.origin,
-            "chat",
-            job.model.id,
-            size.input_tokens,
-            size.max_output,
-            job.turn.id,
-            draft.labels,
-        )
-        answer = await self._plugins.chain("admit_call", admission)
-        if isinstance(answer, Refusal):
-            raise refused(answer)
-        labels = {**draft.labels, **answer.labels}
-        return msgspec.structs.replace(
-            job,
-            turn=msgspec.structs.replace(job.turn, labels=labels),
-            call=msgspec.structs.replace(job.call, labels=labels),
-            max_output=answer.max_output,
-        )
-
-    async def _release(self, jobs: Sequence[TurnJob], actor: Actor) -> None:
-        """Tell whoever placed a hold that these calls will never be made."""
-        if not self._plugins.has("admit_call"):
-            return
-        events = [
-            CallEnded(
-                job.call.id,
-                actor.account_id,
-                "chat",
-                actor.origin,
-                job.call.model,
-                "",
-                "failed",
-                job.call.usage,
-                None,
-                job.call.labels,
-            )
-            for job in jobs
-        ]
-
-        def tell(tx: Tx) -> None:
-            for event in events:
-                outbox.append(tx, event)
-
-        await self._db.write(tell)
+        admitted = await self._calling.admit(job.call, job.account, size.input_tokens, size.max_output)
+        if isinstance(admitted, Refusal):
+            raise refused(admitted)
+        call, max_output = admitted
+        turn = msgspec.structs.replace(job.turn, labels=call.labels)
+        return msgspec.structs.replace(job, turn=turn, call=call, max_output=max_output)
 
     async def _write(self, actor: Actor, draft: Draft, jobs: Sequence[TurnJob], key: IdempotencyKey | None) -> Sent:
         """The one transaction of a request: question, replies, turns and calls, or nothing of them."""

@@ -157,30 +157,18 @@ def _end(
 
 def write_call_end(tx: Tx, turn: Turn, call: CallOutcome, state: CallState, now: int) -> None:
     """Meter one call of a turn, once, and tell the outbox."""
-    if call_rows.end_call(
-        tx,
+    ended = CallEnded(
         call.call_id,
-        state=state,
-        channel=call.channel,
-        usage=call.usage,
-        attempts=call.attempts,
-        first_token_at=call.first_token_at,
-        now=now,
-    ):
-        outbox.append(
-            tx,
-            CallEnded(
-                call.call_id,
-                turn.account_id,
-                "chat",
-                turn.origin,
-                turn.model,
-                call.channel,
-                state,
-                call.usage,
-                turn.id,
-                call.labels,
-            ),
-        )
+        turn.account_id,
+        "chat",
+        turn.origin,
+        turn.model,
+        call.channel,
+        state,
+        call.usage,
+        turn.id,
+        call.labels,
+    )
+    call_rows.end_call(tx, ended, now, attempts=call.attempts, first_token_at=call.first_token_at)
     if call.factor is not None:
         call_rows.save_model_factor(tx, call.factor)

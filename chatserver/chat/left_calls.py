@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 import structlog
 
 from chatserver.clock import monotonic_s, now_us
-from chatserver.domain.calls import Usage
+from chatserver.domain.calls import CallState, Usage
 from chatserver.domain.events import CallEnded
 from chatserver.store import calls as call_rows
-from chatserver.store import outbox
 from chatserver.store.calls import LeftCall
 from chatserver.store.database import Database, Tx
 
@@ -54,21 +55,16 @@ class LeftCalls:
 
     async def _end(self, left: list[LeftCall]) -> None:
         for call in left:
-            await self._db.write(lambda tx, call=call: end_left_call(tx, call), essential=True)  # type: ignore[misc]
+            await self._db.write(partial(end_left_call, call=call), essential=True)
         if left:
             log.info("calls_interrupted", count=len(left))
 
 
-def end_left_call(tx: Tx, call: LeftCall) -> None:
-    """As interrupted; what it used nobody knows any more, but that it was made."""
+def end_left_call(tx: Tx, call: LeftCall, state: CallState = "interrupted") -> None:
+    """What it used nobody knows any more, but that it was made."""
     usage = Usage(calls=1, estimated=True)
-    if call_rows.end_call(
-        tx, call.id, state="interrupted", channel="", usage=usage, attempts=(), first_token_at=None, now=now_us()
-    ):
-        labels = msgspec.json.decode(call.labels, type=dict[str, str])
-        outbox.append(
-            tx,
-            CallEnded(
-                call.id, call.account_id, call.kind, call.origin, call.model, "", "interrupted", usage, None, labels
-            ),
-        )
+    labels = msgspec.json.decode(call.labels, type=dict[str, str])
+    ended = CallEnded(
+        call.id, call.account_id, call.kind, call.origin, call.model, "", state, usage, call.turn_id, labels
+    )
+    call_rows.end_call(tx, ended, now_us())

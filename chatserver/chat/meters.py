@@ -12,6 +12,7 @@ import structlog
 
 from chatserver.clock import now_us
 from chatserver.domain.calls import Attempt, Call, CallState, Usage
+from chatserver.domain.events import CallEnded
 from chatserver.domain.figures import Counter, Distribution, Family, Figures, Gauge, Reading
 from chatserver.domain.spans import Span
 from chatserver.domain.turns import Turn
@@ -34,6 +35,22 @@ class CallReport(msgspec.Struct, frozen=True):
     first_token_at: int | None
     ended_at: int
     error: str = ""
+
+    def event(self) -> CallEnded:
+        """The same as plugins hear of it."""
+        call = self.call
+        return CallEnded(
+            call.id,
+            call.account_id,
+            call.kind,
+            call.origin,
+            call.model,
+            self.channel,
+            self.state,
+            self.usage,
+            call.turn_id,
+            call.labels,
+        )
 
 
 class Meters:

@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 import msgspec
 
+from chatserver.chat.calling import Calling
 from chatserver.chat.endings import CallOutcome, estimated_usage, write_call_end
 from chatserver.chat.estimates import Estimates
 from chatserver.chat.live import LiveTurn
@@ -15,20 +16,10 @@ from chatserver.chat.prompts import PreparedPrompt
 from chatserver.chat.refusals import refused
 from chatserver.chat.showing import spelled_out
 from chatserver.chat.tooling import Tooling
-from chatserver.chat.watching import watch_call
 from chatserver.clock import new_id, now_us
 from chatserver.domain.access import Account
 from chatserver.domain.calls import Attempt, Call, CallState, Usage
-from chatserver.domain.extend import (
-    Admission,
-    Candidates,
-    ChatRequest,
-    Egress,
-    ModelUse,
-    PromptMessage,
-    Refusal,
-    ToolSpec,
-)
+from chatserver.domain.extend import ChatRequest, PromptMessage, Refusal, ToolSpec
 from chatserver.domain.messages import Message, Parts, ReasoningPart, ToolCallPart, text_of
 from chatserver.domain.models import Model
 from chatserver.domain.prompts import record_prompt
@@ -36,9 +27,7 @@ from chatserver.domain.tools import ROUNDS, ToolUse
 from chatserver.domain.tree import count_parts, in_rounds, join_parts
 from chatserver.domain.turns import Delta, TextDelta, ToolCallDelta, Turn, TurnError, assemble_parts
 from chatserver.errors import ChatserverError
-from chatserver.gateway.catalog import Catalog
 from chatserver.gateway.relay import Relay
-from chatserver.plugins import Plugins
 from chatserver.store import calls as call_rows
 from chatserver.store.database import Database, Tx
 
@@ -70,9 +59,7 @@ class Rounds:
     def __init__(
         self,
         db: Database,
-        plugins: Plugins,
-        catalog: Catalog,
-        http: Egress,
+        calling: Calling,
         estimates: Estimates,
         tooling: Tooling,
         meters: Meters,
@@ -80,9 +67,7 @@ class Rounds:
         live: LiveTurn,
     ) -> None:
         self._db = db
-        self._plugins = plugins
-        self._catalog = catalog
-        self._http = http
+        self._calling = calling
         self._estimates = estimates
         self._tooling = tooling
         self._meters = meters
@@ -186,38 +171,28 @@ class Rounds:
 
     async def _next_call(self, prepared: PreparedPrompt) -> None:
         """Another call of the same turn, admitted like the first."""
-        job, turn, live = self._job, self._job.turn, self._live
-        self._since, self._relay, self._first_token_at = len(live.deltas), None, None
-        labels = turn.labels
-        call_id = new_id()
-        if self._plugins.has("admit_call"):
-            asked = Admission(
-                call_id,
-                job.account,
-                turn.origin,
-                "chat",
-                job.model.id,
-                int(self._input_tokens() * self._estimates.factor(job.model.id)),
-                int(prepared.prompt.parameters.get("max_output", 0)),
-                turn.id,
-                labels,
-            )
-            answer = await self._plugins.chain("admit_call", asked)
-            if isinstance(answer, Refusal):
-                raise refused(answer)
-            labels = {**labels, **answer.labels}
-            self._max_output = answer.max_output
+        job, turn = self._job, self._job.turn
+        self._since, self._relay, self._first_token_at = len(self._live.deltas), None, None
         call = Call(
-            call_id,
+            new_id(),
             job.account.id,
             "chat",
-            job.turn.origin,
+            turn.origin,
             job.model.id,
             "running",
             now_us(),
-            job.turn.id,
-            labels=labels,
+            turn.id,
+            labels=turn.labels,
         )
+        admitted = await self._calling.admit(
+            call,
+            job.account,
+            int(self._input_tokens() * self._estimates.factor(job.model.id)),
+            int(prepared.prompt.parameters.get("max_output", 0)),
+        )
+        if isinstance(admitted, Refusal):
+            raise refused(admitted)
+        call, self._max_output = admitted
 
         def begin(tx: Tx) -> None:
             call_rows.insert_call(tx, call)
@@ -228,10 +203,6 @@ class Rounds:
 
     async def _open_relay(self, prepared: PreparedPrompt, tools: tuple[ToolSpec, ...]) -> Relay:
         job, prompt = self._job, prepared.prompt
-        candidates: Candidates = self._catalog.candidates(job.turn.model, job.account.groups)
-        if self._plugins.has("rank_channels"):
-            use = ModelUse(job.account, job.turn.model, job.turn.origin, "chat", self.call.id, self.call.labels)
-            candidates = await self._plugins.chain("rank_channels", candidates, use=use)
         bounds = (int(prompt.parameters.get("max_output", 0)), self._max_output)
         request = ChatRequest(
             model=job.turn.model,
@@ -245,8 +216,7 @@ class Rounds:
                 request, prepared.branch, prepared.tip_id, prepared.messages, is_cleared=prepared.is_cleared
             )
         spelled = msgspec.structs.replace(request, messages=spelled_out(request.messages))
-        watch = watch_call(self._plugins, self.call)
-        return Relay(spelled, candidates, self._catalog.providers, self._http, watch, self._catalog.patience)
+        return await self._calling.relay(self.call, job.account, spelled)
 
     def _input_tokens(self) -> int:
         """Of the newest call's prompt, by our own count, uncorrected."""

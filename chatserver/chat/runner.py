@@ -9,20 +9,15 @@ from contextlib import aclosing
 import structlog
 
 from chatserver.chat.endings import Ending, write_ending
-from chatserver.chat.estimates import Estimates
 from chatserver.chat.live import Live, LiveTurn
 from chatserver.chat.meters import Meters
 from chatserver.chat.prompts import PreparedPrompt, Prompts
 from chatserver.chat.rounds import Rounds, TurnJob
 from chatserver.chat.titles import Titles
-from chatserver.chat.tooling import Tooling
 from chatserver.chat.wakes import Wakes
 from chatserver.clock import now_us
-from chatserver.domain.extend import Egress
 from chatserver.domain.turns import EndDelta, TurnError, TurnState
 from chatserver.errors import ChatserverError, Unavailable
-from chatserver.gateway.catalog import Catalog
-from chatserver.plugins import Plugins
 from chatserver.store.database import Database
 
 log = structlog.get_logger("chatserver.runner")
@@ -38,31 +33,24 @@ class Runner:
     def __init__(
         self,
         db: Database,
-        plugins: Plugins,
-        catalog: Catalog,
-        http: Egress,
         live: Live,
         prompts: Prompts,
-        estimates: Estimates,
+        rounds: Callable[[TurnJob, LiveTurn], Rounds],
         titles: Titles,
         wake: Callable[[bool], None],
         wakes: Wakes,
         meters: Meters,
-        tooling: Tooling,
     ) -> None:
-        """wake: called after each ending, for those who wait for jobs and events. wakes: tells the other nodes."""
+        """rounds: opens those of a turn. wake: called after each ending, for those who wait for jobs and events.
+        wakes: tells the other nodes."""
         self._db = db
-        self._plugins = plugins
-        self._catalog = catalog
-        self._http = http
         self._live = live
         self._prompts = prompts
-        self._estimates = estimates
+        self._rounds = rounds
         self._titles = titles
         self._wake = wake
         self._wakes = wakes
         self._meters = meters
-        self._tooling = tooling
 
     def start(self, job: TurnJob, committed: asyncio.Future[bool]) -> LiveTurn:
         """Begin a turn. The upstream may be asked at once; nothing is shown or stored before `committed` is True."""
@@ -94,9 +82,7 @@ class Runner:
         state: TurnState = "done"
         error: TurnError | None = None
         prepared: PreparedPrompt | None = None
-        rounds = Rounds(
-            self._db, self._plugins, self._catalog, self._http, self._estimates, self._tooling, self._meters, job, live
-        )
+        rounds = self._rounds(job, live)
         try:
             prepared = await self._prompts.prepare(
                 job.turn, job.question, job.parent_id, job.model, job.account, lambda: self._committed(committed)
@@ -197,9 +183,7 @@ class Runner:
                 return await self._db.write(lambda tx: write_ending(tx, ending, now_us()), essential=True)
             except ChatserverError as failure:
                 log.error("ending_not_written", turn=ending.turn.id, code=failure.code)
-            except (
-                Exception
-            ):  # a surprise must not hold readers for ever: the lease ends, and the sweeper ends the turn
+            except Exception:  # a surprise holds no reader for ever: the lease ends, and the sweeper ends the turn
                 log.exception("ending_failed", turn=ending.turn.id)
                 return False
             await asyncio.sleep(FINAL_WRITE_RETRY_S)

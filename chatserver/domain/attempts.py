@@ -22,22 +22,13 @@ class AttemptStart(msgspec.Struct, frozen=True):
     started_at: int
 
 
-class AttemptEnd(msgspec.Struct, frozen=True):
+class AttemptEnd(AttemptStart, frozen=True):
     """The same attempt, over. outcome: as in Attempt. retryable: another channel may do better.
 
     first_token_at: None when nothing came. message: what the upstream said, a sentence for operators. retry_after_s:
     what it asked for, None when nothing.
     """
 
-    call_id: str
-    account_id: str
-    kind: CallKind
-    origin: Origin
-    model: str
-    channel: str
-    upstream_model: str
-    number: int
-    started_at: int
     outcome: str
     retryable: bool
     first_token_at: int | None

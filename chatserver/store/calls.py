@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from chatserver.domain.access import Origin
-from chatserver.domain.calls import Attempt, Call, CallKind, CallState, Usage
+from chatserver.domain.calls import Attempt, Call, CallKind, Usage
+from chatserver.domain.events import CallEnded
+from chatserver.store import outbox
 from chatserver.store.database import Tx
 
 _decode_usage = msgspec.json.Decoder(Usage).decode
@@ -42,30 +44,25 @@ def insert_call(tx: Tx, call: Call) -> None:
 
 
 def end_call(
-    tx: Tx,
-    call_id: str,
-    *,
-    state: CallState,
-    channel: str,
-    usage: Usage,
-    attempts: Sequence[Attempt],
-    first_token_at: int | None,
-    now: int,
+    tx: Tx, ended: CallEnded, now: int, *, attempts: Sequence[Attempt] = (), first_token_at: int | None = None
 ) -> bool:
-    """End a running call, once."""
-    return bool(
+    """End a running call, once, and tell the outbox."""
+    is_ended = bool(
         tx.run(
             "UPDATE calls SET state = :state, channel = :channel, usage = :usage, attempts = :attempts,"
             " first_token_at = :first, ended_at = :now WHERE id = :id AND state = 'running'",
-            state=state,
-            channel=channel,
-            usage=_encode(usage).decode(),
+            state=ended.state,
+            channel=ended.channel,
+            usage=_encode(ended.usage).decode(),
             attempts=_encode(tuple(attempts)).decode(),
             first=first_token_at,
             now=now,
-            id=call_id,
+            id=ended.call_id,
         )
     )
+    if is_ended:
+        outbox.append(tx, ended)
+    return is_ended
 
 
 def running_call_of(tx: Tx, turn_id: str) -> str | None:
@@ -84,7 +81,7 @@ def labels_of(tx: Tx, call_id: str) -> dict[str, str]:
     return msgspec.json.decode(text, type=dict[str, str]) if text else {}
 
 
-_LEFT = "SELECT id, account_id, kind, origin, model, started_at, labels FROM calls WHERE state = 'running' AND turn_id"
+_LEFT = "SELECT id, account_id, kind, origin, model, turn_id, labels FROM calls WHERE state = 'running'"
 
 
 class LeftCall(msgspec.Struct, frozen=True):
@@ -93,20 +90,25 @@ class LeftCall(msgspec.Struct, frozen=True):
     kind: CallKind
     origin: Origin
     model: str
-    started_at: int
+    turn_id: str | None
     labels: str
+
+
+def running_call(tx: Tx, call_id: str) -> LeftCall | None:
+    """One that has not ended, whoever makes it."""
+    return tx.one(LeftCall, f"{_LEFT} AND id = :id", id=call_id)
 
 
 def running_calls_without_turn(tx: Tx) -> list[LeftCall]:
     """Calls of no turn (titles, probes, those of programs) that have not ended, whoever makes them."""
-    return tx.all(LeftCall, f"{_LEFT} IS NULL")
+    return tx.all(LeftCall, f"{_LEFT} AND turn_id IS NULL")
 
 
 def left_calls(tx: Tx, *, seen_since: int, unknown_before: int) -> list[LeftCall]:
     """Of these, those whose node was not seen since then, or which began long ago on one that says no name."""
     return tx.all(
         LeftCall,
-        f"{_LEFT} IS NULL AND started_at < :seen_since AND ((node = '' AND started_at < :unknown_before)"
+        f"{_LEFT} AND turn_id IS NULL AND started_at < :seen_since AND ((node = '' AND started_at < :unknown_before)"
         " OR (node <> '' AND node NOT IN (SELECT id FROM nodes WHERE seen_at >= :seen_since)))",
         seen_since=seen_since,
         unknown_before=unknown_before,

@@ -73,7 +73,6 @@ def create_app(house: House, siblings: Siblings | None = None) -> Litestar:
                 await siblings.stop()
             await streams.stop()
             await painters.stop()
-            await painters.stop()
 
     app = Litestar(
         route_handlers=[

@@ -28,7 +28,11 @@ _OPENAI_TYPES = {
     422: "invalid_request_error",
     429: "rate_limit_error",
 }
-_OPENAI_CODES = {"not_signed_in": "invalid_api_key", "upstream_too_long": "context_length_exceeded"}
+_OPENAI_CODES = {
+    "not_signed_in": "invalid_api_key",
+    "unknown_model": "model_not_found",
+    "upstream_too_long": "context_length_exceeded",
+}
 _ANTHROPIC_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -86,8 +90,6 @@ def write_openai(error: ChatserverError, request_id: str) -> WrittenError:
 
 def openai_error(error: ChatserverError) -> OpenAIError:
     code = _OPENAI_CODES.get(error.code, error.code)
-    if isinstance(error, NotFound):
-        code = "model_not_found" if "model" in error.message else "not_found"
     kind = _OPENAI_TYPES.get(status_of(error), "server_error")
     return OpenAIError(error.message, kind, getattr(error, "param", None) or None, code)
 

@@ -65,7 +65,9 @@ class Listing:
             if model.id == name:
                 await send_json(send, _encode(_theirs(model) if _is_anthropic(scope) else _ours(model)))
                 return
-        raise NotFound(f"There is no model {name[:100]!r} here. GET /v1/models lists what this key may use.")
+        raise NotFound(
+            f"There is no model {name[:100]!r} here. GET /v1/models lists what this key may use.", code="unknown_model"
+        )
 
 
 def _is_anthropic(scope: dict[str, Any]) -> bool:

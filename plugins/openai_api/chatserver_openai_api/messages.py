@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from chatserver import Context, NotFound, ReasoningDelta, TextDelta, ToolCallDelta, Usage, estimate_tokens, text_of
+from chatserver import Context, NotFound, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 from chatserver_openai_api import failure
 from chatserver_openai_api.messages_question import Asked, as_request, read_counted, read_question
 from chatserver_openai_api.sending import Watch, read_body, send_events, send_json
@@ -75,11 +75,8 @@ class Messages:
         """By our own estimate; nobody is asked."""
         asked = read_counted(await read_body(receive))
         if all(model.id != asked.model for model in self._calls.models(scope["state"]["actor"])):
-            raise NotFound(f"There is no model {asked.model[:100]!r} here.")
-        request = as_request(asked)
-        count = sum(estimate_tokens(text_of(message.parts)) for message in request.messages)
-        count += sum(estimate_tokens(_encode(tool).decode()) for tool in request.tools)
-        await send_json(send, _encode(Count(count)))
+            raise NotFound(f"There is no model {asked.model[:100]!r} here.", code="unknown_model")
+        await send_json(send, _encode(Count(self._calls.count(as_request(asked)))))
 
 
 async def _events(call: Any, asked: Asked) -> AsyncIterator[bytes]:

@@ -125,6 +125,9 @@ async def test_what_is_wrong_is_said_as_openai_says_it(site: Site, client: opena
     with pytest.raises(openai.NotFoundError) as unknown:
         await client.chat.completions.create(model="nobody", messages=HELLO)
     assert unknown.value.code == "model_not_found"
+    with pytest.raises(openai.NotFoundError) as nowhere:
+        await client.get("/model-cards", cast_to=object)
+    assert nowhere.value.code == "not_found"
     with pytest.raises(openai.BadRequestError) as long:
         await client.chat.completions.create(model="fake-toolong", messages=HELLO)
     assert long.value.code == "context_length_exceeded"
