@@ -116,28 +116,36 @@ async def test_three_thousand_idle_streams_are_cheap(crowd: Crowd) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_two_hundred_who_read_nothing_cost_the_others_nothing(crowd: Crowd) -> None:
-    """Each has 12 MB coming; after a minute of taking nothing they are dropped."""
+    """Each has 12 MB coming; after a minute of taking nothing they are dropped. Until then each holds a few pieces of
+    64 kB, here and in the socket's buffer, and together they hold the long answer, however long it is. What the same
+    work costs without them is measured first."""
     async with crowd.session() as session:
+        await start_chat(session, crowd.url, LOUD)
+        alone_kb = await most_memory_kb(crowd, session, 30)
         loud = (await start_chat(session, crowd.url, LOUD))["turn_id"]
-        before_kb = crowd.memory_kb()
         for _ in range(200):
             reader, _ = await crowd.connect(crowd.follow(loud))
             assert b"200" in await reader.readline()
             reader._transport.pause_reading()  # type: ignore[attr-defined]
-        began = time.monotonic()
-        most_kb, rounds = 0, 0
-        while time.monotonic() - began < 75:
-            sents = await asyncio.gather(*(start_chat(session, crowd.url, LIVELY) for _ in range(50)))
-            readers = [Reader(sent["turn_id"]) for sent in sents]
-            await asyncio.gather(*(reader.read(session, crowd.url) for reader in readers))
-            assert {reader.end["state"] for reader in readers if reader.end} == {"done"}
-            most_kb, rounds = max(most_kb, crowd.memory_kb()), rounds + 1
-        each_kb = (most_kb - before_kb) / 200
-        print(f"{rounds} rounds of 50 lively answers beside them; each stuck reader cost at most {each_kb:.0f} kB")
-        assert each_kb < 400
+        each_kb = (await most_memory_kb(crowd, session, 75) - alone_kb) / 200
+        print(f"each stuck reader cost at most {each_kb:.0f} kB")
+        assert each_kb < 1_000
         async with asyncio.timeout(30):
             while await streams_open(session, crowd.url) > 0:
                 await asyncio.sleep(0.5)
+
+
+async def most_memory_kb(crowd: Crowd, session: aiohttp.ClientSession, seconds: float) -> int:
+    """The most the server held in that time, while fifty lively answers at once are written and read."""
+    until, most_kb, rounds = time.monotonic() + seconds, 0, 0
+    while time.monotonic() < until:
+        sents = await asyncio.gather(*(start_chat(session, crowd.url, LIVELY) for _ in range(50)))
+        readers = [Reader(sent["turn_id"]) for sent in sents]
+        await asyncio.gather(*(reader.read(session, crowd.url) for reader in readers))
+        assert {reader.end["state"] for reader in readers if reader.end} == {"done"}
+        most_kb, rounds = max(most_kb, crowd.memory_kb()), rounds + 1
+    print(f"{rounds} rounds of 50 lively answers, {most_kb // 1000} MB at most")
+    return most_kb
 
 
 async def streams_open(session: aiohttp.ClientSession, url: str) -> float:
@@ -182,7 +190,7 @@ async def test_five_hundred_requests_that_never_end_are_cut_and_keep_nobody_out(
 
 @pytest.mark.torture
 @pytest.mark.timeout(180)
-async def test_fifty_write_for_a_minute_and_nobody_is_told_locked(crowd: Crowd) -> None:
+async def test_fifty_write_for_a_minute_and_nobody_is_told_locked(crowd: Crowd, database_url: str) -> None:
     took_s: list[float] = []
     until = time.monotonic() + 60
 
@@ -201,5 +209,7 @@ async def test_fifty_write_for_a_minute_and_nobody_is_told_locked(crowd: Crowd) 
     p50_ms, p99_ms = (took_s[len(took_s) * part // 100] * 1000 for part in (50, 99))
     print(f"{len(took_s) / 60:.0f} sends a second, p50 {p50_ms:.0f} ms, p99 {p99_ms:.0f} ms, no error")
     assert "locked" not in crowd.server.log.read_text()
-    assert p99_ms <= 250
+    # The promise is about SQLite's one writer. PostgreSQL's own processes share this machine with the server, so there
+    # it is a figure of docs/performance.md, and what is promised is that nobody fails.
+    assert database_url or p99_ms <= 250
     assert "all is well" in await asyncio.to_thread(crowd.server.run, "doctor")
