@@ -111,7 +111,7 @@ def install(wanted: str) -> None:
 
 
 def members(wanted: str) -> list[str]:
-    """Folders of the set's distributions. The offline demo model belongs to every checkout."""
+    """Folders of the set's distributions. The offline demo model and the importers belong to every checkout."""
     import tomllib
 
     projects = [path.parent for path in project_files()[1:]]
@@ -122,7 +122,7 @@ def members(wanted: str) -> list[str]:
         return sorted(folders.values())
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     names = list(extras["box"]) + (list(extras["all"]) if wanted == "all" else [])
-    distributions = {name.partition("=")[0] for name in names} | {"chatserver-local"}
+    distributions = {name.partition("=")[0] for name in names} | {"chatserver-imports", "chatserver-local"}
     return sorted(folder for distribution, folder in folders.items() if distribution in distributions)
 
 

@@ -42,7 +42,7 @@ def test_the_box_is_one_pip_command_and_the_demo_models_weights(install: ModuleT
     folders = [box[at + 1] for at, word in enumerate(box) if word == "-e"]
     assert folders[0] == ".[box]"
     names = {f"chatserver-{Path(folder).name}".replace("_", "-") for folder in folders[1:]}
-    assert names == {one.partition("=")[0] for one in extras()["box"]} | {"chatserver-local"}
+    assert names == {one.partition("=")[0] for one in extras()["box"]} | {"chatserver-imports", "chatserver-local"}
     assert weights[-2:] == ["--no-deps", install.DEMO_MODEL]
 
 

@@ -151,7 +151,10 @@ class ImportFile:
 
     def _unknown(self) -> BadInput:
         known = ", ".join(["chatserver", *(importer.title for importer in self._importers)])
-        return BadInput(f"{self.path} holds no chats in a format known here. Known: {known}.", code="unknown_format")
+        more = "" if self._importers else " Other programs' exports need a plugin that reads them: chatserver-imports."
+        return BadInput(
+            f"{self.path} holds no chats in a format known here. Known: {known}.{more}", code="unknown_format"
+        )
 
 
 def _recognises(importer: Importer, view: memoryview) -> bool:

@@ -20,7 +20,7 @@ from PIL import Image, ImageCms
 from chatserver.chat import blobs as blobs_module
 from chatserver.chat.doctor import examine
 from chatserver.clock import now_us
-from chatserver.confined import Bounds, Broke, run_confined
+from chatserver.confined import Bounds, Broke, run_confined, texts
 from chatserver.domain.access import Actor
 from chatserver.domain.files import StoredFile, clean_name
 from chatserver.domain.messages import FilePart, ImagePart, TextPart
@@ -191,6 +191,21 @@ async def test_texts_are_read_in_the_encoding_they_were_written_in(
         assert content.decode(file.charset) == content.decode("latin-1")
     assert await content_of(ann, file) == content, "a person gets back what they brought"
     assert file.tokens > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "charset"),
+    [
+        ("这是一个用旧编码写成的文本文件, with some English words.\n", "gb18030"),
+        ("Où est le café près de la forêt, à Noël ?\n", "cp1252"),
+    ],
+)
+def test_without_a_library_the_encodings_of_our_own_languages_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, charset: str
+) -> None:
+    monkeypatch.setattr(texts, "HAS_LIBRARY", False)
+    (tmp_path / "old.txt").write_bytes((text * 20).encode(charset))
+    assert texts.main(tmp_path / "old.txt") == {"charset": charset}
 
 
 def office(folder: str) -> bytes:
