@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from chatserver.chat.estimates import Estimates
+from chatserver.chat.lengths import Lengths
 from chatserver.chat.refusals import refused
 from chatserver.chat.showing import Showing
 from chatserver.domain.access import Account
@@ -127,6 +128,7 @@ class Prompts:
         self._plugins = plugins
         self._estimates = estimates
         self._showing = showing
+        self._lengths = Lengths()
 
     async def prepare(
         self,
@@ -195,4 +197,4 @@ class Prompts:
         tip = prepared.unread_tip
         if tip is None:
             return prepared.left_out
-        return prepared.left_out + await self._db.read(lambda tx: message_rows.length_to(tx, conversation_id, tip))
+        return prepared.left_out + await self._db.read(lambda tx: self._lengths.of(tx, conversation_id, tip))

@@ -166,6 +166,29 @@ def length_to(tx: Tx, conversation_id: str, tip_id: str) -> int:
     return found or 0
 
 
+def ids_up_from(tx: Tx, conversation_id: str, tip_id: str, limit: int) -> list[str]:
+    """The tip and what lies above it, nearest first, at most so many."""
+    return tx.all(
+        str,
+        f"{PATH} SELECT m.id FROM path JOIN messages m ON m.id = path.id"
+        " WHERE m.conversation_id = :conversation AND depth < :limit ORDER BY depth",
+        tip=tip_id,
+        conversation=conversation_id,
+        limit=limit,
+    )
+
+
+def markers_of(tx: Tx, conversation_id: str) -> tuple[str, ...]:
+    """The messages below which the context was cleared, in order of their ids."""
+    return tuple(
+        tx.all(
+            str,
+            "SELECT message_id FROM context_markers WHERE conversation_id = :conversation ORDER BY message_id",
+            conversation=conversation_id,
+        )
+    )
+
+
 def versions_along(tx: Tx, conversation_id: str, tip_id: str, limit: int) -> dict[str | None, tuple[str, ...]]:
     """For each parent along the end of a path, its visible children in order; None stands for the roots."""
     rows = tx.all(
