@@ -273,5 +273,12 @@ def nav_items(actor: Actor) -> list[NavItem]:
 
 
 @hookspec("gather")
+def admin_pages(actor: Actor) -> list[NavItem]:
+    """Links for the console's navigation, below its own. Asked for who may see the console only; the pages behind
+    them ask for `admin.console` themselves and extend `plugin_admin.html`."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec("gather")
 def render_slot(context: SlotContext) -> str | None:
     """HTML for a named place in a page. Sanitised by nobody: a plugin is trusted code. Escape what people wrote."""

@@ -36,7 +36,8 @@ class PageVisit(Protocol):
     path: the places in the route's path. query, form: the last value of each name. is_htmx: a fragment is wanted.
     models: what the actor may pick.
 
-    page: a whole page from a template of the plugin; it is given `frame`, `sidebar`, `slot` and the values. problem: an
+    page: a whole page from a template of the plugin; it is given `frame`, `sidebar`, `slot` and the values, and
+    `console` where its route asks for `admin.console`. problem: an
     error to show above it, with its status unless another is given. news: a good word to show there. fragment: a
     template alone. go: to a path of this server, with GET. listed: every value of a name of the form. when: a moment in
     microseconds, as the reader says it.

@@ -18,6 +18,7 @@ from chatserver.errors import BadInput, ChatserverError
 from chatserver.web import bodies, slots, templating, views
 from chatserver.web.auth import desk_of, local_path
 from chatserver.web.errors import NotSignedIn
+from chatserver.web.pages.console.desk import CONSOLE, console_of
 from chatserver.web.pages.visit import Visit
 from chatserver.web.views import Problem
 from chatserver.words import gettext as _
@@ -28,8 +29,11 @@ VARY = "hx-request, hx-target"
 class PluginVisit:
     """A visit as `chatserver.PageVisit` promises it."""
 
-    def __init__(self, plugin: str, visit: Visit, path: Mapping[str, str], form: Mapping[str, list[str]]) -> None:
-        """form: every value of each name."""
+    def __init__(
+        self, plugin: str, visit: Visit, path: Mapping[str, str], form: Mapping[str, list[str]], is_console: bool
+    ) -> None:
+        """form: every value of each name. is_console: its pages may stand in the console."""
+        self._is_console = is_console
         self._plugin = plugin
         self._visit = visit
         self._form = form
@@ -51,6 +55,8 @@ class PluginVisit:
         self, template: str, *, news: str = "", problem: Exception | None = None, status: int = 0, **values: Any
     ) -> PageAnswer:
         visit = self._visit
+        if self._is_console:
+            values = {"console": await console_of(visit), **values}
         told = _problem_of(problem)
         html = templating.render(
             f"{self._plugin}/{template}",
@@ -113,7 +119,8 @@ async def serve(plugin: str, route: Route, scope: dict[str, Any], receive: Any, 
     visit = await Visit.of(request)
     await visit.house.permissions.require(actor, route.permission)
     form = await _read_form(scope, receive) if scope["method"] != "GET" else {}
-    await _send(await route.page(PluginVisit(plugin, visit, scope["path_params"], form)), send)
+    is_console = route.permission == CONSOLE["permission"]
+    await _send(await route.page(PluginVisit(plugin, visit, scope["path_params"], form, is_console)), send)
 
 
 async def _send(answer: PageAnswer, send: Any) -> None:

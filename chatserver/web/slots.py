@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -14,6 +14,7 @@ from chatserver.domain.access import Account
 from chatserver.domain.extend import SlotContext
 
 PAGE_SLOTS = ("head", "sidebar.nav", "chat.header", "composer.tools", "panel.tab", "account.summary", "settings.page")
+CONSOLE_SLOTS = ("admin.card",)
 MESSAGE_SLOTS = ("message.actions", "message.footer")
 
 
@@ -44,17 +45,18 @@ async def fill(
     conversation_id: str = "",
     message_ids: Iterable[str] = (),
     page: bool = True,
+    places: Sequence[str] = PAGE_SLOTS,
     fields: dict[str, msgspec.Raw] | None = None,
 ) -> Slots:
     """Ask for the places of a page and of its messages; costs nothing when no plugin fills any."""
     if not plugins.has("render_slot"):
         return NOTHING
-    places = [(slot, "") for slot in PAGE_SLOTS] if page else []
-    places += [(slot, message_id) for message_id in message_ids for slot in MESSAGE_SLOTS]
+    asked = [(slot, "") for slot in places] if page else []
+    asked += [(slot, message_id) for message_id in message_ids for slot in MESSAGE_SLOTS]
 
     async def ask(slot: str, message_id: str) -> str:
         context = SlotContext(slot, account, conversation_id, message_id, words.language(), fields or {})
         return "".join(str(answer) for answer in await plugins.gather("render_slot", context=context))
 
-    answers = await asyncio.gather(*(ask(slot, message_id) for slot, message_id in places))
-    return Slots(dict(zip(places, answers, strict=True)))
+    answers = await asyncio.gather(*(ask(slot, message_id) for slot, message_id in asked))
+    return Slots(dict(zip(asked, answers, strict=True)))

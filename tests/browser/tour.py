@@ -159,6 +159,7 @@ PAGES: dict[str, Address] = {
     "preset-versions": lambda w: f"/x/presets/{w.ids['preset']}/versions",
     "preset-version": lambda w: f"/x/presets/{w.ids['preset']}/versions/1",
     "preset-picked": lambda w: f"/?presets.id={w.ids['preset']}",
+    "console": lambda w: "/admin",
     "notices": lambda w: "/admin/notices",
     "channels": lambda w: "/x/gateway/",
     "unknown": lambda w: "/c/unknown",
@@ -220,6 +221,7 @@ ROUTES: dict[str, str] = {
     "/s/{secret}": "shared",
     "/sign-in": "sign-in",
     "/offline": "offline",
+    "/admin": "console",
     "/admin/notices": "notices",
 }
 """Which page shows which route."""

@@ -95,6 +95,7 @@ ADMINS = {
     "POST /welcome/begin",
     "POST /welcome/skip",
     "POST /welcome/disconnect",
+    "GET /admin",
     "GET /admin/notices",
     "POST /admin/notices/put-away",
 }

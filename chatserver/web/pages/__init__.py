@@ -6,6 +6,7 @@ from chatserver.web.pages import (
     commands,
     comparing,
     connecting,
+    console,
     context,
     conversations,
     feedback,
@@ -15,7 +16,6 @@ from chatserver.web.pages import (
     messages,
     more,
     my_data,
-    notices,
     preview,
     searching,
     settings,
@@ -47,5 +47,5 @@ route_handlers = (
     *my_data.route_handlers,
     *temporary.route_handlers,
     *files.route_handlers,
-    *notices.route_handlers,
+    *console.route_handlers,
 )

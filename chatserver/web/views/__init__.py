@@ -17,6 +17,7 @@ from chatserver.web.views.chat import (
 from chatserver.web.views.commands import Command, Hint, bound_keys, commands, hints, key_names
 from chatserver.web.views.comparing import ComparisonView, comparison_href, comparison_view
 from chatserver.web.views.connecting import ConnectView, FoundView, OfferView, connect_view, trial_text
+from chatserver.web.views.console import Console, ConsoleEntry, console_of
 from chatserver.web.views.details import Fact, PromptView, outcome_text, prompt_view, reply_facts
 from chatserver.web.views.feedback import tag_text
 from chatserver.web.views.frame import Frame, Me, Problem, me_of, no_model, problem_title
@@ -75,6 +76,8 @@ __all__ = [
     "Command",
     "ComparisonView",
     "ConnectView",
+    "Console",
+    "ConsoleEntry",
     "DifferenceView",
     "Fact",
     "FolderView",
@@ -113,6 +116,7 @@ __all__ = [
     "comparison_href",
     "comparison_view",
     "connect_view",
+    "console_of",
     "date_text",
     "day_title",
     "device_name",

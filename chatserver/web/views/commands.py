@@ -54,6 +54,7 @@ def commands() -> tuple[Command, ...]:
         Command("data", _("My data"), href="/settings/data", icon="download"),
         Command("theme", _("Switch between light and dark"), icon="moon"),
         Command("settings", _("Settings"), href="/settings", icon="settings"),
+        Command("console", _("Console"), href="/admin", icon="layout-dashboard", admins=True),
         Command("connect", _("Connect a model"), href="/welcome", icon="plus", admins=True),
         Command("shortcuts", _("Keyboard shortcuts"), "?", icon="key-round"),
     )

@@ -58,8 +58,8 @@ class Gateway:
         return self.pages.routes()
 
     @hookimpl
-    def nav_items(self, actor: Actor) -> list[NavItem]:
-        return [NavItem(_("Channels"), "/x/gateway/", "network")] if actor.is_admin else []
+    def admin_pages(self, actor: Actor) -> list[NavItem]:
+        return [NavItem(_("Traffic"), "/x/gateway/", "activity"), NavItem(_("Status"), "/status", "check")]
 
     @hookimpl
     def register_migrations(self) -> list[Migration]:

@@ -17,6 +17,7 @@ def register_themes() -> list[ThemeSpec]:
             stylesheets=("tokens.css", "app.css"),
             sheets={
                 "compare": ("compare.css",),
+                "console": ("console.css",),
                 "files": ("files.css",),
                 "pages": ("pages.css",),
                 "panel": ("panel.css",),

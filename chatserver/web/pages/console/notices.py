@@ -6,20 +6,16 @@ from litestar import get, post
 
 from chatserver.clock import now_us
 from chatserver.errors import NotFound
-from chatserver.web import templating
 from chatserver.web.auth import form_of
-from chatserver.web.pages.visit import Page, PageRequest, Visit, go, html
+from chatserver.web.pages.console.desk import CONSOLE, show
+from chatserver.web.pages.visit import Page, PageRequest, Visit, go
 from chatserver.web.views.notices import NoticeView, notice_views
-
-CONSOLE = {"permission": "admin.console"}
 
 
 @get("/admin/notices", opt=CONSOLE)
 async def show_notices(request: PageRequest) -> Page:
     visit = await Visit.of(request)
-    notices = await unread(visit)
-    values = {"frame": visit.frame, "sidebar": await visit.sidebar(), "notices": notices}
-    return html(templating.render("admin_notices.html", here="/admin/notices", **values))
+    return await show(visit, "notices.html", notices=await unread(visit))
 
 
 @post("/admin/notices/put-away", opt=CONSOLE)

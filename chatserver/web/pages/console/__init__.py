@@ -1,0 +1,8 @@
+"""The console: what admins see and change of the house as a whole, each page in a file of its own."""
+
+from chatserver.web.pages.console import notices, overview
+
+route_handlers = (
+    *overview.route_handlers,
+    *notices.route_handlers,
+)
