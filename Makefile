@@ -2,9 +2,8 @@
 PYTHON ?= python3
 PLUGINS ?= box
 PYTEST = .venv/bin/python -m pytest
-# Two workers, a file at a time, in the order of tests/conftest.py. What a browser's driver fails at by itself is tried
-# once more, and named in the summary; what a test asserts is not.
-SHARED = -n 2 --dist loadfile --no-loadscope-reorder --reruns 1 --only-rerun "Protocol error" --only-rerun "Target page, context or browser has been closed"
+# Two workers, a file at a time, in the order of tests/conftest.py.
+SHARED = -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: run test bench torture lint screenshots translations
 

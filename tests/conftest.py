@@ -23,3 +23,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     run. Of several workers each takes a file at a time, in this order."""
     in_browser = {item.path for item in items if "browser" in getattr(item, "fixturenames", ())}
     items.sort(key=lambda item: item.path in in_browser)
+    for item in items:
+        if item.path in in_browser:  # docs/decisions/0116: what fails twice has failed; once is named in the summary
+            item.add_marker(pytest.mark.flaky(reruns=1))

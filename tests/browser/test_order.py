@@ -39,6 +39,9 @@ def test_a_chat_is_filed_and_dragged_out_again(visit: Visit) -> None:
     expect(replies(page)).to_have_count(0)
     ask_and_wait(page, "Of elms")
     loose = side(page).locator("section:not(.folders) [data-line]").first
+    expect(loose).to_contain_text("A fine title")
+    page.goto(page.url)  # a page on which nothing is being written: no list is drawn anew under the hand
+    expect(folder.locator("[data-line]")).to_be_visible()
     loose.drag_to(folder.locator("summary"))
     expect(folder.locator("summary small")).to_have_text("2")
     page.reload()

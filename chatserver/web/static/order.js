@@ -54,17 +54,22 @@ export function begin() {
   for (const folder of $$("[data-folder]")) if (open.includes(folder.dataset.folder)) folder.open = true
 }
 
+const SHELF = "[data-folder] > summary, .chats > section:not(.folders) h2"
+
+// heard at the document: the list may be drawn anew, with a new title, while something is dragged over it
 export function drag(line) {
-  const targets = $$("[data-folder] > summary, .chats > section:not(.folders) h2")
-  const over = (event) => { event.preventDefault(); event.currentTarget.classList.add("drop") }
-  const out = (event) => event.currentTarget.classList.remove("drop")
-  const drop = (event) => {
+  const id = line.dataset.line
+  const away = new AbortController()
+  const hear = (kind, listener) => document.addEventListener(kind, (event) => listener(event, event.target.closest?.(SHELF)), { signal: away.signal })
+  const mark = (shelf) => { for (const marked of $$(".drop")) marked.classList.toggle("drop", marked === shelf); shelf?.classList.add("drop") }
+  const end = () => { mark(null); away.abort() }
+  hear("dragover", (event, shelf) => { mark(shelf); if (shelf) event.preventDefault() })
+  hear("drop", (event, shelf) => {
+    end()
+    if (!shelf) return
     event.preventDefault()
-    change(line.dataset.line, { folder_id: event.currentTarget.parentElement.dataset.folder ?? null }).then(refreshChats, (error) => notice(error.message))
-  }
-  const listeners = { dragover: over, dragleave: out, drop }
-  for (const target of targets) for (const [kind, listener] of Object.entries(listeners)) target.addEventListener(kind, listener)
-  line.addEventListener("dragend", () => {
-    for (const target of targets) { target.classList.remove("drop"); for (const [kind, listener] of Object.entries(listeners)) target.removeEventListener(kind, listener) }
-  }, { once: true })
+    change(id, { folder_id: shelf.parentElement.dataset.folder ?? null }).then(refreshChats, (error) => notice(error.message))
+  })
+  hear("dragend", end)
+  hear("pointerdown", end) // what was dragged is gone, and its dragend with it
 }
