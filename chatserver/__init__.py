@@ -68,6 +68,17 @@ from chatserver.domain.spans import Span
 from chatserver.domain.tools import Tool, ToolOutcome, ToolUse
 from chatserver.domain.tuning import Parameters
 from chatserver.domain.turns import ReasoningDelta, TextDelta, ToolCallDelta, Turn, TurnError
+from chatserver.domain.voices import (
+    MEDIA_TYPES,
+    AudioFormat,
+    ListenRequest,
+    Passage,
+    Speaker,
+    SpeechRequest,
+    Transcriber,
+    Transcript,
+    Voice,
+)
 from chatserver.errors import (
     BadInput,
     ChatserverError,
@@ -91,6 +102,7 @@ __version__ = "0.1.0"
 from chatserver.words import gettext, ngettext
 
 __all__ = [
+    "MEDIA_TYPES",
     "Account",
     "AccountCreated",
     "AccountErased",
@@ -100,6 +112,7 @@ __all__ = [
     "Attempt",
     "AttemptEnd",
     "AttemptStart",
+    "AudioFormat",
     "AuthBackend",
     "BadInput",
     "BlobEntry",
@@ -140,6 +153,7 @@ __all__ = [
     "Importer",
     "JobSpec",
     "LimitReached",
+    "ListenRequest",
     "Message",
     "Migration",
     "Model",
@@ -154,6 +168,7 @@ __all__ = [
     "Parameters",
     "Part",
     "Parts",
+    "Passage",
     "Prompt",
     "PromptMessage",
     "Provider",
@@ -170,6 +185,8 @@ __all__ = [
     "SignInAttempt",
     "SlotContext",
     "Span",
+    "Speaker",
+    "SpeechRequest",
     "StorageFull",
     "TextDelta",
     "TextPart",
@@ -181,6 +198,8 @@ __all__ = [
     "ToolResultPart",
     "ToolSpec",
     "ToolUse",
+    "Transcriber",
+    "Transcript",
     "Turn",
     "TurnEnded",
     "TurnError",
@@ -190,6 +209,7 @@ __all__ = [
     "Usage",
     "UsageReport",
     "Value",
+    "Voice",
     "Wake",
     "WrittenError",
     "checked",

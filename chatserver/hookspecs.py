@@ -44,6 +44,7 @@ from chatserver.domain.extend import (
 from chatserver.domain.pages import PageFiles
 from chatserver.domain.spans import Span
 from chatserver.domain.tools import Tool, ToolUse
+from chatserver.domain.voices import Speaker, Transcriber
 
 PROJECT = "chatserver"
 Mode = Literal["gather", "first", "chain", "notify"]
@@ -131,6 +132,18 @@ def register_channel_offers() -> list[ChannelOffer]:
 @hookspec("gather", at_start=True, fatal=True)
 def register_tools() -> list[Tool]:
     """Tools every model may call in a turn. The first of a name counts."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec("gather", at_start=True, fatal=True)
+def register_voices() -> list[Speaker]:
+    """Whoever reads text aloud; each tells its voices when it is asked for them."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec("gather", at_start=True, fatal=True)
+def register_transcribers() -> list[Transcriber]:
+    """Whoever writes down what was said in a recording. The first is the site's default."""
     raise AssertionError("a specification is never called")
 
 

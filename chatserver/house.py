@@ -40,10 +40,12 @@ from chatserver.chat.readers import Readers
 from chatserver.chat.recovery import Recovery
 from chatserver.chat.rounds import Rounds
 from chatserver.chat.runner import Runner
+from chatserver.chat.sealing import Vaults
 from chatserver.chat.sending import Sending
 from chatserver.chat.sent_prompts import SentPrompts
 from chatserver.chat.shares import Shares
 from chatserver.chat.showing import Showing
+from chatserver.chat.speech import Speeches
 from chatserver.chat.temporary import Temporaries
 from chatserver.chat.titles import Titles
 from chatserver.chat.tooling import Tooling
@@ -134,6 +136,9 @@ class House:
             wake=lambda: self._wake(False),
             still_valid=lambda actors: self.accounts.still_valid(actors),
         )
+        self.speeches = Speeches(
+            db, plugins, self.calling, self.meters, self.permissions, self.node_id, wake=lambda: self._wake(False)
+        )
         self.probes = Probes(self.catalog, self.asides)
         self.titles = Titles(db, self.asides)
         self.jobs = Jobs(db, self.node_id, plugins)
@@ -206,6 +211,8 @@ class House:
             metrics=self.meters,
             probes=self.probes,
             calls=self.directs,
+            speech=self.speeches,
+            vaults=Vaults(self.secret_key),
         )
         await self.catalog.start()
         await self.channels.start()
@@ -236,6 +243,7 @@ class House:
         self.drain()
         await self.runner.interrupt_all()
         await self.directs.stop()
+        await self.speeches.stop()
         await self.flusher.stop()
         await self.jobs.stop()
         await self.pump.stop()

@@ -49,3 +49,14 @@ class Seal:
                 "A stored key cannot be opened with this secret key. Set CHATSERVER_SECRET_KEY (or the key file beside"
                 " the configuration) to the one it was stored with, or remove the channel and connect it again."
             ) from error
+
+
+class Vaults:
+    """`ctx.vault` of each plugin."""
+
+    def __init__(self, secret_key: bytes) -> None:
+        self._secret_key = secret_key
+
+    def of_plugin(self, name: str) -> Seal:
+        """What it seals opens for nobody else."""
+        return Seal(self._secret_key, f"plugin {name}")

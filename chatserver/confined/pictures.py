@@ -96,7 +96,7 @@ def shrunk(picture: Image.Image, longest_px: int) -> Image.Image:
     scale = longest_px / max(full.size)
     if scale >= 1:
         return full.copy()
-    size = tuple(max(1, round(side * scale)) for side in full.size)
+    size = (max(1, round(full.width * scale)), max(1, round(full.height * scale)))
     return full.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
