@@ -58,9 +58,13 @@ class NotFound(ChatserverError):
     status = 404
 
     def __init__(
-        self, message: str = _("There is nothing here under this address."), *, code: str | None = None
+        self,
+        message: str = _("There is nothing here under this address."),
+        *,
+        code: str | None = None,
+        values: Mapping[str, str | int] | None = None,
     ) -> None:
-        super().__init__(message, code=code)
+        super().__init__(message, code=code, values=values)
 
 
 class Conflict(ChatserverError):

@@ -122,7 +122,8 @@ def members(wanted: str) -> list[str]:
         return sorted(folders.values())
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     names = list(extras["box"]) + (list(extras["all"]) if wanted == "all" else [])
-    distributions = {name.partition("=")[0] for name in names} | {"chatserver-imports", "chatserver-local"}
+    distributions = {name.partition("=")[0].partition("[")[0] for name in names}
+    distributions |= {"chatserver-imports", "chatserver-local"}
     return sorted(folder for distribution, folder in folders.items() if distribution in distributions)
 
 
@@ -136,6 +137,8 @@ def install_tools() -> None:
         missing.append("strace")
     if shutil.which("faketime") is None:  # lets the clock of a server jump
         missing.append("faketime")
+    if shutil.which("espeak-ng") is None:  # the voice of this machine
+        missing.append("espeak-ng")
     if shutil.which("redis-server") is None:  # for the bus on Redis; each test starts one of its own
         missing.append("redis-server")
     if not missing:

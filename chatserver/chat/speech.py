@@ -167,8 +167,9 @@ class Speeches:
         chosen = next((one for one in wanted if one in voice.formats), None)
         if chosen is None:
             raise BadInput(
-                f"The voice {voice.title} cannot be heard as {wanted[0]}. Ask for {', '.join(voice.formats)}.",
+                "The voice %(voice)s cannot be heard as %(format)s. Ask for one of: %(formats)s.",
                 code="format_not_offered",
+                values={"voice": voice.title, "format": wanted[0], "formats": ", ".join(voice.formats)},
             )
         call = await self._admit(actor, "speech", voice.id, estimate_tokens(text))
         ask = SpeechRequest(voice, text, chosen, speed, language)
@@ -220,11 +221,13 @@ class Speeches:
         else:
             there = [one for one in there if one[1].id == voice_id]
         if not there:
-            raise NotFound(f"There is no voice {voice_id[:100]!r} here.", code="unknown_voice")
+            raise NotFound("There is no voice %(voice)s here.", code="unknown_voice", values={"voice": voice_id[:100]})
         speaker, voice = there[0]
         if not voice.is_for(groups):
             raise Refused(
-                f"The voice {voice.title} is not for your account. Pick another one.", code="voice_not_allowed"
+                "The voice %(voice)s is not for your account. Pick another one.",
+                code="voice_not_allowed",
+                values={"voice": voice.title},
             )
         return speaker, voice
 

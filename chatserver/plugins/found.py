@@ -17,6 +17,7 @@ BUNDLED = {
     "grove": "chatserver-grove",
     "paper": "chatserver-paper",
     "password": "chatserver-password",
+    "voices": "chatserver-voices",
     "openai": "chatserver-openai",
     "openai_api": "chatserver-openai-api",
     "anthropic": "chatserver-anthropic",

@@ -129,11 +129,12 @@ async def open_site(
     grace_s: float = 1,
     database_url: str = "",
     plugin_settings: Mapping[str, Mapping[str, str]] | None = None,
+    disabled: Sequence[str] = (),
 ) -> AsyncIterator[Site]:
     """A house with the installed plugins of ours but the demo model, served by the real server; over real SQLite, or
-    the database of a URL. plugin_settings: texts by plugin and setting."""
+    the database of a URL. plugin_settings: texts by plugin and setting. disabled: plugins that are left out."""
     loaded = Plugins.load(
-        disabled=["local"], core_version=__version__, settings_values=plugin_settings, extra=list(plugins)
+        disabled=["local", *disabled], core_version=__version__, settings_values=plugin_settings, extra=list(plugins)
     )
     environ = {"CHATSERVER_DATABASE_URL": database_url, "CHATSERVER_SECRET_KEY": SECRET.decode()}
     places = {"data": str(folder), "config": str(folder / "chatserver.toml")}

@@ -162,6 +162,8 @@ PAGES: dict[str, Address] = {
     "console": lambda w: "/admin",
     "notices": lambda w: "/admin/notices",
     "channels": lambda w: "/x/gateway/",
+    "voices": lambda w: "/x/voices/",
+    "voices-admin": lambda w: "/x/voices/admin",
     "unknown": lambda w: "/c/unknown",
 }
 """Pages of somebody signed in."""

@@ -84,6 +84,8 @@ PLAIN = {
     "GET /v1/models",
     "POST /v1/chat/completions",
     "POST /v1/embeddings",
+    "POST /v1/audio/speech",
+    "POST /v1/audio/transcriptions",
     "POST /v1/messages",
     "POST /v1/messages/count_tokens",
 }

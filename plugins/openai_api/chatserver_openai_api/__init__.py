@@ -8,11 +8,15 @@ from chatserver_openai_api.completions import Completions
 from chatserver_openai_api.embeddings import Embeddings
 from chatserver_openai_api.listing import Listing
 from chatserver_openai_api.messages import Messages
+from chatserver_openai_api.speech import SpeechSounds
+from chatserver_openai_api.transcriptions import Transcriptions
 
 MEBIBYTE = 1_048_576
 CHAT_MAX_BYTES = 32 * MEBIBYTE
 """Pictures come inside the request; Anthropic's own bound is the same."""
 TEXTS_MAX_BYTES = 8 * MEBIBYTE
+RECORDING_MAX_BYTES = 26 * MEBIBYTE
+"""OpenAI takes 25 MB of a recording; the form around it is small."""
 
 
 class OpenAIAPI:
@@ -23,6 +27,8 @@ class OpenAIAPI:
         self.messages = Messages()
         self.embeddings = Embeddings()
         self.listing = Listing()
+        self.speech = SpeechSounds()
+        self.transcriptions = Transcriptions()
 
     @hookimpl
     def register_endpoints(self) -> list[Endpoint]:
@@ -30,6 +36,8 @@ class OpenAIAPI:
         return [
             Endpoint("/v1/chat/completions", self.completions, ours, body_max_bytes=CHAT_MAX_BYTES),
             Endpoint("/v1/embeddings", self.embeddings, ours, body_max_bytes=TEXTS_MAX_BYTES),
+            Endpoint("/v1/audio/speech", self.speech, ours),
+            Endpoint("/v1/audio/transcriptions", self.transcriptions, ours, body_max_bytes=RECORDING_MAX_BYTES),
             Endpoint("/v1/models", self.listing.show_all, ours, methods=("GET",), key_header="x-api-key"),
             Endpoint("/v1/models/", self.listing.show_one, ours, methods=("GET",), key_header="x-api-key"),
             Endpoint("/v1/messages", self.messages, theirs, body_max_bytes=CHAT_MAX_BYTES, key_header="x-api-key"),
@@ -46,5 +54,12 @@ class OpenAIAPI:
 
     @hookimpl
     async def startup(self, ctx: Context) -> None:
-        for one in (self.completions, self.messages, self.embeddings, self.listing):
+        for one in (
+            self.completions,
+            self.messages,
+            self.embeddings,
+            self.listing,
+            self.speech,
+            self.transcriptions,
+        ):
             one.open(ctx)

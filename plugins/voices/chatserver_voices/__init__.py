@@ -1,0 +1,80 @@
+"""Reading aloud: voices, and the button on each message. One object of this class per server."""
+
+from __future__ import annotations
+
+from chatserver import (
+    AccountErased,
+    Context,
+    Delivery,
+    JobSpec,
+    Migration,
+    NavItem,
+    PageFiles,
+    Route,
+    Setting,
+    SlotContext,
+    Speaker,
+    hookimpl,
+)
+from chatserver import gettext as _
+from chatserver_voices.clips import Clips
+from chatserver_voices.endpoints import Endpoints
+from chatserver_voices.espeak import SETTINGS, Espeak
+from chatserver_voices.pages import FILES, Pages
+from chatserver_voices.reading import Reading
+from chatserver_voices.tables import MIGRATIONS
+
+DAY_S = 86_400
+
+
+class Voices:
+    """The plugin's hooks, each a line; what they do is in the file named after it."""
+
+    def __init__(self) -> None:
+        self.espeak = Espeak()
+        self.endpoints = Endpoints()
+        self.clips = Clips()
+        self.reading = Reading(self.clips)
+        self.pages = Pages(self.endpoints, self.reading)
+
+    @hookimpl
+    def register_settings(self) -> list[Setting]:
+        return SETTINGS
+
+    @hookimpl
+    def register_migrations(self) -> list[Migration]:
+        return MIGRATIONS
+
+    @hookimpl
+    def register_pages(self) -> list[PageFiles]:
+        return [FILES]
+
+    @hookimpl
+    def register_voices(self) -> list[Speaker]:
+        return [self.espeak, self.endpoints]
+
+    @hookimpl
+    def register_routes(self) -> list[Route]:
+        return [*self.reading.routes(), *self.pages.routes()]
+
+    @hookimpl
+    def register_jobs(self) -> list[JobSpec]:
+        return [JobSpec("voices.forget", self.clips.forget_old, every_s=DAY_S)]
+
+    @hookimpl
+    async def startup(self, ctx: Context) -> None:
+        for one in (self.espeak, self.endpoints, self.clips, self.reading, self.pages):
+            one.open(ctx)
+
+    @hookimpl
+    async def handle_event(self, delivery: Delivery) -> None:
+        if isinstance(delivery.event, AccountErased):
+            await self.clips.forget(delivery.event.account_id)
+
+    @hookimpl
+    def admin_pages(self) -> list[NavItem]:
+        return [NavItem(_("Voices"), "/x/voices/admin", "volume-2")]
+
+    @hookimpl
+    async def render_slot(self, context: SlotContext) -> str | None:
+        return await self.reading.render(context)

@@ -1,0 +1,92 @@
+"""Two pages: one's own voice and speed, and for admins the voices at other addresses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chatserver import BadInput, Context, PageAnswer, PageFiles, PageVisit, Route
+from chatserver import gettext as _
+from chatserver_voices.endpoints import Endpoint, Endpoints
+from chatserver_voices.reading import SPEEDS, Choice, Reading
+
+HERE = Path(__file__).parent
+FILES = PageFiles(str(HERE / "templates"), str(HERE / "static"))
+POST = ("POST",)
+ADMIN = "admin.console"
+FIELDS = ("id", "title", "base_url", "model", "voice", "languages", "groups", "picture", "formats")
+
+
+class Pages:
+    def __init__(self, endpoints: Endpoints, reading: Reading) -> None:
+        self._endpoints = endpoints
+        self._reading = reading
+
+    def open(self, ctx: Context) -> None:
+        self._speech = ctx.speech
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/", page=self.show),
+            Route("/", page=self.choose, methods=POST),
+            Route("/bar", page=self.show_bar),
+            Route("/admin", page=self.show_admin, permission=ADMIN),
+            Route("/admin", page=self.add, methods=POST, permission=ADMIN),
+            Route("/admin/{voice}/remove", page=self.remove, methods=POST, permission=ADMIN),
+        ]
+
+    async def show(self, visit: PageVisit) -> PageAnswer:
+        return await self._own(visit, news=_("Saved.") if "saved" in visit.query else "")
+
+    async def choose(self, visit: PageVisit) -> PageAnswer:
+        voices = await self._speech.voices(visit.actor)
+        wanted = visit.form.get("voice", "default")
+        allowed = {"default", *(one.voice.id for one in voices if one.is_mine)}
+        try:
+            speed = float(visit.form.get("speed", "1"))
+        except ValueError:
+            speed = 0.0
+        if wanted not in allowed or speed not in SPEEDS:
+            problem = BadInput(_("Pick a voice and a speed of the list."), code="bad_voice", status=422)
+            return await self._own(visit, problem=problem)
+        await self._reading.choose(visit.actor.account_id, Choice(wanted, speed))
+        return visit.go("/x/voices/?saved=1")
+
+    async def show_bar(self, visit: PageVisit) -> PageAnswer:
+        choice = await self._reading.choice_of(visit.actor.account_id)
+        return visit.fragment("bar.html", choice=choice, speeds=SPEEDS)
+
+    async def show_admin(self, visit: PageVisit) -> PageAnswer:
+        return await self._admin(visit, {})
+
+    async def add(self, visit: PageVisit) -> PageAnswer:
+        typed = {name: visit.form.get(name, "").strip() for name in FIELDS}
+        listed = {name: " ".join(typed[name].replace(",", " ").split()) for name in ("languages", "groups", "formats")}
+        endpoint = Endpoint(**{**typed, **listed, "sealed_key": "", "made_at": 0})
+        try:
+            await self._endpoints.add(endpoint, visit.form.get("key", "").strip())
+        except BadInput as error:
+            return await self._admin(visit, typed, problem=error)
+        return visit.go("/x/voices/admin")
+
+    async def remove(self, visit: PageVisit) -> PageAnswer:
+        await self._endpoints.remove(visit.path["voice"])
+        return visit.go("/x/voices/admin")
+
+    async def _own(self, visit: PageVisit, *, news: str = "", problem: Exception | None = None) -> PageAnswer:
+        return await visit.page(
+            "own.html",
+            news=news,
+            problem=problem,
+            voices=await self._speech.voices(visit.actor),
+            choice=await self._reading.choice_of(visit.actor.account_id),
+            speeds=SPEEDS,
+        )
+
+    async def _admin(self, visit: PageVisit, typed: dict[str, str], *, problem: Exception | None = None) -> PageAnswer:
+        return await visit.page(
+            "admin.html",
+            problem=problem,
+            typed=typed,
+            endpoints=await self._endpoints.all(),
+            others=[one.voice for one in await self._speech.voices(visit.actor)],
+        )

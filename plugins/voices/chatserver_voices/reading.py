@@ -1,0 +1,163 @@
+"""The button on each message, the pieces it asks for, and the voice each person chose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from chatserver import (
+    MEDIA_TYPES,
+    Actor,
+    AudioFormat,
+    BadInput,
+    Context,
+    NotFound,
+    Refused,
+    Route,
+    SlotContext,
+    text_of,
+)
+from chatserver import gettext as _
+from chatserver_voices.clips import Clips, place_of
+from chatserver_voices.spoken import SpokenPassage, passages_of
+
+SPEEDS = (0.75, 1.0, 1.25, 1.5, 2.0)
+IN_BROWSERS: tuple[AudioFormat, ...] = ("mp3", "wav", "aac", "flac", "opus")
+BODY_MOST = 20_000
+_encode = msgspec.json.Encoder().encode
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """How somebody wants to be read to."""
+
+    voice: str = "default"
+    speed: float = 1.0
+
+
+class _Row(msgspec.Struct, frozen=True):
+    voice: str
+    speed: str
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """Which passage of which message, from 0; voice and speed as the person chose where nothing is said."""
+
+    message_id: str
+    passage: int = 0
+    voice: str = ""
+    speed: float = 0.0
+
+
+class Told(msgspec.Struct, frozen=True):
+    """The passages of a message, and how they will be read."""
+
+    passages: list[SpokenPassage]
+    voice: str
+    speed: float
+
+
+class Reading:
+    def __init__(self, clips: Clips) -> None:
+        self._clips = clips
+
+    def open(self, ctx: Context) -> None:
+        self._ctx = ctx
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/passages/{message}", self.tell),
+            Route("/speak", self.speak, methods=("POST",)),
+        ]
+
+    async def render(self, context: SlotContext) -> str | None:
+        if context.slot == "message.actions":
+            return str(self._ctx.pages.render("button.html"))
+        if context.slot == "settings.page":
+            return str(self._ctx.pages.render("card.html"))
+        return None
+
+    async def choice_of(self, account_id: str) -> Choice:
+        row = await self._ctx.db.read(
+            lambda tx: tx.one(
+                _Row, "SELECT voice, speed FROM voices_choices WHERE account_id = :account", account=account_id
+            )
+        )
+        return Choice(row.voice, float(row.speed)) if row else Choice()
+
+    async def choose(self, account_id: str, choice: Choice) -> None:
+        await self._ctx.db.write(
+            lambda tx: tx.run(
+                "INSERT INTO voices_choices (account_id, voice, speed) VALUES (:account, :voice, :speed)"
+                " ON CONFLICT (account_id) DO UPDATE SET voice = excluded.voice, speed = excluded.speed",
+                account=account_id,
+                voice=choice.voice,
+                speed=f"{choice.speed:.2f}",
+            )
+        )
+
+    async def tell(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """GET: the passages of a message of one's own."""
+        actor = _actor(scope)
+        passages = await self._passages(actor, scope["path_params"]["message"])
+        choice = await self.choice_of(actor.account_id)
+        await _send(send, _encode(Told(passages, choice.voice, choice.speed)), "application/json")
+
+    async def speak(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """POST {message_id, passage, voice?, speed?}: the sound of one passage. The second time nobody is asked."""
+        actor = _actor(scope)
+        try:
+            asked = msgspec.json.decode(await _body(receive), type=Asked)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise BadInput(f"The request cannot be read: {error}.", status=422) from None
+        passages = await self._passages(actor, asked.message_id)
+        if not 0 <= asked.passage < len(passages):
+            raise NotFound("There is no such passage in this message.")
+        choice = await self.choice_of(actor.account_id)
+        voice, speed = asked.voice or choice.voice, asked.speed or choice.speed
+        if not 0.25 <= speed <= 4.0:
+            raise BadInput("The speed is between 0.25 and 4.", code="bad_speed", status=422)
+        passage = passages[asked.passage]
+        place = place_of(passage.text, voice, speed, passage.language)
+        if (kept := await self._clips.find(actor.account_id, place)) is not None:
+            await _send(send, kept[1], kept[0].media_type)
+            return
+        speech = await self._ctx.speech.speak(
+            actor, passage.text, voice_id=voice, formats=IN_BROWSERS, speed=speed, language=passage.language
+        )
+        async with speech:
+            sound = b"".join([piece async for piece in speech.pieces()])
+        media_type = MEDIA_TYPES[speech.format]
+        await self._clips.keep(actor.account_id, place, sound, media_type)
+        await _send(send, sound, media_type)
+
+    async def _passages(self, actor: Actor, message_id: str) -> list[SpokenPassage]:
+        message = await self._ctx.conversations.message(actor, message_id)
+        passages = passages_of(text_of(message.parts))
+        if not passages:
+            raise BadInput(_("There is nothing to read aloud in this message."), code="nothing_to_say", status=422)
+        return passages
+
+
+def _actor(scope: dict[str, Any]) -> Actor:
+    actor = scope["state"].get("actor")
+    if not isinstance(actor, Actor):
+        raise Refused("Sign in first.", code="not_signed_in", status=401)
+    return actor
+
+
+async def _body(receive: Any) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > BODY_MOST:
+            raise BadInput("This is longer than such a request may be.", code="too_large", status=413)
+        if not message.get("more_body"):
+            return body
+
+
+async def _send(send: Any, body: bytes, media_type: str) -> None:
+    headers = [(b"content-type", media_type.encode()), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
