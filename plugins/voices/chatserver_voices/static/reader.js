@@ -57,7 +57,7 @@ class Reader {
   hold(html) {
     this.bar = document.createElement("div")
     this.bar.className = "reader"
-    this.bar.setAttribute("role", "group")
+    this.bar.setAttribute("role", "region")
     this.bar.innerHTML = html // the server's own words, escaped there
     this.bar.setAttribute("aria-label", this.word("reading"))
     this.bar.addEventListener("click", (event) => {
@@ -116,6 +116,7 @@ class Reader {
   }
 
   show(state) {
+    if (this.leaving.signal.aborted && state !== "ended") return // the sound's last word comes late
     for (const button of this.buttons()) button.setAttribute("aria-pressed", String(state !== "ended"))
     if (!this.bar) return
     const line = this.bar.querySelector("[data-state-text]")
