@@ -18,6 +18,7 @@ BUNDLED = {
     "paper": "chatserver-paper",
     "password": "chatserver-password",
     "voices": "chatserver-voices",
+    "dictation": "chatserver-dictation",
     "openai": "chatserver-openai",
     "openai_api": "chatserver-openai-api",
     "anthropic": "chatserver-anthropic",

@@ -101,7 +101,11 @@ def read_form(body: bytes, content_type: str) -> Form:
     name, recording = "", None
     try:
         parser = MultipartParser(
-            io.BytesIO(body), options["boundary"], content_length=len(body), memory_limit=len(body) + 1
+            io.BytesIO(body),
+            options["boundary"],
+            content_length=len(body),
+            memory_limit=len(body) + 1,
+            spool_limit=len(body) + 1,
         )
         for part in parser:
             if part.name == "file":
