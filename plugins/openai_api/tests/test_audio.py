@@ -75,7 +75,9 @@ async def client(
     tmp_path_factory: pytest.TempPathFactory, upstream: FakeUpstream, parrot: Parrot
 ) -> AsyncIterator[openai.AsyncOpenAI]:
     folder = tmp_path_factory.mktemp("sounds")
-    async with open_site(folder, upstream.base_url, plugins=[("parrot", parrot)]) as site:
+    async with open_site(
+        folder, upstream.base_url, plugins=[("parrot", parrot)], disabled=("voices", "dictation")
+    ) as site:
         await site.house.accounts.create("ada@example.org")
         key = await site.make_key("ada@example.org")
         async with openai.AsyncOpenAI(base_url=f"{site.url}/v1", api_key=key, max_retries=0) as client:
