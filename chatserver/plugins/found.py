@@ -17,6 +17,7 @@ BUNDLED = {
     "grove": "chatserver-grove",
     "paper": "chatserver-paper",
     "password": "chatserver-password",
+    "artifacts": "chatserver-artifacts",
     "voices": "chatserver-voices",
     "dictation": "chatserver-dictation",
     "openai": "chatserver-openai",

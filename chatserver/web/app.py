@@ -15,7 +15,19 @@ import chatserver
 from chatserver import words
 from chatserver.errors import ChatserverError, NotFound
 from chatserver.house import House
-from chatserver.web import api, assets, auth, errors, extensions, health, installing, openapi, pages, templating
+from chatserver.web import (
+    api,
+    assets,
+    auth,
+    errors,
+    extensions,
+    health,
+    installing,
+    markdown,
+    openapi,
+    pages,
+    templating,
+)
 from chatserver.web.door import Door
 from chatserver.web.painter import Painters
 from chatserver.web.siblings import Siblings
@@ -42,7 +54,7 @@ def create_app(house: House, siblings: Siblings | None = None) -> Litestar:
     templating.install_themes([theme for _, theme in house.plugins.registered("register_themes")])
     for plugin, files in house.plugins.registered("register_pages"):
         templating.install_pages(plugin, files)
-    house.press.set_up(templating.render, assets.url)
+    house.press.set_up(templating.render, assets.url, lambda text: markdown.in_words(markdown.render(text)))
     streams = Streams(house.accounts.still_valid, per_account=house.limits["streams_per_account"])
     build = {"version": chatserver.__version__, "python": platform.python_version(), "engine": house.db.engine}
     house.meters.gauge("chatserver_build_info", "1; what runs here is in the labels", lambda: [(build, 1)])

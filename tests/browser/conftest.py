@@ -69,7 +69,10 @@ def visit(browser: Browser, site: Site, account: Account) -> Iterator[Callable[.
         page.set_default_timeout(10_000)
         page.on("pageerror", lambda error: faults.append(f"error: {error}"))
         page.on(
-            "console", lambda m: faults.append(m.text) if m.type == "error" and not EXPECTED.search(m.text) else None
+            "console",
+            lambda m: (
+                faults.append(m.text) if m.type == "error" and not EXPECTED.search(m.text) else None
+            ),
         )
         page.on(
             "request",

