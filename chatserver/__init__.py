@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chatserver import clock
+from chatserver.confined import Bounds, Broke, run_confined
 from chatserver.domain.access import Account, Actor, Origin
 from chatserver.domain.attempts import AttemptEnd, AttemptStart
 from chatserver.domain.calls import Attempt, Call, CallKind, Usage, estimate_tokens
@@ -118,6 +119,8 @@ __all__ = [
     "BlobEntry",
     "BlobKind",
     "BlobStore",
+    "Bounds",
+    "Broke",
     "Bus",
     "BusKind",
     "Call",
@@ -222,5 +225,6 @@ __all__ = [
     "ngettext",
     "parse_alias",
     "reasoning_of",
+    "run_confined",
     "text_of",
 ]

@@ -32,8 +32,9 @@ MAY_IMPORT = {
     # The assembled server: made by cli, handed to web, which so needs none of the rooms below chat.
     "house": EVERYBODY | {"chat", "work", "store", "gateway", "plugins"},
     "web": EVERYBODY | {"chat", "work", "house", "words", ""},
-    # What an engine is made of: the seam, decoders of rows, the bookkeeping of migrations.
-    "": EVERYBODY | {"hookspecs", "plugins", "store", "words"},
+    # What an engine is made of: the seam, decoders of rows, the bookkeeping of migrations. And the jail, for plugins
+    # that open what people bring.
+    "": EVERYBODY | {"hookspecs", "plugins", "store", "words", "confined"},
     # What the settings mean for the database; and the processes of one server.
     "databases": EVERYBODY | {"settings", "store", "plugins"},
     "workers": EVERYBODY,

@@ -19,6 +19,7 @@ BUNDLED = {
     "password": "chatserver-password",
     "artifacts": "chatserver-artifacts",
     "voices": "chatserver-voices",
+    "knowledge": "chatserver-knowledge",
     "dictation": "chatserver-dictation",
     "openai": "chatserver-openai",
     "openai_api": "chatserver-openai-api",

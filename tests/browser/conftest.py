@@ -70,9 +70,7 @@ def visit(browser: Browser, site: Site, account: Account) -> Iterator[Callable[.
         page.on("pageerror", lambda error: faults.append(f"error: {error}"))
         page.on(
             "console",
-            lambda m: (
-                faults.append(m.text) if m.type == "error" and not EXPECTED.search(m.text) else None
-            ),
+            lambda m: faults.append(m.text) if m.type == "error" and not EXPECTED.search(m.text) else None,
         )
         page.on(
             "request",

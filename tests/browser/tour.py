@@ -163,6 +163,7 @@ PAGES: dict[str, Address] = {
     "notices": lambda w: "/admin/notices",
     "channels": lambda w: "/x/gateway/",
     "voices": lambda w: "/x/voices/",
+    "knowledge": lambda w: "/x/knowledge/",
     "voices-admin": lambda w: "/x/voices/admin",
     "unknown": lambda w: "/c/unknown",
 }

@@ -46,7 +46,8 @@ async def elsewhere() -> AsyncIterator[Elsewhere]:
     server.close()
 
 
-@pytest.fixture
-async def site(tmp_path: Path, fake_upstream: FakeUpstream) -> AsyncIterator[Site]:
-    async with open_site(tmp_path, fake_upstream.base_url) as site:
+@pytest.fixture(params=["sqlite", "postgres"])
+async def site(tmp_path: Path, fake_upstream: FakeUpstream, request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+    url = request.getfixturevalue("postgres_url") if request.param == "postgres" else ""
+    async with open_site(tmp_path, fake_upstream.base_url, database_url=url) as site:
         yield site

@@ -1,0 +1,97 @@
+"""For people: the collections, one of them with its files, the chooser in the message box, the sources of an answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chatserver import Actor, BadInput, Context, NotFound, PageAnswer, PageFiles, PageVisit, Route, SlotContext
+from chatserver_knowledge.answering import FIELD, Answering, read_choice
+from chatserver_knowledge.shelf import Shelf
+
+HERE = Path(__file__).parent
+FILES = PageFiles(str(HERE / "templates"), str(HERE / "static"))
+POST = ("POST",)
+
+
+class Pages:
+    def __init__(self, shelf: Shelf, answering: Answering) -> None:
+        self._shelf = shelf
+        self._answering = answering
+
+    def open(self, ctx: Context) -> None:
+        self._pages = ctx.pages
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/", page=self.show_all),
+            Route("/", page=self.create, methods=POST),
+            Route("/c/{collection}", page=self.show),
+            Route("/c/{collection}/remove", page=self.remove, methods=POST),
+            Route("/c/{collection}/retry", page=self.retry, methods=POST),
+            Route("/c/{collection}/take-out", page=self.take_out, methods=POST),
+        ]
+
+    async def show_all(self, visit: PageVisit) -> PageAnswer:
+        return await self._list(visit)
+
+    async def create(self, visit: PageVisit) -> PageAnswer:
+        try:
+            made = await self._shelf.create(visit.actor, visit.form.get("name", ""))
+        except BadInput as error:
+            return await self._list(visit, problem=error)
+        return visit.go(f"/x/knowledge/c/{made}")
+
+    async def show(self, visit: PageVisit) -> PageAnswer:
+        collection = await self._shelf.get(visit.actor, visit.path["collection"])
+        files = await self._shelf.files(collection.id)
+        values = {
+            "collection": collection,
+            "files": files,
+            "is_mine": collection.owner_id == visit.actor.account_id,
+            "is_busy": any(one.state in ("queued", "running") for one in files),
+        }
+        if visit.is_htmx:
+            return visit.fragment("files.html", **values)
+        return await visit.page("collection.html", **values)
+
+    async def remove(self, visit: PageVisit) -> PageAnswer:
+        await self._shelf.remove(visit.actor, visit.path["collection"])
+        return visit.go("/x/knowledge/")
+
+    async def retry(self, visit: PageVisit) -> PageAnswer:
+        collection = await self._shelf.own(visit.actor, visit.path["collection"])
+        for one in await self._shelf.files(collection.id):
+            if one.id == visit.form.get("file") and one.state == "failed":
+                await self._shelf.queue(one)
+        return visit.go(f"/x/knowledge/c/{collection.id}")
+
+    async def take_out(self, visit: PageVisit) -> PageAnswer:
+        collection = await self._shelf.own(visit.actor, visit.path["collection"])
+        known = next((one for one in await self._shelf.files(collection.id) if one.id == visit.form.get("file")), None)
+        if known is None:
+            raise NotFound
+        await self._shelf.take_out(visit.actor, known)
+        return visit.go(f"/x/knowledge/c/{collection.id}")
+
+    async def render(self, context: SlotContext) -> str | None:
+        if context.slot == "composer.tools":
+            collections = await self._shelf.all(Actor(context.account, "web"))
+            if not collections:
+                return None
+            given = context.fields.get(FIELD)
+            try:
+                on = read_choice(given) if given is not None else ()
+            except BadInput:
+                on = ()
+            lines = [(one, one.id in on) for one in collections]
+            return str(self._pages.render("tools.html", lines=lines, count=sum(is_on for _one, is_on in lines)))
+        if context.slot == "message.footer" and context.message_id:
+            sources = await self._answering.sources_of(context.account.id, context.message_id)
+            if sources:
+                return str(self._pages.render("sources.html", sources=sources))
+        return None
+
+    async def _list(self, visit: PageVisit, *, problem: Exception | None = None) -> PageAnswer:
+        collections = await self._shelf.all(visit.actor)
+        counts = {one.id: len(await self._shelf.files(one.id)) for one in collections}
+        return await visit.page("list.html", problem=problem, collections=collections, counts=counts)

@@ -1,0 +1,261 @@
+"""Collections and the files in them: whose they are, who may read them, and how far each file is."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from chatserver import Actor, BadInput, Conflict, Context, NotFound
+
+FileState = Literal["queued", "running", "ready", "failed"]
+NAME_MOST = 120
+FILES_MOST = 2_000
+
+
+class Collection(msgspec.Struct, frozen=True):
+    """groups: who may read it besides its owner, separated by blanks. version: grows with every change."""
+
+    id: str
+    owner_id: str
+    name: str
+    groups: str
+    version: int
+
+    def is_for(self, actor: Actor) -> bool:
+        return self.owner_id == actor.account_id or any(one in self.groups.split() for one in actor.account.groups)
+
+
+class KnownFile(msgspec.Struct, frozen=True):
+    """A file in a collection. id: of this place in it. error: '' or a sentence. chunks: its passages."""
+
+    id: str
+    collection_id: str
+    file_id: str
+    owner_id: str
+    sha256: str
+    name: str
+    state: FileState
+    error: str
+    chunks: int
+
+
+class Passage(msgspec.Struct, frozen=True):
+    """page: from 1, 0 where there are none. heading: the section it stands in."""
+
+    page: int
+    heading: str
+    text: str
+
+
+class ChunkRow(msgspec.Struct, frozen=True):
+    """A passage as it is searched. file: the id of its place in a collection."""
+
+    file: str
+    place: int
+    page: int
+    heading: str
+    text: str
+    model: str
+    vector: bytes
+
+
+_COLLECTION = "SELECT id, owner_id, name, groups, version FROM knowledge_collections"
+_FILE = "SELECT id, collection_id, file_id, owner_id, sha256, name, state, error, chunks FROM knowledge_files"
+
+
+class Shelf:
+    def open(self, ctx: Context) -> None:
+        self._ctx = ctx
+
+    # --- collections
+
+    async def create(self, actor: Actor, name: str, groups: str = "") -> str:
+        name = " ".join(name.split())
+        if not name or len(name) > NAME_MOST:
+            raise BadInput(
+                f"Give the collection a name of at most {NAME_MOST} characters.", code="bad_name", status=422
+            )
+        collection_id: str = self._ctx.clock.new_id()
+        now = self._ctx.clock.now_us()
+        await self._ctx.db.write(
+            lambda tx: tx.run(
+                "INSERT INTO knowledge_collections (id, owner_id, name, groups, version, made_at)"
+                " VALUES (:id, :owner, :name, :groups, 1, :now)",
+                id=collection_id,
+                owner=actor.account_id,
+                name=name,
+                groups=" ".join(groups.split()),
+                now=now,
+            )
+        )
+        return collection_id
+
+    async def all(self, actor: Actor) -> list[Collection]:
+        """One's own, and those shared with one's groups."""
+        rows = await self._ctx.db.read(
+            lambda tx: tx.all(
+                Collection,
+                f"{_COLLECTION} WHERE owner_id = :owner OR groups <> '' ORDER BY made_at, id",
+                owner=actor.account_id,
+            )
+        )
+        return [row for row in rows if row.is_for(actor)]
+
+    async def get(self, actor: Actor, collection_id: str) -> Collection:
+        """Raises NotFound for one that is not there, or not for this account."""
+        found = await self._ctx.db.read(
+            lambda tx: tx.one(Collection, f"{_COLLECTION} WHERE id = :id", id=collection_id)
+        )
+        if found is None or not found.is_for(actor):
+            raise NotFound("There is no such collection.")
+        return found
+
+    async def own(self, actor: Actor, collection_id: str) -> Collection:
+        """To change it. Raises NotFound."""
+        found = await self.get(actor, collection_id)
+        if found.owner_id != actor.account_id:
+            raise NotFound("There is no such collection of yours.")
+        return found
+
+    async def remove(self, actor: Actor, collection_id: str) -> None:
+        collection = await self.own(actor, collection_id)
+        for file in await self.files(collection.id):
+            await self.take_out(actor, file)
+        await self._ctx.db.write(
+            lambda tx: tx.run("DELETE FROM knowledge_collections WHERE id = :id", id=collection.id)
+        )
+
+    # --- files
+
+    async def files(self, collection_id: str) -> list[KnownFile]:
+        return await self._ctx.db.read(
+            lambda tx: tx.all(
+                KnownFile, f"{_FILE} WHERE collection_id = :collection ORDER BY added_at, id", collection=collection_id
+            )
+        )
+
+    async def file(self, place_id: str) -> KnownFile | None:
+        return await self._ctx.db.read(lambda tx: tx.one(KnownFile, f"{_FILE} WHERE id = :id", id=place_id))
+
+    async def put_in(self, actor: Actor, collection_id: str, file_id: str) -> KnownFile:
+        """Put a file of one's own into a collection of one's own; twice is once. Raises NotFound."""
+        collection = await self.own(actor, collection_id)
+        stored = await self._ctx.files.get(actor, file_id)
+        if len(await self.files(collection.id)) >= FILES_MOST:
+            raise Conflict(f"A collection holds at most {FILES_MOST} files.", code="collection_full")
+        await self._ctx.files.hold(actor, file_id)
+        place_id, now = self._ctx.clock.new_id(), self._ctx.clock.now_us()
+
+        def put(tx: Any) -> KnownFile | None:
+            tx.run(
+                "INSERT INTO knowledge_files (id, collection_id, file_id, owner_id, sha256, name, state, error, chunks,"
+                " added_at) VALUES (:id, :collection, :file, :owner, :sha256, :name, 'queued', '', 0, :now)"
+                " ON CONFLICT (collection_id, file_id) DO NOTHING",
+                id=place_id,
+                collection=collection.id,
+                file=file_id,
+                owner=actor.account_id,
+                sha256=stored.sha256,
+                name=stored.name,
+                now=now,
+            )
+            found: KnownFile | None = tx.one(
+                KnownFile,
+                f"{_FILE} WHERE collection_id = :collection AND file_id = :file",
+                collection=collection.id,
+                file=file_id,
+            )
+            return found
+
+        known = await self._ctx.db.write(put)
+        assert known is not None
+        if known.state in ("queued", "failed"):
+            await self.queue(known)
+        return known
+
+    async def queue(self, file: KnownFile) -> None:
+        """Have it read, again if need be; the number of its passages is the same however often."""
+        await self.mark(file.id, "queued")
+        await self._ctx.jobs.enqueue("knowledge.read", {"file": file.id})
+
+    async def mark(self, place_id: str, state: FileState, error: str = "") -> None:
+        await self._ctx.db.write(
+            lambda tx: tx.run(
+                "UPDATE knowledge_files SET state = :state, error = :error WHERE id = :id",
+                state=state,
+                error=error[:500],
+                id=place_id,
+            )
+        )
+
+    async def fill(self, file: KnownFile, passages: list[Passage], vectors: list[bytes], model: str) -> None:
+        """All passages of a file at once, in the place of those it had."""
+
+        def write(tx: Any) -> None:
+            if tx.one(int, "SELECT 1 FROM knowledge_files WHERE id = :id", id=file.id) is None:
+                return
+            tx.run("DELETE FROM knowledge_chunks WHERE file = :file", file=file.id)
+            for place, (passage, vector) in enumerate(zip(passages, vectors, strict=True)):
+                tx.run(
+                    "INSERT INTO knowledge_chunks (file, place, page, heading, text, model, vector)"
+                    " VALUES (:file, :place, :page, :heading, :text, :model, :vector)",
+                    file=file.id,
+                    place=place,
+                    page=passage.page,
+                    heading=passage.heading,
+                    text=passage.text,
+                    model=model,
+                    vector=vector,
+                )
+            tx.run(
+                "UPDATE knowledge_files SET state = 'ready', error = '', chunks = :chunks WHERE id = :id",
+                chunks=len(passages),
+                id=file.id,
+            )
+            _changed(tx, file.collection_id)
+
+        await self._ctx.db.write(write)
+
+    async def take_out(self, actor: Actor, file: KnownFile) -> None:
+        def delete(tx: Any) -> bool:
+            tx.run("DELETE FROM knowledge_chunks WHERE file = :id", id=file.id)
+            tx.run("DELETE FROM knowledge_files WHERE id = :id", id=file.id)
+            _changed(tx, file.collection_id)
+            held = tx.one(
+                int,
+                "SELECT 1 FROM knowledge_files WHERE file_id = :file AND owner_id = :owner LIMIT 1",
+                file=file.file_id,
+                owner=file.owner_id,
+            )
+            return held is not None
+
+        if not await self._ctx.db.write(delete):
+            await self._ctx.files.let_go(actor, file.file_id)
+
+    async def chunks(self, collection_id: str) -> list[ChunkRow]:
+        return await self._ctx.db.read(
+            lambda tx: tx.all(
+                ChunkRow,
+                "SELECT c.file, c.place, c.page, c.heading, c.text, c.model, c.vector FROM knowledge_chunks c"
+                " JOIN knowledge_files f ON f.id = c.file WHERE f.collection_id = :collection ORDER BY c.file, c.place",
+                collection=collection_id,
+            )
+        )
+
+    async def forget(self, account_id: str) -> None:
+        """All of an account that is gone."""
+
+        def delete(tx: Any) -> None:
+            tx.run(
+                "DELETE FROM knowledge_chunks WHERE file IN (SELECT id FROM knowledge_files WHERE owner_id = :owner)",
+                owner=account_id,
+            )
+            for table in ("knowledge_files", "knowledge_collections", "knowledge_sources"):
+                tx.run(f"DELETE FROM {table} WHERE owner_id = :owner", owner=account_id)
+
+        await self._ctx.db.write(delete)
+
+
+def _changed(tx: Any, collection_id: str) -> None:
+    tx.run("UPDATE knowledge_collections SET version = version + 1 WHERE id = :id", id=collection_id)

@@ -1,0 +1,27 @@
+"""The plugin's tables: collections, the files in them, their passages, and which passages an answer was given."""
+
+from __future__ import annotations
+
+from chatserver import Migration
+
+MIGRATIONS = [
+    Migration(
+        "0001_first",
+        (
+            "CREATE TABLE knowledge_collections (id TEXT PRIMARY KEY, owner_id TEXT NOT NULL, name TEXT NOT NULL,"
+            " groups TEXT NOT NULL, version BIGINT NOT NULL, made_at BIGINT NOT NULL)",
+            "CREATE INDEX knowledge_collections_by_owner ON knowledge_collections (owner_id)",
+            "CREATE TABLE knowledge_files (id TEXT PRIMARY KEY, collection_id TEXT NOT NULL, file_id TEXT NOT NULL,"
+            " owner_id TEXT NOT NULL, sha256 TEXT NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL,"
+            " error TEXT NOT NULL, chunks INTEGER NOT NULL, added_at BIGINT NOT NULL,"
+            " UNIQUE (collection_id, file_id))",
+            "CREATE TABLE knowledge_chunks (file TEXT NOT NULL, place INTEGER NOT NULL, page INTEGER NOT NULL,"
+            " heading TEXT NOT NULL, text TEXT NOT NULL, model TEXT NOT NULL, vector {bytes} NOT NULL,"
+            " PRIMARY KEY (file, place))",
+            "CREATE TABLE knowledge_sources (turn_id TEXT NOT NULL, number INTEGER NOT NULL, reply_id TEXT NOT NULL,"
+            " owner_id TEXT NOT NULL, file TEXT NOT NULL, place INTEGER NOT NULL, name TEXT NOT NULL,"
+            " page INTEGER NOT NULL, text TEXT NOT NULL, PRIMARY KEY (turn_id, number))",
+            "CREATE INDEX knowledge_sources_by_reply ON knowledge_sources (reply_id)",
+        ),
+    )
+]
