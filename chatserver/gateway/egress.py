@@ -3,64 +3,51 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import io
-import socket
-import ssl
-import zlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, cast
+from collections.abc import Iterable, Mapping
+from typing import cast
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.hdrs import AUTHORIZATION
 from multidict import CIMultiDict
 from yarl import URL
 
 from chatserver.errors import UpstreamError
 from chatserver.gateway import addresses
-
-Profile = Literal["foreign", "channel"]
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-"""Name and port to addresses, as text. OSError when the name is unknown."""
+from chatserver.gateway.dialling import (
+    CheckedResolver,
+    Profile,
+    RefusedAtConnect,
+    Resolve,
+    may_serve_channel,
+    resolve_by_system,
+    socket_factory,
+)
+from chatserver.gateway.mishaps import (
+    CONNECTION_LOST,
+    AddressRefused,
+    place_of,
+    tell_os,
+    tell_ssl,
+    too_slow,
+    unreachable,
+)
+from chatserver.gateway.response import FOREIGN_LIMIT_BYTES, Response
 
 FOREIGN_CONNECT_S = 5.0
 FOREIGN_TOTAL_S = 30.0
-FOREIGN_LIMIT_BYTES = 20_000_000
 FOREIGN_PORTS = frozenset({80, 443})
 CHANNEL_CONNECT_S = 10.0
 CHANNEL_LIMIT_BYTES = 500_000_000
 MAX_REDIRECTS = 3
 DNS_CACHE_S = 30
 READ_BUFFER_BYTES = 65_536
-INFLATE_STEP_BYTES = 65_536
-SECOND_LOOK_S = 0.05
 LARGE_BODY_BYTES = 500_000
 """Above this aiohttp warns of bytes and wants a file."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _KEPT_ACROSS_ORIGINS = frozenset({"accept", "accept-language", "user-agent"})
-_CONNECTION_LOST = (
-    aiohttp.ClientConnectionError,
-    aiohttp.ClientPayloadError,
-    aiohttp.http_exceptions.HttpProcessingError,
-)
-
-
-class AddressRefused(UpstreamError):
-    """The URL names a place this profile never connects to."""
-
-    def __init__(self, message: str, *, retryable: bool = False) -> None:
-        super().__init__(message, kind="bad_request", retryable=retryable)
-        self.code = "address_refused"
-
-
-async def resolve_by_system(host: str, port: int) -> Sequence[str]:
-    """Ask the operating system, in its thread."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-    return [str(sockaddr[0]) for _, _, _, _, sockaddr in found]
 
 
 class EgressClient:
@@ -122,10 +109,10 @@ class EgressClient:
         """The profile's connection pool, made on first use because it belongs to the running loop."""
         session = self._sessions.get(profile)
         if session is None or session.closed:
-            may_reach = addresses.is_foreign if profile == "foreign" else _may_serve_channel
+            may_reach = addresses.is_foreign if profile == "foreign" else may_serve_channel
             connector = aiohttp.TCPConnector(
-                resolver=_CheckedResolver(self._resolve, may_reach, profile),
-                socket_factory=_socket_factory(may_reach),
+                resolver=CheckedResolver(self._resolve, may_reach, profile),
+                socket_factory=socket_factory(may_reach),
                 limit=0,
                 use_dns_cache=profile == "channel",
                 ttl_dns_cache=DNS_CACHE_S,
@@ -231,25 +218,25 @@ class Request:
         except UpstreamError:
             raise
         except aiohttp.ConnectionTimeoutError:
-            raise _unreachable(url, "the connection was not made in time") from None
+            raise unreachable(url, "the connection was not made in time") from None
         except TimeoutError:
-            raise _too_slow(url, "did not begin to answer in time") from None
+            raise too_slow(url, "did not begin to answer in time") from None
         except aiohttp.ClientSSLError as error:
-            raise _unreachable(url, _tell_ssl(error)) from None
+            raise unreachable(url, tell_ssl(error)) from None
         except aiohttp.ClientConnectorDNSError:
-            raise _unreachable(url, "the name is not known") from None
+            raise unreachable(url, "the name is not known") from None
         except aiohttp.ClientConnectorError as error:
-            if isinstance(error.os_error, _RefusedAtConnect):
+            if isinstance(error.os_error, RefusedAtConnect):
                 raise AddressRefused(f"{url.raw_host} leads to an address that is not connected to.") from None
-            raise _unreachable(url, _tell_os(error.os_error)) from None
+            raise unreachable(url, tell_os(error.os_error)) from None
         except (aiohttp.InvalidURL, ValueError):
             raise UpstreamError(
-                f"The request to {_place(url)} could not be written; check its address and key for stray characters.",
+                f"The request to {place_of(url)} could not be written; check its address and key for stray characters.",
                 kind="bad_request",
                 retryable=True,
             ) from None
-        except (aiohttp.ClientError, *_CONNECTION_LOST, OSError):
-            raise _unreachable(url, "the connection was closed before an answer came") from None
+        except (aiohttp.ClientError, *CONNECTION_LOST, OSError):
+            raise unreachable(url, "the connection was closed before an answer came") from None
         limit_bytes = FOREIGN_LIMIT_BYTES if self._profile == "foreign" else CHANNEL_LIMIT_BYTES
         self._response = Response(answer, first_at, self._gap_s, total_at, limit_bytes)
         return self._response
@@ -279,12 +266,13 @@ class Request:
             try:
                 target = url.join(URL(location))
             except ValueError:
-                raise AddressRefused(f"{_place(url)} redirects to something that is not an address.") from None
+                raise AddressRefused(f"{place_of(url)} redirects to something that is not an address.") from None
             target = self._client.check_url(target, self._profile)
             is_same_origin = target.origin() == url.origin()
             if self._profile == "channel" and not is_same_origin:
                 raise AddressRefused(
-                    f"{_place(url)} redirects to {_place(target)}; set the channel's base_url to where it really is.",
+                    f"{place_of(url)} redirects to {place_of(target)};"
+                    " set the channel's base_url to where it really is.",
                     retryable=True,
                 )
             if self._profile == "foreign":
@@ -292,261 +280,9 @@ class Request:
                     method, body = ("HEAD" if method == "HEAD" else "GET"), b""
                 if not is_same_origin:
                     if body:
-                        raise AddressRefused(f"{_place(url)} redirects what was sent to {_place(target)}.")
+                        raise AddressRefused(f"{place_of(url)} redirects what was sent to {place_of(target)}.")
                     headers = CIMultiDict(
                         (name, value) for name, value in headers.items() if name.lower() in _KEPT_ACROSS_ORIGINS
                     )
             url = target
-        raise AddressRefused(f"{_place(url)} was reached through more than {MAX_REDIRECTS} redirects.")
-
-
-class Response:
-    """What came back, under the gap and total rules. One timer watches a whole answer, not one for each chunk."""
-
-    __slots__ = (
-        "_answer",
-        "_gap_s",
-        "_heard_at",
-        "_is_suspect",
-        "_is_waiting",
-        "_limit_bytes",
-        "_loop",
-        "_next_at",
-        "_timer",
-        "_total_at",
-        "headers",
-        "status",
-    )
-
-    def __init__(
-        self, answer: aiohttp.ClientResponse, first_at: float, gap_s: float, total_at: float, limit_bytes: int
-    ) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._answer = answer
-        self._gap_s = gap_s
-        self._total_at = total_at
-        self._limit_bytes = limit_bytes
-        self._is_waiting = False
-        self._is_suspect = False
-        self._heard_at = 0.0
-        self._next_at = first_at
-        self._timer: asyncio.TimerHandle | None = self._loop.call_at(min(first_at, total_at), self._watch)
-        self.status: int = answer.status
-        self.headers: Mapping[str, str] = answer.headers
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Bytes as they arrive, decoded. UpstreamError: timeout, cut (the connection broke), server (too large)."""
-        content = self._answer.content
-        inflate = _decoder(self.headers.get("Content-Encoding", ""), _place(self._answer.url))
-        time = self._loop.time
-        total_bytes = 0
-        broken: UpstreamError | None = None
-        try:
-            while broken is None:
-                self._is_waiting = True
-                try:
-                    data = await content.readany()
-                except UpstreamError as error:
-                    data, broken = _left_over(content), error
-                except _CONNECTION_LOST:
-                    data, broken = _left_over(content), _cut(self._answer.url, self.status)
-                self._is_waiting = False
-                if not data:
-                    break
-                if not self._heard_at:
-                    self._heard_at = time()
-                    self._watch_anew()
-                if inflate is None:
-                    total_bytes += len(data)
-                    if total_bytes > self._limit_bytes:
-                        raise self._too_large()
-                    yield data
-                else:
-                    for piece in inflate(data):
-                        total_bytes += len(piece)
-                        if total_bytes > self._limit_bytes:
-                            raise self._too_large()
-                        yield piece
-                self._heard_at = time()
-        finally:
-            self._is_waiting = False
-        if broken is not None:
-            raise broken
-
-    async def read(self, limit_bytes: int = FOREIGN_LIMIT_BYTES) -> bytes:
-        """The whole body, decoded; UpstreamError when it is longer than the limit."""
-        self._limit_bytes = min(self._limit_bytes, limit_bytes)
-        return b"".join([chunk async for chunk in self.chunks()])
-
-    def close(self) -> None:
-        """Give the connection back when all was read, else cut it now."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._answer.content.at_eof():
-            self._answer.release()
-        else:
-            self._answer.close()
-
-    def _watch_anew(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._watch()
-
-    def _watch(self) -> None:
-        now = self._loop.time()
-        if now >= self._total_at:
-            return self._break("took longer than allowed for a whole answer")
-        if self._heard_at:
-            # A reader that is slow itself is no silence of the upstream.
-            self._next_at = (self._heard_at if self._is_waiting else now) + self._gap_s
-        if now >= self._next_at and self._is_suspect:
-            return self._break("fell silent" if self._heard_at else "did not begin to answer in time")
-        # When it was our own loop that stood still, what arrived meanwhile is read before anybody is blamed.
-        self._is_suspect = now >= self._next_at
-        wake_at = now + SECOND_LOOK_S if self._is_suspect else self._next_at
-        self._timer = self._loop.call_at(min(wake_at, self._total_at), self._watch)
-
-    def _break(self, what: str) -> None:
-        self._timer = None
-        self._answer.content.set_exception(_too_slow(self._answer.url, what, self.status))
-        self._answer.close()
-
-    def _too_large(self) -> UpstreamError:
-        return UpstreamError(
-            f"{_place(self._answer.url)} answered with more than {self._limit_bytes // 1_000_000} MB.",
-            kind="server",
-            retryable=False,
-            upstream_status=self.status,
-        )
-
-
-class _RefusedAtConnect(OSError):
-    """The last look, at the moment of connecting, found an address that must not be reached."""
-
-
-class _CheckedResolver(AbstractResolver):
-    """Resolves a name, judges every address found, and hands the connector exactly those."""
-
-    def __init__(self, resolve: Resolve, may_reach: Callable[[addresses.Address], bool], profile: Profile) -> None:
-        self._resolve = resolve
-        self._may_reach = may_reach
-        self._profile = profile
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        results: list[ResolveResult] = []
-        for text in await self._resolve(host, port):
-            address = addresses.parse_address(text)
-            if address is None or not self._may_reach(address):
-                raise AddressRefused(
-                    f"{host} leads to an address that is not connected to.", retryable=self._profile == "channel"
-                )
-            results.append(
-                ResolveResult(
-                    hostname=host,
-                    host=text,
-                    port=port,
-                    family=socket.AF_INET if address.version == 4 else socket.AF_INET6,
-                    proto=socket.IPPROTO_TCP,
-                    flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-                )
-            )
-        if not results:
-            raise OSError(errno.ENOENT, "the name has no address")
-        return results
-
-    async def close(self) -> None:
-        return None
-
-
-def _socket_factory(may_reach: Callable[[addresses.Address], bool]) -> Callable[[Any], socket.socket]:
-    def make_socket(info: tuple[int, int, int, str, tuple[Any, ...]]) -> socket.socket:
-        family, kind, protocol, _, target = info
-        address = addresses.parse_address(str(target[0]))
-        if address is None or not may_reach(address):
-            raise _RefusedAtConnect(errno.EACCES, "this address is not connected to")
-        return socket.socket(family, kind, protocol)
-
-    return make_socket
-
-
-def _may_serve_channel(address: addresses.Address) -> bool:
-    return not addresses.is_metadata(address)
-
-
-def _decoder(encoding: str, place: str) -> Callable[[bytes], Iterable[bytes]] | None:
-    """Inflates in steps, so that a bomb is noticed before it has gone off; None for a body that is not compressed."""
-    name = encoding.strip().lower()
-    if name in ("", "identity"):
-        return None
-    if name not in ("gzip", "x-gzip", "deflate"):
-        raise UpstreamError(f"{place} answered in an encoding nobody asked for.", kind="server", retryable=False)
-    inflater: Any = None
-
-    def inflate(data: bytes) -> Iterable[bytes]:
-        nonlocal inflater
-        try:
-            while data:
-                if inflater is None:
-                    is_raw = name == "deflate" and (data[0] & 0x0F) != 8
-                    inflater = zlib.decompressobj(-zlib.MAX_WBITS if is_raw else zlib.MAX_WBITS | 32)
-                piece = inflater.decompress(data, INFLATE_STEP_BYTES)
-                if piece:
-                    yield piece
-                data = inflater.unconsumed_tail
-                if inflater.eof:
-                    data, inflater = inflater.unused_data, None
-                    if name == "deflate" or not data.startswith(b"\x1f\x8b"):
-                        return
-        except zlib.error:
-            raise UpstreamError(
-                f"{place} answered with a body that cannot be decoded.", kind="server", retryable=False
-            ) from None
-
-    return inflate
-
-
-def _left_over(content: aiohttp.StreamReader) -> bytes:
-    """What had arrived when the connection broke: received is received, though aiohttp's readers raise first."""
-    return b"".join(getattr(content, "_buffer", ()))
-
-
-def _cut(url: URL, status: int) -> UpstreamError:
-    return UpstreamError(
-        f"{_place(url)} closed the connection in the middle of its answer.",
-        kind="cut",
-        retryable=True,
-        upstream_status=status,
-    )
-
-
-def _place(url: URL) -> str:
-    """Host and port alone: a path, query or user name may hold a secret."""
-    host = url.raw_host or "?"
-    return f"[{host}]:{url.port}" if ":" in host else f"{host}:{url.port}"
-
-
-def _unreachable(url: URL, why: str) -> UpstreamError:
-    return UpstreamError(f"{_place(url)} could not be reached: {why}.", kind="connect", retryable=True)
-
-
-def _too_slow(url: URL, what: str, status: int = 0) -> UpstreamError:
-    return UpstreamError(f"{_place(url)} {what}.", kind="timeout", retryable=True, upstream_status=status)
-
-
-def _tell_ssl(error: aiohttp.ClientSSLError) -> str:
-    inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        certificate = error.certificate_error
-        if isinstance(certificate, ssl.SSLCertVerificationError):
-            return f"its certificate was not accepted ({certificate.verify_message})"
-        return "its certificate was not accepted"
-    return f"no secure connection could be made{' (' + inner.reason + ')' if isinstance(inner, ssl.SSLError) else ''}"
-
-
-def _tell_os(error: OSError) -> str:
-    if error.errno == errno.ECONNREFUSED:
-        return "nothing listens there"
-    return (error.strerror or "the connection failed").lower().rstrip(".")
+        raise AddressRefused(f"{place_of(url)} was reached through more than {MAX_REDIRECTS} redirects.")

@@ -127,6 +127,7 @@ def create_app(house: House, siblings: Siblings | None = None) -> Litestar:
             await handle(scope, receive, send)
 
     door = Door(route, house)
+    door.endpoints.check((*(one.path for one in app.routes), PAGE_EVENTS), plugin_routes.owns)
     app.asgi_handler = door  # type: ignore[assignment]
     app.state = State(
         {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from chatserver.domain.endpoints import Endpoint
@@ -33,6 +33,17 @@ class Endpoints:
         self._below.sort(key=lambda one: -len(one[1].path))
         self._prefixes = tuple(one.path for _, one in self._below)
 
+    def check(self, own_paths: Iterable[str], is_claimed: Callable[[str], bool]) -> None:
+        """Raises SetupError when a plugin speaks at or below an address of the server's own, or of another plugin's
+        pages. An endpoint is asked before any page, so it would be there in its stead."""
+        taken = {first_piece(path) for path in own_paths} - {"/"}
+        for name, endpoint in (*self._exact.values(), *self._below):
+            if first_piece(endpoint.path) in taken or is_claimed(endpoint.path):
+                raise SetupError(
+                    f"The plugin {name} may not speak at {endpoint.path!r}: that address is taken."
+                    f" Switch the plugin off, or ask its makers for another address."
+                )
+
     def all(self) -> Sequence[Endpoint]:
         return [one for _, one in (*self._exact.values(), *self._below)]
 
@@ -54,3 +65,8 @@ class Endpoints:
             name = next(name for name, one in (*self._exact.values(), *self._below) if one is endpoint)
             self._plugins.report_fault(name, endpoint.path, error)
             raise
+
+
+def first_piece(path: str) -> str:
+    """`/a/b` and `/a` are both `/a`."""
+    return f"/{path[1:].partition('/')[0]}"

@@ -9,7 +9,8 @@ import pytest
 
 from chatserver.clock import monotonic_s
 from chatserver.errors import UpstreamError
-from chatserver.gateway.egress import AddressRefused, EgressClient
+from chatserver.gateway.egress import EgressClient
+from chatserver.gateway.mishaps import AddressRefused
 from chatserver.testing.website import Names, Website, page
 
 KEY = "sk-canary-4b1d"

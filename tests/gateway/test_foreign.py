@@ -10,7 +10,9 @@ import zlib
 import pytest
 
 from chatserver.errors import UpstreamError
-from chatserver.gateway.egress import FOREIGN_LIMIT_BYTES, AddressRefused, EgressClient
+from chatserver.gateway.egress import EgressClient
+from chatserver.gateway.mishaps import AddressRefused
+from chatserver.gateway.response import FOREIGN_LIMIT_BYTES
 from chatserver.testing.website import Names, Website, page
 
 HOSTS = str.split("""

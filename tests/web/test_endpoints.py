@@ -78,3 +78,15 @@ def test_the_house_keeps_its_own_addresses() -> None:
     )
     with pytest.raises(SetupError, match="may not speak"):
         Endpoints(house)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("path", ["/events", "/sign-in", "/sign-in/", "/healthz", "/pulse", "/pulse/today"])
+def test_an_address_that_is_taken_stops_the_start(path: str) -> None:
+    oracle = Oracle()
+    oracle.path = path
+    house = SimpleNamespace(
+        plugins=SimpleNamespace(registered=lambda hook: [("oracle", one) for one in oracle.register_endpoints()])
+    )
+    endpoints = Endpoints(house)  # type: ignore[arg-type]
+    with pytest.raises(SetupError, match=f"oracle may not speak at '{path}'"):
+        endpoints.check(["/", "/events", "/sign-in", "/healthz"], lambda one: one.startswith("/pulse"))

@@ -24,6 +24,7 @@ REST_MAX_S = 300.0
 
 Pair = tuple[str, str]
 """A channel's name and a model's."""
+How = Literal["well", "open", "half-open", "resting", "key_refused", "pair_refused"]
 News = Literal["opened", "closed", "key_refused", "pair_refused", "key_accepted", "pair_accepted"]
 
 
@@ -35,9 +36,9 @@ class Refusal(msgspec.Struct):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """How a pair stands on this node. state: well, open, half-open, resting, key_refused, pair_refused."""
+    """How a pair stands on this node, and for how many seconds more."""
 
-    state: str
+    state: How
     failures: int = 0
     for_s: int = 0
 
@@ -94,9 +95,10 @@ class Ranker:
         mark = hashlib.blake2b(f"{channel.base_url}\0{channel.api_key}".encode(), digest_size=8).hexdigest()
         if self._marks.get(channel.name, mark) != mark:
             self._keys.pop(channel.name, None)
-            for known in (self._pairs, self._breakers, self._rests):
-                for pair in [pair for pair in known if pair[0] == channel.name]:
-                    del known[pair]  # type: ignore[attr-defined]
+            for pair in [pair for pair in (*self._pairs, *self._breakers, *self._rests) if pair[0] == channel.name]:
+                self._pairs.pop(pair, None)
+                self._breakers.pop(pair, None)
+                self._rests.pop(pair, None)
         self._marks[channel.name] = mark
 
     def _is_refused(self, pair: Pair, call_id: str, now: float) -> bool:

@@ -21,6 +21,7 @@ INCIDENTS_LIMIT = 20
 WEAK_SHARE = 0.05
 
 State = Literal["up", "weak", "down", "quiet"]
+WORST_FIRST: tuple[State, ...] = ("down", "weak", "up", "quiet")
 
 
 class Bar(msgspec.Struct, frozen=True):
@@ -58,8 +59,7 @@ class Status(msgspec.Struct, frozen=True):
     @property
     def state(self) -> State:
         """The worst of all."""
-        states = {model.state for model in self.models}
-        return next((state for state in ("down", "weak", "up") if state in states), "quiet")  # type: ignore[return-value]
+        return min((model.state for model in self.models), key=WORST_FIRST.index, default="quiet")
 
 
 class StatusBook:
