@@ -17,6 +17,7 @@ from chatserver.chat.calling import Calling
 from chatserver.chat.channels import Channels
 from chatserver.chat.comparisons import Comparisons
 from chatserver.chat.consents import Consents
+from chatserver.chat.console import Console
 from chatserver.chat.conversations import Conversations
 from chatserver.chat.direct import Directs
 from chatserver.chat.disk_watch import DiskWatch
@@ -173,6 +174,7 @@ class House:
         self.feedback = FeedbackBox(db, lambda: self._wake(False))
         self.sent_prompts = SentPrompts(db)
         self.channels = Channels(db, plugins, self.catalog, self.asides, self.permissions, secret_key)
+        self.console = Console(db, self.channels, self.catalog, self.asides, self.permissions)
         self.gauges = Gauges(
             self.meters,
             db,

@@ -12,6 +12,7 @@ from chatserver.chat.asides import Asides
 from chatserver.chat.permissions import Permissions
 from chatserver.chat.refusals import refused
 from chatserver.chat.sealing import Seal
+from chatserver.chat.wishes import NAME_LIMIT, check_address, check_key
 from chatserver.clock import new_id, now_us
 from chatserver.domain.access import Actor
 from chatserver.domain.extend import ChannelOffer, PromptMessage, Refusal
@@ -21,6 +22,7 @@ from chatserver.errors import BadInput, ChatserverError, Conflict, NotFound, Set
 from chatserver.gateway.catalog import Catalog
 from chatserver.plugins import Plugins
 from chatserver.store import channels as channel_rows
+from chatserver.store import model_rules
 from chatserver.store.channels import ChannelRow
 from chatserver.store.database import Database
 
@@ -30,7 +32,6 @@ LOOK_EVERY_S = 2.0
 """How often a node looks whether another changed the channels; a change holds everywhere within five seconds."""
 TRIAL_TOKENS = 64
 """Room for a model that thinks before it says hello."""
-NAME_LIMIT, URL_LIMIT, KEY_LIMIT = 60, 500, 4_000
 PERMISSION = "admin.console"
 CONSOLE = "console"
 """The source of a channel that was connected here, as opposed to the file's and to those found."""
@@ -133,10 +134,10 @@ class Channels:
             changed_at=now_us(),
         )
         if (key := check_key(wanted.api_key)) != "":
-            row = msgspec.structs.replace(row, sealed_key=self._seal.seal(key, _place(row)))
+            row = msgspec.structs.replace(row, sealed_key=self.sealed(row, key))
         if name in {report.channel.name for report in self._catalog.reports()}:
             raise Conflict(f"There is a channel named {name!r} already. Take another name.", code="name_taken")
-        models = await self._catalog.look(self._channel(row))
+        models = await self._catalog.look(self.channel_of(row))
         if not models:
             raise BadInput("It answers, but names no model. Look whether one is loaded there.", code="no_models")
         if not await self._db.write(lambda tx: channel_rows.insert_channel(tx, row)):
@@ -175,7 +176,8 @@ class Channels:
     async def _serve(self, version: str) -> None:
         rows = await self._db.read(channel_rows.channels)
         self._version = version
-        await self._catalog.keep([self._channel(row) for row in rows if row.is_on])
+        self._catalog.rule(await self._db.read(model_rules.model_rules))
+        await self._catalog.keep([self.channel_of(row) for row in rows if row.is_on])
 
     async def _watch(self) -> None:
         problem = ""
@@ -189,7 +191,12 @@ class Channels:
                     log.warning("channels_not_read", problem=error.message)
                 problem = error.message
 
-    def _channel(self, row: ChannelRow) -> Channel:
+    def sealed(self, row: ChannelRow, key: str) -> str:
+        """The key as it is kept; it opens beside the row's address only."""
+        return self._seal.seal(key, _place(row))
+
+    def channel_of(self, row: ChannelRow) -> Channel:
+        """Ready to be asked. Raises SetupError when its key does not open with this secret key."""
         try:
             key = self._seal.open(row.sealed_key, _place(row)) if row.sealed_key else ""
         except SetupError as error:
@@ -205,6 +212,11 @@ class Channels:
             groups=_decode_names(row.groups),
             source=CONSOLE,
             first_token_s=first_token_patience_s(row.base_url),
+            requests_per_minute=row.requests_per_minute,
+            tokens_per_minute=row.tokens_per_minute,
+            concurrency=row.concurrency,
+            note=row.note,
+            id=row.id,
         )
 
     def _name_for(self, wanted: Connection) -> str:
@@ -223,33 +235,3 @@ class Channels:
 def _place(row: ChannelRow) -> str:
     """A key opens only beside the address it was given for."""
     return f"{row.id} {row.provider} {row.base_url}"
-
-
-def check_address(text: str) -> str:
-    """The address without the slash at its end; '' means the provider's own. Raises BadInput."""
-    address = text.strip().rstrip("/")
-    if not address:
-        return ""
-    try:
-        parts = urlsplit(address)
-        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.username
-        is_good = is_good and (parts.port or 1) > 0 and len(address) <= URL_LIMIT and address.isprintable()
-    except ValueError:
-        is_good = False
-    if not is_good:
-        raise BadInput(
-            "The address must look like https://api.example.org/v1. Correct it and try again.",
-            code="bad_address",
-            status=422,
-        )
-    return address
-
-
-def check_key(text: str) -> str:
-    """Raises BadInput: a key is one line of printable ASCII, as it goes into a header."""
-    key = text.strip()
-    if len(key) > KEY_LIMIT or not key.isascii() or not all(character.isprintable() for character in key):
-        raise BadInput(
-            "That is no key: it must be one line of plain letters. Copy it again.", code="bad_key", status=422
-        )
-    return key

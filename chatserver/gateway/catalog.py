@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 import structlog
 
+from chatserver.domain.channels import ModelRule
 from chatserver.domain.extend import Egress, Provider
 from chatserver.domain.models import Candidate, Channel, Model
 from chatserver.errors import BadInput, SetupError, UpstreamError
@@ -23,6 +24,9 @@ RETRY_S = 15.0
 
 FIND_S = 30.0
 """How often providers are asked anew for channels nobody wrote down: a model server is often started after this one."""
+
+KEEP_S = 3.0
+"""How long a change of the channels waits for what they serve; the rest of the answers come when they come."""
 
 LOOK_S = 15.0
 """How long a person who just typed a key waits for the upstream's list."""
@@ -51,6 +55,8 @@ class Catalog:
         self._served: dict[str, dict[str, Candidate]] = {}
         self._problems: dict[str, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._asking: set[asyncio.Task[None]] = set()
+        self._rules: dict[str, ModelRule] = {}
         self._first = asyncio.Event()
         for channel in channels:
             self._add(channel)
@@ -75,20 +81,40 @@ class Catalog:
         self._channels = {**self._kept, **self._written} or self._last_resort
 
     async def keep(self, channels: Iterable[Channel]) -> None:
-        """Serve these, from the database, beside what is written down; those kept before and not among them go. Asks
-        new and changed ones for their models before it returns. One whose provider is not installed serves nothing."""
+        """Serve these, from the database, beside what is written down; those kept before and not among them go. Waits
+        a little for the models of those whose upstream is another now. One whose provider is not installed serves
+        nothing."""
         before, self._kept = self._kept, {}
         for channel in channels:
             if channel.provider in self._providers:
                 self._kept[channel.name] = channel
         self._settle()
-        changed = [channel for channel in self._kept.values() if before.get(channel.name) != channel]
+        wanted = []
         for name in {*before, *self._kept} - set(self._written):
-            if before.get(name) != self._kept.get(name):
-                self._listed.pop(name, None)
+            then, now = before.get(name), self._kept.get(name)
+            if then != now:
                 self._served.pop(name, None)
+            if then is None or now is None or _upstream_of(then) != _upstream_of(now):
+                self._listed.pop(name, None)
                 self._problems.pop(name, None)
-        await asyncio.gather(*(self._ask(channel) for channel in changed if channel.name not in self._written))
+                wanted += [now] if now is not None else []
+        asks = {asyncio.create_task(self._ask(channel), name="catalog asking") for channel in wanted}
+        if asks:
+            self._asking |= asks
+            for ask in asks:
+                ask.add_done_callback(self._asking.discard)
+            await asyncio.wait(asks, timeout=KEEP_S)
+
+    def rule(self, rules: Iterable[ModelRule]) -> None:
+        """What admins decided about models holds from the next request on."""
+        self._rules = {rule.model: rule for rule in rules}
+
+    def rule_of(self, model_id: str) -> ModelRule:
+        return self._rules.get(model_id) or ModelRule(model_id)
+
+    def _may_use(self, model_id: str, groups: set[str]) -> bool:
+        rule = self._rules.get(model_id)
+        return rule is None or rule.allows(groups)
 
     async def start(self) -> None:
         """Find channels nobody had to write down, then ask upstreams for their models, beside the requests."""
@@ -105,9 +131,10 @@ class Catalog:
         ]
 
     async def stop(self) -> None:
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._asking]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def ready(self, timeout_s: float) -> None:
         """Wait until every upstream was asked once, at most for the timeout, and not for what is written down."""
@@ -164,7 +191,10 @@ class Catalog:
         provider = self._providers[channel.provider]
         try:
             async with asyncio.timeout(20):
-                self._listed[channel.name] = tuple(await provider.list_models(channel, self._http))
+                listed = tuple(await provider.list_models(channel, self._http))
+            if not self._is_still_asked(channel):
+                return
+            self._listed[channel.name] = listed
             self._served.pop(channel.name, None)
             self._problems.pop(channel.name, None)
         except (UpstreamError, TimeoutError) as error:
@@ -175,6 +205,11 @@ class Catalog:
         except Exception:  # a provider is a plugin: its fault is reported, never ours
             log.exception("provider_failed", channel=channel.name, provider=channel.provider)
             self._problems[channel.name] = "The provider plugin failed; the log says how."
+
+    def _is_still_asked(self, channel: Channel) -> bool:
+        """Whether its upstream is still this one: an answer that comes late must not speak for another."""
+        now = self._channels.get(channel.name)
+        return now is not None and _upstream_of(now) == _upstream_of(channel)
 
     def reports(self) -> list[ChannelReport]:
         return [
@@ -191,19 +226,9 @@ class Catalog:
         """Every public model name of a channel, with the name and sizes its upstream knows."""
         known_served = self._served.get(channel.name)
         if known_served is None:
-            known_served = self._served[channel.name] = self._work_out(channel)
+            known_served = _served_from(channel, self._listed.get(channel.name, ()))
+            self._served[channel.name] = known_served
         return known_served
-
-    def _work_out(self, channel: Channel) -> dict[str, Candidate]:
-        listed = {model.id: model for model in self._listed.get(channel.name, ())}
-        if not channel.models:
-            return {model.id: Candidate(channel, model.id, model) for model in listed.values()}
-        served = {}
-        for alias in channel.models:
-            known = listed.get(alias.upstream, Model(alias.public))
-            model = msgspec.structs.replace(known, id=alias.public)
-            served[alias.public] = Candidate(channel, alias.upstream, model)
-        return served
 
     def models(self, groups: Iterable[str]) -> list[Model]:
         """What members of these groups may pick: the highest priority first, demo models last."""
@@ -212,23 +237,42 @@ class Catalog:
         for channel in sorted(self._channels.values(), key=lambda channel: -channel.priority):
             if channel.weight > 0 and wanted & set(channel.groups):
                 for name, candidate in self._served_by(channel).items():
+                    if not self._may_use(name, wanted):
+                        continue
                     known = found.get(name)
                     if known is None or (not known.context_tokens and candidate.model.context_tokens):
                         found[name] = candidate.model
         return sorted(found.values(), key=lambda model: model.is_demo)
 
     def served(self) -> tuple[Candidate, ...]:
-        """Every channel that is on, with each model it serves."""
+        """Every channel that is on, with each model it serves that is on."""
         return tuple(
             candidate
             for channel in self._channels.values()
             if channel.weight > 0
-            for candidate in self._served_by(channel).values()
+            for name, candidate in self._served_by(channel).items()
+            if self.rule_of(name).is_on
         )
+
+    def all_served(self) -> tuple[Candidate, ...]:
+        """Every channel with each model it serves, whether they are on or not."""
+        return tuple(one for channel in self._channels.values() for one in self._served_by(channel).values())
+
+    def serves(self, channel: Channel) -> tuple[Candidate, ...]:
+        """What a channel serves, as far as is known; also one that is not on."""
+        if self._channels.get(channel.name) == channel:
+            return tuple(self._served_by(channel).values())
+        return self.told(channel, self._listed.get(channel.name, ())) if channel.models else ()
+
+    def told(self, channel: Channel, models: Iterable[Model]) -> tuple[Candidate, ...]:
+        """What a channel would serve whose upstream told of these models."""
+        return tuple(_served_from(channel, models).values())
 
     def candidates(self, model_id: str, groups: Iterable[str]) -> tuple[Candidate, ...]:
         """The channels that serve a model to these groups: tiers by priority, drawn by weight within a tier."""
         wanted = set(groups)
+        if not self._may_use(model_id, wanted):
+            return ()
         found = []
         for channel in self._channels.values():
             if channel.weight > 0 and wanted & set(channel.groups):
@@ -239,3 +283,21 @@ class Catalog:
             # a weighted shuffle (Efraimidis and Spirakis): the greater key first
             found.sort(key=lambda c: (c.channel.priority, random.random() ** (1 / c.channel.weight)), reverse=True)
         return tuple(found)
+
+
+def _served_from(channel: Channel, models: Iterable[Model]) -> dict[str, Candidate]:
+    """By public name: what the upstream tells, or what the aliases name of it."""
+    listed = {model.id: model for model in models}
+    if not channel.models:
+        return {model.id: Candidate(channel, model.id, model) for model in listed.values()}
+    served = {}
+    for alias in channel.models:
+        known = listed.get(alias.upstream, Model(alias.public))
+        model = msgspec.structs.replace(known, id=alias.public)
+        served[alias.public] = Candidate(channel, alias.upstream, model)
+    return served
+
+
+def _upstream_of(channel: Channel) -> tuple[str, str, str]:
+    """What decides which models there are to be told of."""
+    return channel.provider, channel.base_url, channel.api_key

@@ -204,4 +204,14 @@ CORE = [
             "CREATE INDEX tool_consents_by_conversation ON tool_consents (conversation_id)",
         ),
     ),
+    Migration(
+        "0013_console",
+        (
+            "ALTER TABLE channels ADD COLUMN requests_per_minute INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE channels ADD COLUMN tokens_per_minute INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE channels ADD COLUMN concurrency INTEGER NOT NULL DEFAULT 0",
+            "CREATE TABLE model_rules (model TEXT PRIMARY KEY, is_on INTEGER NOT NULL, groups TEXT NOT NULL,"
+            " changed_at BIGINT NOT NULL)",
+        ),
+    ),
 ]

@@ -160,6 +160,9 @@ PAGES: dict[str, Address] = {
     "preset-version": lambda w: f"/x/presets/{w.ids['preset']}/versions/1",
     "preset-picked": lambda w: f"/?presets.id={w.ids['preset']}",
     "console": lambda w: "/admin",
+    "console-models": lambda w: "/admin/models",
+    "console-channels": lambda w: "/admin/channels",
+    "console-new-channel": lambda w: "/admin/channels/new",
     "notices": lambda w: "/admin/notices",
     "channels": lambda w: "/x/gateway/",
     "voices": lambda w: "/x/voices/",
@@ -189,6 +192,7 @@ NO_PAGES = {
     "/healthz",
     "/readyz",
     "/metrics",
+    "/admin/channels/{channel_id}",  # the form of a new channel, filled in
     "/palette",  # options of the palette's list
     "/sw.js",
     "/setup/{token}",  # test_around.py
@@ -225,6 +229,9 @@ ROUTES: dict[str, str] = {
     "/sign-in": "sign-in",
     "/offline": "offline",
     "/admin": "console",
+    "/admin/models": "console-models",
+    "/admin/channels": "console-channels",
+    "/admin/channels/new": "console-new-channel",
     "/admin/notices": "notices",
 }
 """Which page shows which route."""

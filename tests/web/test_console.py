@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from chatserver import Actor, NavItem, PageAnswer, PageFiles, PageVisit, Route, SlotContext, hookimpl
-from chatserver.testing.server import open_site
+from chatserver.testing.server import Site, open_site
+from chatserver.testing.upstream import FakeUpstream
 
 PAGE = """{% extends "plugin_admin.html" %}
 {% block heading %}Weather{% endblock %}
@@ -65,3 +66,73 @@ async def test_only_admins_get_in(tmp_path: Path) -> None:
         for path in ("/admin", "/admin/notices", "/x/weather/stations/rome"):
             assert (await ann.get(path)).status_code == 403
             assert (await site.browser().get(path, headers={"accept": "text/html"})).status_code == 303
+
+
+KEY = "sk-canary-31ce90"
+
+
+def channel(upstream: FakeUpstream, **more: str) -> dict[str, str]:
+    return {
+        "name": "Ours",
+        "provider": "openai",
+        "base_url": upstream.base_url,
+        "api_key": KEY,
+        "models": "quick=fake-n5\nother",
+        "groups": "default, staff",
+        "weight": "2",
+        "is_on": "1",
+        **more,
+    }
+
+
+async def test_a_channel_is_added_tested_switched_and_removed_by_forms(site: Site, fake_upstream: FakeUpstream) -> None:
+    root = await site.sign_up("root@example.org", role="admin")
+    listed = (await root.get("/admin/channels")).text
+    assert "in chatserver.toml" in listed and "/switch" not in listed, "those of the file are locked"
+    assert 'name="provider"' in (await root.get("/admin/channels/new")).text
+    added = await root.post("/admin/channels", data=channel(fake_upstream))
+    assert added.status_code == 303
+    page = (await root.get(added.headers["location"])).text
+    assert "Ours was added." in page and KEY not in page
+    (href,) = set(re.findall(r'href="(/admin/channels/[0-9a-z]{26})"', page))
+    form = (await root.get(href)).text
+    assert "A key is kept" in form and KEY not in form and "quick=fake-n5\nother" in form and "default, staff" in form
+    tested = await root.post("/admin/channels/test", data={"name": "Ours", "model": "quick"})
+    assert tested.status_code == 200 and "Ours: quick answered; the first word came after" in tested.text
+    off = await root.post(f"{href}/switch", data={"on": "0"})
+    assert "Ours is off" in (await root.get(off.headers["location"])).text
+    saved = await root.post(href, data=channel(fake_upstream, api_key="", note="for us"))
+    assert saved.status_code == 303 and "for us" in (await root.get("/admin/channels")).text
+    assert (await root.post(f"{href}/remove")).status_code == 303
+    assert (await root.get(href)).status_code == 404
+
+
+async def test_what_cannot_be_kept_is_said_and_nothing_typed_is_lost(site: Site, fake_upstream: FakeUpstream) -> None:
+    root = await site.sign_up("root@example.org", role="admin")
+    for wrong, said in (
+        ({"name": ""}, "Give the channel a name"),
+        ({"weight": "many"}, "Write a whole number"),
+        ({"base_url": "example.org"}, "The address must look like"),
+        ({"models": "a\na"}, "The model a is named twice."),
+        ({"name": "fake"}, "There is a channel of this name already."),
+    ):
+        page = await root.post("/admin/channels", data=channel(fake_upstream, note="keep me", **wrong))
+        assert 400 <= page.status_code < 500 and said in page.text and 'value="keep me"' in page.text
+        assert KEY not in page.text
+    missing = await root.post("/admin/channels/test", data={"name": "nobody's"})
+    assert missing.status_code == 404
+    french = await root.post("/admin/channels", data=channel(fake_upstream, name=""), headers={"accept-language": "fr"})
+    assert "Donnez au canal un nom" in french.text
+
+
+async def test_a_model_is_turned_off_by_a_form(site: Site) -> None:
+    root = await site.sign_up("root@example.org", role="admin")
+    assert "fake-n5" in (await root.get("/admin/models")).text
+    done = await root.post("/admin/models", data={"model": "fake-n5", "on": "0", "groups": ""})
+    page = (await root.get(done.headers["location"])).text
+    assert "fake-n5 is off, for everybody." in page
+    assert "fake-n5" not in {model["id"] for model in (await root.get("/api/models")).json()["models"]}
+    assert (await root.post("/admin/models", data={"model": "nobody's", "on": "0"})).status_code == 404
+    ann = await site.sign_up("ann@example.org")
+    for path in ("/admin/models", "/admin/channels", "/admin/channels/test", "/admin/channels/x/switch"):
+        assert (await ann.post(path, data={"model": "fake-n5", "on": "1"})).status_code == 403

@@ -18,6 +18,13 @@ from chatserver.web.views.commands import Command, Hint, bound_keys, commands, h
 from chatserver.web.views.comparing import ComparisonView, comparison_href, comparison_view
 from chatserver.web.views.connecting import ConnectView, FoundView, OfferView, connect_view, trial_text
 from chatserver.web.views.console import Console, ConsoleEntry, console_of
+from chatserver.web.views.console_channels import (
+    ChannelFormView,
+    ChannelRowView,
+    ModelRowView,
+    channel_rows,
+    model_rows,
+)
 from chatserver.web.views.details import Fact, PromptView, outcome_text, prompt_view, reply_facts
 from chatserver.web.views.feedback import tag_text
 from chatserver.web.views.frame import Frame, Me, Problem, me_of, no_model, problem_title
@@ -72,6 +79,8 @@ from chatserver.web.views.tuning import TuningView, tuning_view
 __all__ = [
     "LANES",
     "AttachmentView",
+    "ChannelFormView",
+    "ChannelRowView",
     "ChatView",
     "Command",
     "ComparisonView",
@@ -91,6 +100,7 @@ __all__ = [
     "MapView",
     "Me",
     "MessageView",
+    "ModelRowView",
     "ModelView",
     "OfferView",
     "OwnSettings",
@@ -108,6 +118,7 @@ __all__ = [
     "attachment_views",
     "author_of",
     "bound_keys",
+    "channel_rows",
     "chat_view",
     "chip_view",
     "clock_text",
@@ -137,6 +148,7 @@ __all__ = [
     "me_of",
     "message_view",
     "message_views",
+    "model_rows",
     "model_views",
     "moment_of",
     "new_chat_view",

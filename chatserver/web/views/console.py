@@ -31,6 +31,8 @@ def own_entries(notices: int) -> tuple[ConsoleEntry, ...]:
     """A further page of the core is one line here. notices: how many wait."""
     return (
         ConsoleEntry(_("Overview"), "/admin", "layout-dashboard"),
+        ConsoleEntry(_("Models"), "/admin/models", "layers"),
+        ConsoleEntry(_("Channels"), "/admin/channels", "network"),
         ConsoleEntry(_("Notices"), "/admin/notices", "bell", notices),
     )
 
