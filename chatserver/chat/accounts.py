@@ -17,8 +17,9 @@ from chatserver.chat.refusals import refused
 from chatserver.clock import new_id, now_us
 from chatserver.domain.access import PERMISSIONS, Account, AccountRole, AccountState, Actor, ApiKey, Session
 from chatserver.domain.extend import AuthBackend, Refusal, SignInAttempt
-from chatserver.errors import BadInput, ChatserverError, NotFound, Unavailable
+from chatserver.errors import BadInput, ChatserverError, Conflict, NotFound, Unavailable
 from chatserver.store import accounts as table
+from chatserver.store import turns as turn_rows
 from chatserver.store.database import Database
 
 ABSOLUTE_US = 90 * 86_400 * 1_000_000
@@ -246,7 +247,11 @@ class Accounts(Credentials):
         state: AccountState | None = None,
         groups: Sequence[str] | None = None,
     ) -> Account:
-        """Change an account; a new role or state ends its sessions. For the operator, never for the account itself."""
+        """Change an account; a new role or state ends its sessions, and whoever may not sign in any more has its
+        running turns stopped, on whichever node. For the operator, never for the account itself.
+
+        Raises NotFound, Conflict `last_admin` for what would leave nobody to run the house.
+        """
 
         def change(tx: Any) -> Account | None:
             held = table.account_by_id(tx, account_id)
@@ -259,7 +264,13 @@ class Accounts(Credentials):
                 state=held.state if state is None else state,
                 groups=held.groups if groups is None else _clean_groups(groups),
             )
+            if _rules(held) and not _rules(changed):
+                tx.lock("admins")
+                if table.count_admins(tx) < 2:
+                    raise Conflict("This is the last admin. Make another one first.", code="last_admin")
             table.update_account(tx, changed)
+            if changed.state != "active":
+                turn_rows.request_stops_of(tx, account_id)
             return changed
 
         changed = await self._db.write(change)
@@ -372,6 +383,10 @@ def _new_account(email: str, name: str, role: AccountRole, groups: Sequence[str]
         groups=_clean_groups(groups),
         created_at=now_us(),
     )
+
+
+def _rules(account: Account) -> bool:
+    return account.role == "admin" and account.state == "active"
 
 
 def _clean_groups(groups: Sequence[str]) -> tuple[str, ...]:

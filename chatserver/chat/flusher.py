@@ -22,6 +22,8 @@ LEASE_US = 15_000_000
 RENEW_S = 4.0
 LOOK_S = 0.6
 """How often a node that shares its database looks for turns of its own that somebody elsewhere wants stopped."""
+LOOK_ALONE_S = 2.0
+"""The same where no other node asks for stops, but a command beside the server may shut an account out."""
 
 
 class Flusher:
@@ -46,7 +48,7 @@ class Flusher:
 
     def look_soon(self) -> None:
         """Look for turns that are to stop at the next flush."""
-        self._looked = monotonic_s() - LOOK_S
+        self._looked = monotonic_s() - LOOK_ALONE_S
 
     async def _keep_flushing(self) -> None:
         while True:
@@ -95,7 +97,8 @@ class Flusher:
         self._wakes.stored((live.turn.id, live.stored_seq) for live, _ in batches)
 
     async def _stop_who_should(self) -> None:
-        if not self._db.is_shared or not len(self._live) or monotonic_s() - self._looked < LOOK_S:
+        every_s = LOOK_S if self._db.is_shared else LOOK_ALONE_S
+        if not len(self._live) or monotonic_s() - self._looked < every_s:
             return
         self._looked = monotonic_s()
         for turn_id in await self._db.read(lambda tx: turn_rows.stops_requested(tx, self._node_id)):

@@ -221,6 +221,11 @@ def update_account(tx: Tx, account: Account) -> bool:
     return True
 
 
+def count_admins(tx: Tx) -> int:
+    """Those who can sign in."""
+    return tx.one(int, "SELECT COUNT(*) FROM accounts WHERE role = 'admin' AND state = 'active'") or 0
+
+
 # --- sessions -------------------------------------------------------------------------------------------------------
 
 

@@ -234,6 +234,11 @@ def request_stop(tx: Tx, turn_id: str) -> None:
     tx.run("UPDATE turns SET stop_requested = 1 WHERE id = :id AND state = 'running'", id=turn_id)
 
 
+def request_stops_of(tx: Tx, account_id: str) -> None:
+    """All of an account that run, on whichever node."""
+    tx.run("UPDATE turns SET stop_requested = 1 WHERE account_id = :account AND state = 'running'", account=account_id)
+
+
 def stops_requested(tx: Tx, owner: str) -> list[str]:
     return tx.all(
         str,

@@ -40,6 +40,10 @@ LIMITS_OFF: Mapping[str, int] = dict.fromkeys(Limits.__struct_fields__, 0)
 _CSRF = re.compile(r'"X-CSRF"\s*:\s*"([A-Za-z0-9_-]+)"|name="csrf" value="([A-Za-z0-9_-]+)"')
 
 
+KEPT = httpx.Limits(max_connections=200, keepalive_expiry=2)
+"""Idle connections are let go before the server lets go of them: else a request may meet the closing of its own."""
+
+
 class SiteClient(httpx.AsyncClient):
     """A browser without the browser: keeps its cookie, and sends what a browser sends with a page's own forms.
 
@@ -75,13 +79,15 @@ class Site:
 
     def browser(self, **options: Any) -> SiteClient:
         """Somebody who is not signed in."""
-        client = SiteClient(base_url=self.url, timeout=20, **options)
+        client = SiteClient(limits=KEPT, base_url=self.url, timeout=20, **options)
         self._clients.append(client)
         return client
 
     def api(self, key: str) -> httpx.AsyncClient:
         """A program with a key."""
-        client = httpx.AsyncClient(base_url=self.url, timeout=20, headers={"authorization": f"Bearer {key}"})
+        client = httpx.AsyncClient(
+            base_url=self.url, timeout=20, limits=KEPT, headers={"authorization": f"Bearer {key}"}
+        )
         self._clients.append(client)
         return client
 

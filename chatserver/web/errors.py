@@ -113,6 +113,11 @@ def answer(error: Exception, scope: Mapping[str, Any]) -> Answer:
     return Answer(known.status, [*headers, (b"content-type", b"text/html; charset=utf-8")], html.encode())
 
 
+def problem_of(error: ChatserverError) -> views.Problem:
+    """For a page that is shown again with what was typed."""
+    return views.Problem(views.problem_title(error.code) or _("That did not work"), spoken(error), code=error.code)
+
+
 def spoken(error: ChatserverError) -> str:
     """What it says, in the reader's language."""
     told = {name: value if isinstance(value, str) else words.number_text(value) for name, value in error.values.items()}

@@ -17,7 +17,7 @@ from chatserver.domain.pages import PageAnswer
 from chatserver.errors import BadInput, ChatserverError
 from chatserver.web import bodies, slots, templating, views
 from chatserver.web.auth import desk_of, local_path
-from chatserver.web.errors import NotSignedIn
+from chatserver.web.errors import NotSignedIn, problem_of
 from chatserver.web.pages.console.desk import CONSOLE, console_of
 from chatserver.web.pages.visit import Visit
 from chatserver.web.views import Problem
@@ -150,5 +150,5 @@ def _problem_of(error: Exception | None) -> Problem | None:
     if error is None:
         return None
     if isinstance(error, ChatserverError):
-        return Problem(views.problem_title(error.code) or _("That did not work"), error.message, code=error.code)
+        return problem_of(error)
     return Problem(_("That did not work"), _("Something went wrong here. Try again."))

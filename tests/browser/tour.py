@@ -164,6 +164,8 @@ PAGES: dict[str, Address] = {
     "console-channels": lambda w: "/admin/channels",
     "console-new-channel": lambda w: "/admin/channels/new",
     "notices": lambda w: "/admin/notices",
+    "accounts": lambda w: "/admin/accounts",
+    "plugins": lambda w: "/admin/plugins",
     "channels": lambda w: "/x/gateway/",
     "voices": lambda w: "/x/voices/",
     "knowledge": lambda w: "/x/knowledge/",
@@ -233,6 +235,8 @@ ROUTES: dict[str, str] = {
     "/admin/channels": "console-channels",
     "/admin/channels/new": "console-new-channel",
     "/admin/notices": "notices",
+    "/admin/accounts": "accounts",
+    "/admin/plugins": "plugins",
 }
 """Which page shows which route."""
 

@@ -108,6 +108,11 @@ ADMINS = {
     "POST /admin/channels/{channel_id}",
     "POST /admin/channels/{channel_id}/switch",
     "POST /admin/channels/{channel_id}/remove",
+    "GET /admin/accounts",
+    "POST /admin/accounts",
+    "POST /admin/accounts/{account_id}",
+    "GET /admin/plugins",
+    "POST /admin/plugins/{name}",
     "GET /admin/notices",
     "POST /admin/notices/put-away",
 }

@@ -33,6 +33,8 @@ def own_entries(notices: int) -> tuple[ConsoleEntry, ...]:
         ConsoleEntry(_("Overview"), "/admin", "layout-dashboard"),
         ConsoleEntry(_("Models"), "/admin/models", "layers"),
         ConsoleEntry(_("Channels"), "/admin/channels", "network"),
+        ConsoleEntry(_("Accounts"), "/admin/accounts", "users"),
+        ConsoleEntry(_("Plugins"), "/admin/plugins", "puzzle"),
         ConsoleEntry(_("Notices"), "/admin/notices", "bell", notices),
     )
 

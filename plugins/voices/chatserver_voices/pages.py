@@ -86,7 +86,7 @@ class Pages:
         return await visit.page(
             "admin.html",
             problem=problem,
-            typed=typed,
+            typed={**dict.fromkeys(FIELDS, ""), **typed},
             endpoints=await self._endpoints.all(),
             others=[one.voice for one in await self._speech.voices(visit.actor)],
         )

@@ -1,10 +1,12 @@
 """The console: what admins see and change of the house as a whole, each page in a file of its own."""
 
-from chatserver.web.pages.console import channels, models, notices, overview
+from chatserver.web.pages.console import accounts, channels, models, notices, overview, plugins
 
 route_handlers = (
     *overview.route_handlers,
     *models.route_handlers,
     *channels.route_handlers,
+    *accounts.route_handlers,
+    *plugins.route_handlers,
     *notices.route_handlers,
 )
