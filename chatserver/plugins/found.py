@@ -21,6 +21,7 @@ BUNDLED = {
     "voices": "chatserver-voices",
     "knowledge": "chatserver-knowledge",
     "dictation": "chatserver-dictation",
+    "piper": "chatserver-piper",
     "openai": "chatserver-openai",
     "openai_api": "chatserver-openai-api",
     "anthropic": "chatserver-anthropic",
