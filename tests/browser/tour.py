@@ -170,6 +170,7 @@ PAGES: dict[str, Address] = {
     "voices": lambda w: "/x/voices/",
     "knowledge": lambda w: "/x/knowledge/",
     "voices-admin": lambda w: "/x/voices/admin",
+    "tool-servers": lambda w: "/x/mcp/",
     "unknown": lambda w: "/c/unknown",
 }
 """Pages of somebody signed in."""

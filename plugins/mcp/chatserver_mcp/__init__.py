@@ -2,22 +2,52 @@
 
 from __future__ import annotations
 
-from chatserver import Context, PageFiles, SendRequest, Setting, SlotContext, Tool, ToolUse, hookimpl
+from chatserver import (
+    Context,
+    Migration,
+    NavItem,
+    PageFiles,
+    Route,
+    SendRequest,
+    Setting,
+    SlotContext,
+    Tool,
+    ToolUse,
+    hookimpl,
+)
+from chatserver import gettext as _
 from chatserver_mcp.choosing import Choosing
 from chatserver_mcp.offering import Offering
+from chatserver_mcp.pages import Pages
 from chatserver_mcp.servers import SETTINGS, read_servers
+from chatserver_mcp.shelf import ServerShelf
+from chatserver_mcp.tables import MIGRATIONS
 
 
 class Mcp:
     """The plugin's hooks, each a line; what they do is in the file named after it."""
 
     def __init__(self) -> None:
-        self.offering = Offering()
+        self.stored = ServerShelf()
+        self.offering = Offering(self.stored)
         self.choosing = Choosing(self.offering)
+        self.pages = Pages(self.offering)
 
     @hookimpl
     def register_settings(self) -> list[Setting]:
         return SETTINGS
+
+    @hookimpl
+    def register_migrations(self) -> list[Migration]:
+        return MIGRATIONS
+
+    @hookimpl
+    def register_routes(self) -> list[Route]:
+        return self.pages.routes()
+
+    @hookimpl
+    def admin_pages(self) -> list[NavItem]:
+        return [NavItem(_("Tool servers"), "/x/mcp/", "puzzle")]
 
     @hookimpl
     def register_pages(self) -> list[PageFiles]:
@@ -25,7 +55,8 @@ class Mcp:
 
     @hookimpl
     async def startup(self, ctx: Context) -> None:
-        self.offering.open(ctx, read_servers(str(ctx.settings["servers"]), ctx.secret("tokens") or ""))
+        self.stored.open(ctx)
+        await self.offering.open(ctx, read_servers(str(ctx.settings["servers"]), ctx.secret("tokens") or ""))
         self.choosing.open(ctx)
 
     @hookimpl
@@ -34,6 +65,7 @@ class Mcp:
 
     @hookimpl
     async def prepare_send(self, request: SendRequest) -> SendRequest | None:
+        await self.offering.look()
         return self.choosing.complete(request)
 
     @hookimpl
@@ -42,4 +74,7 @@ class Mcp:
 
     @hookimpl
     async def render_slot(self, context: SlotContext) -> str | None:
-        return self.choosing.render(context) if context.slot == "composer.tools" else None
+        if context.slot != "composer.tools":
+            return None
+        await self.offering.look()
+        return self.choosing.render(context)

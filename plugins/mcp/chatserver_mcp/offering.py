@@ -9,13 +9,17 @@ from typing import Any
 
 import msgspec
 
-from chatserver import ChatserverError, Context, Tool, ToolOutcome, ToolSpec, ToolUse
+from chatserver import BadInput, ChatserverError, Context, SetupError, Tool, ToolOutcome, ToolSpec, ToolUse
+from chatserver import gettext as _
 from chatserver_mcp.connection import Connection
 from chatserver_mcp.protocol import DESCRIPTION_CHARS, SCHEMA_MAX_BYTES, RemoteTool, encode, to_outcome
-from chatserver_mcp.servers import ServerAddress
+from chatserver_mcp.servers import SERVERS_MAX, ServerAddress
+from chatserver_mcp.shelf import ServerShelf
 
 KNOWN_S = 60.0
 """How long a list of tools is taken for true."""
+LOOK_S = 3.0
+"""How often a node asks whether another changed the servers; a change holds everywhere within five seconds."""
 TOOLS_PER_SERVER = 64
 NAME_CHARS = 64
 _ODD = re.compile(r"[^A-Za-z0-9_-]")
@@ -45,30 +49,81 @@ class Shelf(msgspec.Struct):
 class Offering:
     """One connection a server, and the tools it told of."""
 
-    def __init__(self) -> None:
+    def __init__(self, stored: ServerShelf) -> None:
         self.connections: dict[str, Connection] = {}
+        self.written: dict[str, ServerAddress] = {}
+        self._stored = stored
+        self._looked_until_s = 0.0
         self._shelves: dict[str, Shelf] = {}
         self._asking: dict[str, asyncio.Lock] = {}
 
-    def open(self, ctx: Context, servers: Sequence[ServerAddress]) -> None:
-        self._log, self._clock = ctx.log, ctx.clock
-        self.connections = {one.name: Connection(one, ctx.http) for one in servers}
-        self._asking = {one.name: asyncio.Lock() for one in servers}
+    async def open(self, ctx: Context, written: Sequence[ServerAddress]) -> None:
+        """written: those of the file or the environment; they win over one of the same name in the database."""
+        self._log, self._clock, self._http = ctx.log, ctx.clock, ctx.http
+        self.written = {one.name: one for one in written}
+        await self._reload()
+
+    async def look(self) -> None:
+        """Take over what was added or taken away, also on another node."""
+        if self._clock.monotonic_s() < self._looked_until_s:
+            return
+        try:
+            await self._reload()
+        except SetupError as error:  # another node has another secret key; what this one knows still holds
+            self._log.warning("mcp_token_sealed_otherwise", reason=error.message)
+
+    async def add(self, server: ServerAddress) -> None:
+        """Raises Unavailable when its tools cannot be listed, BadInput when its name is taken."""
+        if server.name in self.written:
+            raise BadInput(_("The configuration has a server of this name already."), code="taken", status=422)
+        trial = Connection(server, self._http)
+        try:
+            await trial.tools()
+        finally:
+            await trial.close()
+        await self._stored.add(server, SERVERS_MAX)
+        await self._reload()
+
+    async def remove(self, name: str) -> None:
+        """Raises NotFound. One of the configuration is not there to be taken away."""
+        await self._stored.remove(name)
+        await self._reload()
+
+    async def test(self, name: str) -> list[RemoteTool]:
+        """What it offers now. Raises Unavailable with a sentence."""
+        self._shelves.pop(name, None)
+        return await self.connections[name].tools()
+
+    async def _reload(self) -> None:
+        self._looked_until_s = self._clock.monotonic_s() + LOOK_S
+        wanted = {**{one.name: one for one in await self._stored.all()}, **self.written}
+        old = self.connections
+        self.connections = {
+            name: old[name] if name in old and old[name].address == one else Connection(one, self._http)
+            for name, one in wanted.items()
+        }
+        for name, connection in old.items():
+            if self.connections.get(name) is not connection:
+                self._shelves.pop(name, None)
+                self._asking.pop(name, None)
 
     async def close(self) -> None:
         await asyncio.gather(*(one.close() for one in self.connections.values()), return_exceptions=True)
 
     async def offer(self, names: Sequence[str]) -> list[Tool]:
         """The tools of these servers. A server that cannot be asked has none, and the log says why."""
+        await self.look()
         lists = await asyncio.gather(*(self._tools_of(name) for name in names if name in self.connections))
         return [tool for tools in lists for tool in tools]
 
     async def _tools_of(self, name: str) -> list[McpTool]:
-        async with self._asking[name]:
+        async with self._asking.setdefault(name, asyncio.Lock()):
             shelf = self._shelves.get(name)
             if shelf is not None and self._clock.monotonic_s() < shelf.until_s:
                 return shelf.tools
-            connection = self.connections[name]
+            connection = self.connections.get(name)
+            if connection is None:  # taken away meanwhile
+                return []
             try:
                 remote = await connection.tools()
             except ChatserverError as error:

@@ -189,6 +189,83 @@ async def test_a_chat_uses_the_servers_it_switched_on(tmp_path: Path, fake_upstr
             assert made.written == ["elm"]
 
 
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+async def test_an_admin_adds_tries_and_removes_a_server(
+    request: pytest.FixtureRequest, tmp_path: Path, fake_upstream: FakeUpstream, engine: str
+) -> None:
+    made = Garden()
+    database = request.getfixturevalue("postgres_url") if engine == "postgres" else ""
+    async with (
+        serving(made.app(json_response=True)) as url,
+        open_site(
+            tmp_path,
+            fake_upstream.base_url,
+            database_url=database,
+            plugin_settings={"mcp": {"servers": "gone=http://127.0.0.1:1/mcp"}},
+        ) as site,
+    ):
+        ada = await site.sign_up("ada@example.org")
+        boss = await site.sign_up("boss@example.org", role="admin")
+        new = {"name": "garden", "url": url, "token": TOKEN}
+        for path in ("/x/mcp/", "/x/mcp/garden/test", "/x/mcp/gone/remove"):
+            assert (await ada.post(path, data=new)).status_code == 403
+        assert (await ada.get("/x/mcp/")).status_code == 403
+        assert '"/x/mcp/"' in (await boss.get("/admin")).text
+
+        for wrong in (
+            {"name": "Garden"},
+            {"name": "gone"},
+            {"url": "ftp://a/mcp"},
+            {"url": "http://me:word@a/mcp"},
+            {"url": "http://169.254.169.254/mcp"},
+            {"url": "http://[::ffff:169.254.169.254]/mcp"},
+            {"url": "http://127.0.0.1:1/mcp"},
+            {"url": "http://[::1"},
+            {"token": "two words"},
+        ):
+            answer = await boss.post("/x/mcp/", data={**new, **wrong})
+            assert answer.status_code == 422, wrong
+            assert TOKEN not in answer.text
+            assert "/x/mcp/garden/remove" not in answer.text
+
+        assert (await boss.post("/x/mcp/", data=new)).status_code == 303
+        page = (await boss.get("/x/mcp/")).text
+        assert "/x/mcp/garden/remove" in page and "/x/mcp/gone/remove" not in page and TOKEN not in page
+        assert (await boss.post("/x/mcp/", data=new)).status_code == 422, "its name is taken"
+        stored = await site.house.db.read(lambda tx: tx.one(Sealed, "SELECT sealed_token FROM mcp_servers"))
+        assert stored is not None and TOKEN not in stored.sealed_token
+        tried = await boss.post("/x/mcp/garden/test", data={})
+        assert tried.status_code == 200 and "look, plant, wilt" in tried.text
+        assert "could not be asked" in (await boss.post("/x/mcp/gone/test", data={})).text
+        assert 'name="mcp.on.garden"' in (await ada.get("/")).text
+
+        assert (await boss.post("/x/mcp/gone/remove", data={})).status_code == 404, "the configuration has it"
+        assert (await boss.post("/x/mcp/garden/remove", data={})).status_code == 303
+        for path in ("/x/mcp/garden/remove", "/x/mcp/garden/test"):
+            assert (await boss.post(path, data={})).status_code == 404
+        page = (await ada.get("/")).text
+        assert 'name="mcp.on.garden"' not in page and 'name="mcp.on.gone"' in page
+
+
+async def test_another_node_hears_of_it_within_five_seconds(tmp_path: Path, fake_upstream: FakeUpstream) -> None:
+    async with open_site(tmp_path, fake_upstream.base_url) as site:
+        boss = await site.sign_up("boss@example.org", role="admin")
+        row = {"name": "shed", "url": "http://127.0.0.1:9/mcp"}
+        await site.house.db.write(
+            lambda tx: tx.run(
+                "INSERT INTO mcp_servers (name, url, sealed_token, made_at) VALUES (:name, :url, '', 1)", **row
+            )
+        )
+        deadline = monotonic_s() + 5
+        while "shed" not in (await boss.get("/x/mcp/")).text:
+            assert monotonic_s() < deadline
+            await asyncio.sleep(0.1)
+
+
+class Sealed(msgspec.Struct, frozen=True):
+    sealed_token: str
+
+
 @pytest.mark.parametrize(
     ("servers", "tokens"),
     [
