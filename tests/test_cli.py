@@ -81,6 +81,8 @@ def test_an_account_and_its_key_on_a_fresh_folder(run: Run) -> None:
 def test_updating_an_account(run: Run) -> None:
     run("account", "create", "--email", "ann@example.org")
     assert run("account", "update", "--email", "ann@example.org", "--role", "admin").returncode == 0
+    assert run("account", "update", "--email", "ann@example.org", "--groups", "a,b").returncode == 0
+    assert "last admin" in sentence(run("account", "update", "--email", "ann@example.org", "--suspend"))
     assert "Say what to change" in sentence(run("account", "update", "--email", "ann@example.org"))
     assert "no account with the address" in sentence(run("account", "update", "--email", "x@y.z", "--name", "X"))
 

@@ -52,6 +52,8 @@ def create_account(
 @click.option("--name")
 @click.option("--role", type=ROLES)
 @click.option("--state", type=STATES)
+@click.option("--suspend", "state", flag_value="suspended", help="Out within seconds: sign-ins, keys, links, answers.")
+@click.option("--restore", "state", flag_value="active", help="Let a suspended account in again.")
 @click.option("--groups", metavar="A,B")
 @click.option("--password-stdin", is_flag=True, help="Read a new password from standard input.")
 @places
@@ -79,7 +81,9 @@ def update_account(
             await accounts.set_secret(found.id, secret)
 
     if not given and secret is None:
-        raise click.UsageError("Say what to change: --name, --role, --state, --groups or --password-stdin.")
+        raise click.UsageError(
+            "Say what to change: --name, --role, --suspend, --restore, --groups or --password-stdin."
+        )
     with_accounts(data, config, run)
     click.echo(f"{email} was changed.")
 

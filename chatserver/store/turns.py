@@ -240,9 +240,11 @@ def request_stops_of(tx: Tx, account_id: str) -> None:
 
 
 def stops_requested(tx: Tx, owner: str) -> list[str]:
+    """Turns of this node that somebody asked to stop, or whose account may not go on: suspended by whatever process."""
     return tx.all(
         str,
-        "SELECT id FROM turns WHERE state = 'running' AND stop_requested = 1 AND lease_owner = :owner",
+        "SELECT t.id FROM turns t JOIN accounts a ON a.id = t.account_id WHERE t.state = 'running'"
+        " AND t.lease_owner = :owner AND (t.stop_requested = 1 OR a.state <> 'active')",
         owner=owner,
     )
 
