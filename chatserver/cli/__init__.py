@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from chatserver.cli import accounts, backups, moving, serving, upkeep
+from chatserver.cli import accounts, backups, moving, scaffold, serving, upkeep
 from chatserver.cli.base import commands
 from chatserver.errors import ChatserverError
 
-__all__ = ["accounts", "backups", "commands", "main", "moving", "serving", "upkeep"]
+__all__ = ["accounts", "backups", "commands", "main", "moving", "scaffold", "serving", "upkeep"]
 
 
 def main() -> None:
