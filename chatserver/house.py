@@ -34,6 +34,7 @@ from chatserver.chat.leaving import Leaving
 from chatserver.chat.live import Live
 from chatserver.chat.meters import Meters
 from chatserver.chat.notices import Notices
+from chatserver.chat.overviews import Overviews
 from chatserver.chat.permissions import Permissions
 from chatserver.chat.probes import Probes
 from chatserver.chat.prompts import Prompts
@@ -174,6 +175,7 @@ class House:
         self.feedback = FeedbackBox(db, lambda: self._wake(False))
         self.sent_prompts = SentPrompts(db)
         self.channels = Channels(db, plugins, self.catalog, self.asides, self.permissions, secret_key)
+        self.overviews = Overviews(db, self.permissions)
         self.console = Console(db, self.channels, self.catalog, self.asides, self.permissions)
         self.gauges = Gauges(
             self.meters,

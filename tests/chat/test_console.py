@@ -10,15 +10,14 @@ from chatserver.domain.channels import ChannelWish, ModelRule
 from chatserver.errors import BadInput, Conflict, NotFound, Refused, UpstreamError
 from chatserver.house import House
 from chatserver.testing.upstream import FakeUpstream
-from tests.chat.conftest import Place, close_house, open_house, until
+from tests.chat.conftest import Person, Place, close_house, open_house, until
 
 KEY = "sk-canary-77d0be"
 
 
 @pytest.fixture
 async def admin(house: House) -> Actor:
-    # its models were told: nothing is under way when a short test ends
-    await until(lambda: any(not model.may_see for model in house.catalog.models(["default"])))
+    await house.catalog._first.wait()  # its models were told: nothing is under way when a short test ends
     return Actor(await house.accounts.create("root@example.org", role="admin"), "web", "session")
 
 
@@ -150,3 +149,13 @@ class TestOnManyNodes:
             await until(lambda: not {"quick", "fake-n5"} & names(other, admin), 10)
         finally:
             await close_house(other)
+
+
+async def test_the_overview_counts_what_people_asked_and_no_probe(house: House, admin: Actor) -> None:
+    person = Person(house, admin)
+    await person.ask(await person.start(), "Hi")
+    await house.console.test(admin, "fake", "fake-n5")
+    seen = await house.overviews.read(admin, span_hours=1, count=24)
+    assert (seen.total.calls, seen.total.errors, seen.accounts, len(seen.spans)) == (1, 0, 1, 24)
+    assert seen.total.tokens > 0 and seen.p50_ms is not None and seen.models[0].name == "fake-n5"
+    assert sum(span.calls for span in seen.spans) == 1

@@ -136,3 +136,11 @@ async def test_a_model_is_turned_off_by_a_form(site: Site) -> None:
     ann = await site.sign_up("ann@example.org")
     for path in ("/admin/models", "/admin/channels", "/admin/channels/test", "/admin/channels/x/switch"):
         assert (await ann.post(path, data={"model": "fake-n5", "on": "1"})).status_code == 403
+
+
+async def test_the_overview_shows_figures_and_a_chart(site: Site) -> None:
+    root = await site.sign_up("root@example.org", role="admin")
+    for period, bars in (("day", 24), ("week", 28), ("month", 30), ("never", 24)):
+        page = (await root.get(f"/admin?period={period}")).text
+        assert page.count('<rect class="bar" x=') == bars and "Nobody has asked a model in this time." in page
+        assert "style=" not in page
