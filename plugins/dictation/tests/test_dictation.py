@@ -7,13 +7,17 @@ import base64
 import importlib.util
 import os
 import re
+import signal
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import openai
 import pytest
 import pytest_asyncio
+from chatserver_dictation.whisper import Whisper
 
+from chatserver import ListenRequest, UpstreamError
 from chatserver.testing.server import Site, open_site
 
 SENTENCES = (
@@ -75,3 +79,27 @@ async def test_the_microphone_writes_into_the_box(site: Site) -> None:
         told = await ada.post("/x/dictation/hear", json=body)
         assert told.status_code == status and (code is None or told.json()["error"]["code"] == code), told.text
     assert (await site.browser().post("/x/dictation/hear", json={"audio": audio})).status_code in (401, 403)
+
+
+async def test_no_recording_opens_another_file(site: Site) -> None:
+    ada = await site.sign_up("eve@example.org")
+    play_list = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n"
+    told = await ada.post("/x/dictation/hear", json={"audio": base64.b64encode(play_list).decode()})
+    assert (told.status_code, told.json()["error"]["code"]) == (400, "no_recording")
+
+
+async def test_a_process_that_died_is_begun_again(site: Site, tmp_path: Path) -> None:
+    whisper = next(one for one in site.house.speeches.transcribers() if isinstance(one, Whisper))
+    path = tmp_path / "said.wav"
+    path.write_bytes(await spoken(SENTENCES[1]))
+    request = ListenRequest(str(path), "said.wav", path.stat().st_size)
+    assert words((await whisper.transcribe(request)).text) == words(SENTENCES[1])
+    first = whisper.pid
+    assert first is not None
+    hearing = asyncio.create_task(whisper.transcribe(request))
+    await asyncio.sleep(0)
+    os.kill(first, signal.SIGKILL)
+    with pytest.raises(UpstreamError):
+        await hearing
+    assert words((await whisper.transcribe(request)).text) == words(SENTENCES[1])
+    assert whisper.pid not in (None, first)
