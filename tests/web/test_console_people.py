@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from chatserver import clock
 from chatserver.testing.server import Site, open_site
@@ -99,3 +101,32 @@ async def test_a_plugin_is_switched_at_once(site: Site) -> None:
     for path in ("/admin/accounts", "/admin/plugins"):
         assert (await ann.get(path)).status_code == 403
         assert (await ann.post(path + "/presets", data={"on": "0", "role": "admin"})).status_code == 403
+
+
+async def test_what_admins_decide_and_keys_stand_in_the_log_without_secrets(
+    tmp_path: Path, fake_upstream: FakeUpstream
+) -> None:
+    async with open_site(tmp_path, fake_upstream.base_url) as site:
+        root = await site.sign_up("root@example.org", role="admin")
+        ann = await site.sign_up("ann@example.org")
+        assert root.actor is not None and ann.actor is not None
+        subject = ann.actor.account_id
+        with capture_logs() as lines:
+            form = {"email": "bo@example.org", "password": "correct horse battery"}
+            await root.post("/admin/accounts", data=form)
+            await root.post(f"/admin/accounts/{subject}", data={"groups": "choir"})
+            await root.post("/admin/accounts/" + "0" * 26, data={"groups": "choir"})
+            await root.post("/admin/plugins/presets", data={"on": "0"})
+            page = await ann.post("/settings/keys", data={"name": "a program"})
+            key = (await site.house.accounts.keys(ann.actor))[0]
+            await ann.post("/settings/keys/revoke", data={"key_id": key.id})
+        told = {line["event"]: line for line in lines if "account" in line}
+        assert told["account_created"]["account"] == root.actor.account_id
+        changed = told["account_changed"]
+        assert (changed["subject"], changed["groups"]) == (subject, ("choir",))
+        assert (told["plugin_switched"]["plugin"], told["plugin_switched"]["is_on"]) == ("presets", False)
+        assert told["key_created"]["key"] == told["key_revoked"]["key"] == key.id
+        assert [line["event"] for line in lines].count("account_changed") == 1
+        assert page.status_code == 200 and "correct horse battery" not in str(lines)
+        secret = re.search(r"cs_\w{6}_[\w-]{43}", page.text)
+        assert secret is not None and secret[0] not in str(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
 from litestar import get, post
 
 from chatserver import words
@@ -17,6 +18,8 @@ from chatserver.web.pages.keys import KeyForm, form_of_key, read_key
 from chatserver.web.pages.visit import THEMES, USUAL, Page, PageRequest, Visit, go, html, nothing
 from chatserver.web.views import Problem
 from chatserver.words import gettext as _
+
+log = structlog.get_logger("chatserver.audit")
 
 
 @get("/settings")
@@ -88,6 +91,7 @@ async def set_password(request: PageRequest) -> Page:
         await visit.house.accounts.set_secret(account.id, form.get("new", ""), keep=visit.actor)
     except ChatserverError as error:
         return await _settings_page(visit, problem=Problem(_("The password was not changed."), spoken(error)))
+    log.info("password_changed", account=visit.actor.account_id)
     return await _settings_page(visit, news=_("The password was changed, and every other device signed out."))
 
 
@@ -120,6 +124,7 @@ async def make_key(request: PageRequest) -> Page:
     except BadInput as error:
         problem = Problem(_("No key was made."), spoken(error), code=error.code)
         return await _settings_page(visit, problem=problem, key_form=typed, status=error.status)
+    log.info("key_created", key=made.key.id, scopes=made.key.scopes, account=visit.actor.account_id)
     return await _settings_page(visit, new_key=made.secret)
 
 
@@ -128,6 +133,7 @@ async def revoke_key(request: PageRequest) -> Page:
     visit = await Visit.of(request)
     form = await form_of(request)
     await visit.house.accounts.revoke_key(visit.actor, form.get("key_id", ""))
+    log.info("key_revoked", key=form.get("key_id", ""), account=visit.actor.account_id)
     return go("/settings")
 
 

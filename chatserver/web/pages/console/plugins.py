@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import structlog
 from litestar import get, post
 from litestar.params import FromPath
 
@@ -10,6 +11,8 @@ from chatserver.web.auth import form_of
 from chatserver.web.errors import problem_of
 from chatserver.web.pages.console.desk import CONSOLE, show
 from chatserver.web.pages.visit import Page, PageRequest, Visit, go
+
+log = structlog.get_logger("chatserver.audit")
 
 HERE = "/admin/plugins"
 
@@ -25,9 +28,11 @@ async def switch_plugin(request: PageRequest, name: FromPath[str]) -> Page:
     visit = await Visit.of(request)
     form = await form_of(request)
     try:
-        visit.house.plugins.switch(name, form.get("on") == "1")
+        is_on = form.get("on") == "1"
+        visit.house.plugins.switch(name, is_on)
     except ChatserverError as error:
         return await _list(visit, error=error)
+    log.info("plugin_switched", plugin=name, is_on=is_on, account=visit.actor.account_id)
     return go(HERE)
 
 
