@@ -43,6 +43,7 @@ class Called(msgspec.Struct, frozen=True, omit_defaults=True):
     function: CalledFunction
     index: int | msgspec.UnsetType = msgspec.UNSET
     type: str | msgspec.UnsetType = msgspec.UNSET
+    signature: str = ""
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -105,7 +106,9 @@ async def _events(call: Any, asked: Asked) -> AsyncIterator[bytes]:
         elif type(delta) is ReasoningDelta:
             event = thought_head + _encode(delta.text) + tail
         elif type(delta) is ToolCallDelta:
-            called = Called(delta.call_id, CalledFunction(delta.name, delta.arguments), tools, "function")
+            called = Called(
+                delta.call_id, CalledFunction(delta.name, delta.arguments), tools, "function", delta.signature
+            )
             event = head + b'{"index":0,"delta":{"tool_calls":' + _encode([called]) + tail
             tools += 1
         else:
@@ -129,7 +132,8 @@ async def _whole(call: Any, asked: Asked) -> bytes:
         elif type(delta) is ReasoningDelta:
             thoughts.append(delta.text)
         elif type(delta) is ToolCallDelta:
-            tools.append(Called(delta.call_id, CalledFunction(delta.name, delta.arguments), type="function"))
+            function = CalledFunction(delta.name, delta.arguments)
+            tools.append(Called(delta.call_id, function, type="function", signature=delta.signature))
     reply = Reply(
         "".join(texts) if texts or not tools else None,
         tool_calls=tools or msgspec.UNSET,

@@ -35,10 +35,13 @@ class Thought(msgspec.Struct, frozen=True):
 
 
 class ToolUse(msgspec.Struct, frozen=True):
+    """signature: of a provider that wants to see it again; a client that sends the block back sends it along."""
+
     id: str
     name: str
     input: Any
     type: str = "tool_use"
+    signature: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -92,7 +95,7 @@ async def _events(call: Any, asked: Asked) -> AsyncIterator[bytes]:
             if kind:
                 event += _close(index, kind)
             index, kind = index + 1, ""
-            block = ToolUse(delta.call_id, delta.name, {})
+            block = ToolUse(delta.call_id, delta.name, {}, signature=delta.signature or msgspec.UNSET)
             event += _event(b"content_block_start", b'"index":%d,"content_block":%s' % (index, _encode(block)))
             piece = b'"index":%d,"delta":{"type":"input_json_delta","partial_json":%s}'
             event += _event(b"content_block_delta", piece % (index, _encode(delta.arguments)))
@@ -136,7 +139,9 @@ async def _whole(call: Any, asked: Asked) -> bytes:
     async for delta in call.deltas():
         if type(delta) is ToolCallDelta:
             close()
-            content.append(ToolUse(delta.call_id, delta.name, read_arguments(delta.arguments)))
+            arguments = read_arguments(delta.arguments)
+            signature = delta.signature or msgspec.UNSET
+            content.append(ToolUse(delta.call_id, delta.name, arguments, signature=signature))
         elif type(delta) is TextDelta or type(delta) is ReasoningDelta:
             if type(delta) is not kind:
                 close()

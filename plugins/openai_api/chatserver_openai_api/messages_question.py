@@ -44,6 +44,7 @@ class Block(msgspec.Struct):
     tool_use_id: str = ""
     content: str | list[Block] | None = None
     is_error: bool = False
+    signature: str = ""
 
 
 class Said(msgspec.Struct):
@@ -181,7 +182,7 @@ def _part(block: Block, where: str) -> Part | None:
     if block.type == "redacted_thinking":
         return None
     if block.type == "tool_use":
-        return ToolCallPart(block.id, block.name, _encode(block.input).decode())
+        return ToolCallPart(block.id, block.name, _encode(block.input).decode(), block.signature)
     if block.type == "tool_result":
         content = block.content
         text = content if isinstance(content, str) else _text_of(content or [], where)

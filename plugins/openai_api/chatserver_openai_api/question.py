@@ -61,6 +61,7 @@ class Called(msgspec.Struct):
     id: str
     function: CalledFunction
     type: str = "function"
+    signature: str = ""
 
 
 class Said(msgspec.Struct):
@@ -184,7 +185,7 @@ def _message(said: Said, place: int) -> PromptMessage:
     else:
         parts.extend(_part(piece, f"{where}.content[{at}]") for at, piece in enumerate(content or ()))
     for call in said.tool_calls or ():
-        parts.append(ToolCallPart(call.id, call.function.name, call.function.arguments))
+        parts.append(ToolCallPart(call.id, call.function.name, call.function.arguments, call.signature))
     return PromptMessage(role, tuple(parts))  # type: ignore[arg-type]
 
 
