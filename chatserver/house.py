@@ -10,6 +10,7 @@ import structlog
 
 from chatserver.chat.accounts import Accounts
 from chatserver.chat.asides import Asides
+from chatserver.chat.audit import Audit
 from chatserver.chat.blobs import Blobs
 from chatserver.chat.branches import Branches
 from chatserver.chat.bringing import Bringing
@@ -60,6 +61,7 @@ from chatserver.domain.models import Channel, Model
 from chatserver.gateway.catalog import Catalog
 from chatserver.gateway.egress import EgressClient
 from chatserver.plugins import Plugins, Press
+from chatserver.store import audit as audit_rows
 from chatserver.store import calls as call_rows
 from chatserver.store import messages as message_rows
 from chatserver.store import search
@@ -76,7 +78,12 @@ FIRST_MODELS_S = 3.0
 
 def migration_sets(engine: str, plugins: Plugins) -> list[tuple[str, list[Migration]]]:
     """Every schema of this house, the core's first."""
-    return [("core", CORE), ("search", search.migrations(engine)), *plugins.migrations()]
+    return [
+        ("core", CORE),
+        ("search", search.migrations(engine)),
+        ("audit", audit_rows.guards(engine)),
+        *plugins.migrations(),
+    ]
 
 
 class House:
@@ -128,6 +135,7 @@ class House:
         self.calling = Calling(db, plugins, self.catalog, http)
         self.asides = Asides(db, self.calling, self.meters, self.node_id)
         self.permissions = Permissions(plugins)
+        self.audit = Audit(db, self.permissions)
         self.directs = Directs(
             db,
             self.calling,
@@ -174,9 +182,9 @@ class House:
         self.shares = Shares(db, self.accounts, self.files)
         self.feedback = FeedbackBox(db, lambda: self._wake(False))
         self.sent_prompts = SentPrompts(db)
-        self.channels = Channels(db, plugins, self.catalog, self.asides, self.permissions, secret_key)
+        self.channels = Channels(db, plugins, self.catalog, self.asides, self.permissions, self.audit, secret_key)
         self.overviews = Overviews(db, self.permissions)
-        self.console = Console(db, self.channels, self.catalog, self.asides, self.permissions)
+        self.console = Console(db, self.channels, self.catalog, self.asides, self.permissions, self.audit)
         self.gauges = Gauges(
             self.meters,
             db,

@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from chatserver.chat.asides import Asides
+from chatserver.chat.audit import Audit
 from chatserver.chat.permissions import Permissions
 from chatserver.chat.refusals import refused
 from chatserver.chat.sealing import Seal
@@ -26,7 +27,7 @@ from chatserver.store import model_rules
 from chatserver.store.channels import ChannelRow
 from chatserver.store.database import Database
 
-log = structlog.get_logger("chatserver.audit")
+log = structlog.get_logger("chatserver.channels")
 
 LOOK_EVERY_S = 2.0
 """How often a node looks whether another changed the channels; a change holds everywhere within five seconds."""
@@ -66,6 +67,7 @@ class Channels:
         catalog: Catalog,
         asides: Asides,
         permissions: Permissions,
+        audit: Audit,
         secret_key: bytes,
     ) -> None:
         self._db = db
@@ -73,6 +75,7 @@ class Channels:
         self._catalog = catalog
         self._asides = asides
         self._permissions = permissions
+        self._audit = audit
         self._seal = Seal(secret_key, "channels")
         self._version = ""
         self._task: asyncio.Task[None] | None = None
@@ -142,7 +145,7 @@ class Channels:
             raise BadInput("It answers, but names no model. Look whether one is loaded there.", code="no_models")
         if not await self._db.write(lambda tx: channel_rows.insert_channel(tx, row)):
             raise Conflict(f"There is a channel named {name!r} already. Take another name.", code="name_taken")
-        log.info("channel_connected", channel=name, provider=row.provider, account=actor.account_id)
+        await self._audit.note(actor, "channel_connected", name, provider=row.provider)
         await self.look()
         return name, models
 
@@ -151,7 +154,7 @@ class Channels:
         await self._permissions.require(actor, PERMISSION)
         if not await self._db.write(lambda tx: channel_rows.remove_channel(tx, channel_id, now_us())):
             raise NotFound
-        log.info("channel_removed", channel=channel_id, account=actor.account_id)
+        await self._audit.note(actor, "channel_removed", channel_id)
         await self.look()
 
     async def test(self, actor: Actor, model_id: str) -> Trial:

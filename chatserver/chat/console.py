@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import msgspec
-import structlog
 
 from chatserver.chat.asides import Asides
+from chatserver.chat.audit import Audit
 from chatserver.chat.channels import CONSOLE, PERMISSION, TRIAL_TOKENS, Channels, Trial
 from chatserver.chat.permissions import Permissions
 from chatserver.chat.refusals import refused
@@ -23,8 +23,6 @@ from chatserver.store import model_rules
 from chatserver.store.channels import ChannelRow
 from chatserver.store.database import Database, Tx
 
-log = structlog.get_logger("chatserver.audit")
-
 _decode_names = msgspec.json.Decoder(tuple[str, ...]).decode
 _encode = msgspec.json.Encoder().encode
 TAKEN = "There is a channel of this name already. Take another name."
@@ -34,9 +32,10 @@ class Console:
     """Only who has `admin.console` sees or changes anything here; everybody else is Refused."""
 
     def __init__(
-        self, db: Database, channels: Channels, catalog: Catalog, asides: Asides, permissions: Permissions
+        self, db: Database, channels: Channels, catalog: Catalog, asides: Asides, permissions: Permissions, audit: Audit
     ) -> None:
         self._db = db
+        self._audit = audit
         self._channels = channels
         self._catalog = catalog
         self._asides = asides
@@ -94,7 +93,7 @@ class Console:
         row = self._row(wish, ChannelRow(new_id(), "", "", "", "", "[]", 0, 1, "[]", True, "", now, now))
         if self._is_written(wish.name) or not await self._db.write(lambda tx: channel_rows.insert_channel(tx, row)):
             raise Conflict(TAKEN, code="name_taken")
-        log.info("channel_added", channel=row.name, provider=row.provider, account=actor.account_id)
+        await self._audit.note(actor, "channel_added", row.name, provider=row.provider)
         await self._channels.look()
         return row.id
 
@@ -114,7 +113,7 @@ class Console:
 
         if not await self._db.write(write):
             raise Conflict(TAKEN, code="name_taken")
-        log.info("channel_changed", channel=wish.name, provider=wish.provider, account=actor.account_id)
+        await self._audit.note(actor, "channel_changed", wish.name, provider=wish.provider)
         await self._channels.look()
 
     async def switch(self, actor: Actor, channel_id: str, is_on: bool) -> str:
@@ -130,7 +129,7 @@ class Console:
             return held.name
 
         name = await self._db.write(write)
-        log.info("channel_switched", channel=name, is_on=is_on, account=actor.account_id)
+        await self._audit.note(actor, "channel_switched", name, to="on" if is_on else "off")
         await self._channels.look()
         return name
 
@@ -203,7 +202,8 @@ class Console:
             raise NotFound
         rule = msgspec.structs.replace(rule, groups=check_groups(rule.groups))
         await self._db.write(lambda tx: model_rules.put_model_rule(tx, rule, now_us()))
-        log.info("model_ruled", model=rule.model, is_on=rule.is_on, groups=rule.groups, account=actor.account_id)
+        to = "on" if rule.is_on else "off"
+        await self._audit.note(actor, "model_ruled", rule.model, to=to, groups=", ".join(rule.groups))
         await self._channels.look()
 
     def _check(self, wish: ChannelWish) -> ChannelWish:

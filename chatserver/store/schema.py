@@ -214,4 +214,12 @@ CORE = [
             " changed_at BIGINT NOT NULL)",
         ),
     ),
+    Migration(
+        "0014_audit",
+        (
+            "CREATE TABLE audit (id TEXT PRIMARY KEY, noted_at BIGINT NOT NULL, actor_id TEXT NOT NULL,"
+            " action TEXT NOT NULL, subject TEXT NOT NULL, details TEXT NOT NULL)",
+            "CREATE INDEX audit_by_action ON audit (action, id)",
+        ),
+    ),
 ]

@@ -15,6 +15,7 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.params import FromPath
 
 from chatserver.chat.accounts import WRONG, Accounts
+from chatserver.chat.audit import Audit
 from chatserver.domain.access import Account, Actor
 from chatserver.domain.extend import Refusal, SignInAttempt
 from chatserver.errors import BadInput, ChatserverError, NotFound
@@ -96,7 +97,7 @@ class SignIn:
         cookie = await self.accounts.open_session(
             account, request.headers.get("user-agent", ""), replaces=self.cookie(request)
         )
-        log.info("signed_in", account=account.id, address=request.scope["state"]["address"])
+        await audit_of(request).note(account, "signed_in", address=request.scope["state"]["address"])
         return go_to(request, where, cookie=self.set_cookie(cookie))
 
 
@@ -148,7 +149,7 @@ async def sign_out(request: PageRequest) -> Response[bytes]:
     if not actor.session_id:
         raise BadInput("A key has no session to end; revoke it in Settings instead.")
     await desk.accounts.end_session(actor)
-    log.info("signed_out", account=actor.account_id)
+    await audit_of(request).note(actor, "signed_out")
     return go_to(request, "/sign-in", cookie=desk.set_cookie(desk.accounts.mark_browser(actor.account_id)))
 
 
@@ -176,13 +177,18 @@ async def set_up(request: PageRequest, token: FromPath[str]) -> Response[bytes]:
             raise
         problem = Problem(title=_("Not yet."), text=error.message, code=error.code)
         return _setup_page(request, token, email=email, name=name, problem=problem, status=error.status)
-    log.info("first_admin_created", account=account.id)
+    await audit_of(request).note(account, "first_admin_created")
     return await desk.let_in(account, request, "/")
 
 
 def desk_of(request: PageRequest) -> SignIn:
     desk: SignIn = request.app.state.sign_in
     return desk
+
+
+def audit_of(request: PageRequest) -> Audit:
+    audit: Audit = request.app.state.house.audit
+    return audit
 
 
 async def form_of(request: PageRequest) -> dict[str, str]:

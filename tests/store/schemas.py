@@ -13,7 +13,7 @@ from chatserver import __version__
 from chatserver.domain.extend import Migration
 from chatserver.plugins import Plugins
 from chatserver.plugins.found import BUNDLED
-from chatserver.store import search
+from chatserver.store import audit, search
 from chatserver.store.migrations import Sets, checksum_of
 from chatserver.store.schema import CORE
 from tests.engines import ENGINES
@@ -27,6 +27,7 @@ def current() -> dict[str, list[Migration]]:
     modules = [(name, importlib.import_module(f"chatserver_{name}")) for name in BUNDLED]
     plugins = Plugins.load(found=[], extra=modules)
     sets = {"core": CORE, **{f"search@{engine}": search.migrations(engine) for engine in ENGINES}}
+    sets |= {f"audit@{engine}": audit.guards(engine) for engine in ENGINES}
     return {**sets, **dict(plugins.migrations())}
 
 

@@ -113,6 +113,7 @@ ADMINS = {
     "POST /admin/accounts/{account_id}",
     "GET /admin/plugins",
     "POST /admin/plugins/{name}",
+    "GET /admin/audit",
     "GET /admin/notices",
     "POST /admin/notices/put-away",
 }

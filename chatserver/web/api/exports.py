@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import structlog
 from litestar import get
 from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import Stream
@@ -15,8 +14,6 @@ from chatserver.domain.exports import ExportFormat
 from chatserver.domain.transcripts import TranscriptScope
 from chatserver.web import downloads, views
 from chatserver.web.api.request import ApiRequest, actor_of, house_of
-
-log = structlog.get_logger("chatserver.audit")
 
 
 @get("/conversations/{conversation_id:str}/export")
@@ -40,7 +37,7 @@ async def export_conversation(
         reasoning,
         transcript.has_versions,
     )
-    log.info("chat_exported", account=actor.account_id, conversation=conversation_id, format=format)
+    await house.audit.note(actor, "chat_exported", conversation_id, format=format)
     return Stream(
         downloads.write(transcript, format, reading),
         media_type=downloads.MEDIA_TYPES[format],
@@ -56,7 +53,7 @@ async def export_account(request: ApiRequest, packed: FromQuery[bool] = True) ->
     """All of one's conversations, whole trees, as JSON Lines (docs/export-format.md); packed with gzip, or not."""
     house, actor = house_of(request), actor_of(request)
     pieces = house.own_exports.open(actor, f"chatserver {chatserver.__version__}")
-    log.info("account_exported", account=actor.account_id)
+    await house.audit.note(actor, "account_exported")
     day = views.iso(now_us())[:10]
     return Stream(
         downloads.pack(pieces) if packed else pieces,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import structlog
 from litestar import get, post
 
 from chatserver import words
@@ -18,8 +17,6 @@ from chatserver.web.pages.keys import KeyForm, form_of_key, read_key
 from chatserver.web.pages.visit import THEMES, USUAL, Page, PageRequest, Visit, go, html, nothing
 from chatserver.web.views import Problem
 from chatserver.words import gettext as _
-
-log = structlog.get_logger("chatserver.audit")
 
 
 @get("/settings")
@@ -91,7 +88,7 @@ async def set_password(request: PageRequest) -> Page:
         await visit.house.accounts.set_secret(account.id, form.get("new", ""), keep=visit.actor)
     except ChatserverError as error:
         return await _settings_page(visit, problem=Problem(_("The password was not changed."), spoken(error)))
-    log.info("password_changed", account=visit.actor.account_id)
+    await visit.house.audit.note(visit.actor, "password_changed")
     return await _settings_page(visit, news=_("The password was changed, and every other device signed out."))
 
 
@@ -121,10 +118,10 @@ async def make_key(request: PageRequest) -> Page:
             models=wish.models,
             requests_per_minute=wish.requests_per_minute,
         )
+        await visit.house.audit.note(visit.actor, "key_created", made.key.id, name=made.key.name)
     except BadInput as error:
         problem = Problem(_("No key was made."), spoken(error), code=error.code)
         return await _settings_page(visit, problem=problem, key_form=typed, status=error.status)
-    log.info("key_created", key=made.key.id, scopes=made.key.scopes, account=visit.actor.account_id)
     return await _settings_page(visit, new_key=made.secret)
 
 
@@ -133,7 +130,7 @@ async def revoke_key(request: PageRequest) -> Page:
     visit = await Visit.of(request)
     form = await form_of(request)
     await visit.house.accounts.revoke_key(visit.actor, form.get("key_id", ""))
-    log.info("key_revoked", key=form.get("key_id", ""), account=visit.actor.account_id)
+    await visit.house.audit.note(visit.actor, "key_revoked", form.get("key_id", ""))
     return go("/settings")
 
 

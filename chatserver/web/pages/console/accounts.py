@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import cast
 
 import msgspec
-import structlog
 from litestar import get, post
 from litestar.params import FromPath
 
@@ -17,8 +16,6 @@ from chatserver.web.errors import problem_of
 from chatserver.web.pages.console.desk import CONSOLE, show
 from chatserver.web.pages.visit import Page, PageRequest, Visit, go
 from chatserver.words import gettext as _
-
-log = structlog.get_logger("chatserver.audit")
 
 HERE = "/admin/accounts"
 PAGE = 50
@@ -61,7 +58,7 @@ async def create_account(request: PageRequest) -> Page:
         )
     except ChatserverError as error:
         return await _list(visit, error=error, typed=form)
-    log.info("account_created", subject=made.id, role=made.role, groups=made.groups, account=visit.actor.account_id)
+    await visit.house.audit.note(visit.actor, "account_created", made.id, role=made.role)
     return go(f"{HERE}?news=made")
 
 
@@ -76,19 +73,14 @@ async def change_account(request: PageRequest, account_id: FromPath[str]) -> Pag
         groups = form["groups"].replace(",", " ").split() or ["default"] if "groups" in form else None
         if account_id == visit.actor.account_id and (role == "member" or state == "suspended"):
             raise Conflict("Another admin can do that; you would shut yourself out.", code="yourself")
-        now = await visit.house.accounts.update(account_id, role=role, state=state, groups=groups)
+        await visit.house.accounts.update(account_id, role=role, state=state, groups=groups)
     except NotFound:
         raise
     except ChatserverError as error:
         return await _list(visit, error=error)
-    log.info(
-        "account_changed",
-        subject=now.id,
-        role=now.role,
-        state=now.state,
-        groups=now.groups,
-        account=visit.actor.account_id,
-    )
+    said = {"role": role or "", "state": state or "", "groups": ", ".join(groups or ())}
+    told = {name: value for name, value in said.items() if value}
+    await visit.house.audit.note(visit.actor, "account_changed", account_id, **told)
     return go(f"{HERE}?news=changed&q={form.get('q', '')}")
 
 

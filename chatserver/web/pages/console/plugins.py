@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import structlog
 from litestar import get, post
 from litestar.params import FromPath
 
@@ -11,8 +10,6 @@ from chatserver.web.auth import form_of
 from chatserver.web.errors import problem_of
 from chatserver.web.pages.console.desk import CONSOLE, show
 from chatserver.web.pages.visit import Page, PageRequest, Visit, go
-
-log = structlog.get_logger("chatserver.audit")
 
 HERE = "/admin/plugins"
 
@@ -32,7 +29,8 @@ async def switch_plugin(request: PageRequest, name: FromPath[str]) -> Page:
         visit.house.plugins.switch(name, is_on)
     except ChatserverError as error:
         return await _list(visit, error=error)
-    log.info("plugin_switched", plugin=name, is_on=is_on, account=visit.actor.account_id)
+    to = "on" if form.get("on") == "1" else "off"
+    await visit.house.audit.note(visit.actor, "plugin_switched", name, to=to)
     return go(HERE)
 
 
