@@ -103,7 +103,8 @@ class EgressClient:
         for session in self._sessions.values():
             await session.close()
         self._sessions.clear()
-        await asyncio.sleep(0)  # a closed transport lets go of its socket on the loop's next turn
+        for _ in range(5):  # a closed transport lets go of its socket some turns of the loop later
+            await asyncio.sleep(0)
 
     def session(self, profile: Profile) -> aiohttp.ClientSession:
         """The profile's connection pool, made on first use because it belongs to the running loop."""

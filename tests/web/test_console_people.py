@@ -123,9 +123,9 @@ async def test_what_admins_decide_and_keys_stand_in_the_log_without_secrets(
         told = {line["event"]: line for line in lines if "account" in line}
         assert told["account_created"]["account"] == root.actor.account_id
         changed = told["account_changed"]
-        assert (changed["subject"], changed["groups"]) == (subject, ("choir",))
-        assert (told["plugin_switched"]["plugin"], told["plugin_switched"]["is_on"]) == ("presets", False)
-        assert told["key_created"]["key"] == told["key_revoked"]["key"] == key.id
+        assert (changed["subject"], changed["groups"]) == (subject, "choir")
+        assert (told["plugin_switched"]["subject"], told["plugin_switched"]["to"]) == ("presets", "off")
+        assert told["key_created"]["subject"] == told["key_revoked"]["subject"] == key.id
         assert [line["event"] for line in lines].count("account_changed") == 1
         assert page.status_code == 200 and "correct horse battery" not in str(lines)
         secret = re.search(r"cs_\w{6}_[\w-]{43}", page.text)

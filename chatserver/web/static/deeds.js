@@ -10,12 +10,14 @@ export function begin() {
   const edge = view?.getBoundingClientRect().top
   const seen = view && $$("article", view).find((one) => one.getBoundingClientRect().bottom > edge)
   const top = seen?.getBoundingClientRect().top
-  for (const acts of $$(".acts[data-far]")) fill(acts)
+  const near = $$(".acts:not([data-far])").at(-1)
+  const common = near ? $$("[data-any]", near) : [] // of plugins, the same at every message
+  for (const acts of $$(".acts[data-far]")) fill(acts, common)
   if (seen) view.scrollTop += seen.getBoundingClientRect().top - top
   if (view) follow()
 }
 
-function fill(acts) {
+function fill(acts, common) {
   const article = acts.closest("article")
   const mould = $(article.matches(".user") ? "#deeds-user" : "#deeds-assistant")
   if (!mould) return
@@ -36,7 +38,7 @@ function fill(acts) {
   const hadFocus = link === document.activeElement
   delete acts.dataset.far
   acts.prepend(made.content)
-  link.replaceWith(menu)
+  link.replaceWith(...common.map((one) => one.cloneNode(true)), menu)
   if (hadFocus) $("button", menu).focus()
   htmx.process(article)
 }
