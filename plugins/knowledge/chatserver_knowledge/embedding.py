@@ -1,4 +1,4 @@
-"""Vectors: by the model inside a package, in threads; loaded when first needed, 60 MB, seven milliseconds a passage."""
+"""Vectors: by the model inside a package, in threads; loaded when first needed."""
 
 from __future__ import annotations
 

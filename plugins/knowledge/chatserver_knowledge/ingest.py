@@ -41,6 +41,9 @@ class Ingest:
         file = await self._shelf.file(str(payload.get("file", "")))
         if file is None or file.state == "ready":
             return
+        if (twin := await self._shelf.twin_of(file)) is not None:
+            await self._shelf.lean_on(file, twin)
+            return
         await self._shelf.mark(file.id, "running")
         try:
             read = await self._read(file)

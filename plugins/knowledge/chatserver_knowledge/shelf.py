@@ -76,6 +76,13 @@ class Shelf:
             raise BadInput(
                 f"Give the collection a name of at most {NAME_MOST} characters.", code="bad_name", status=422
             )
+        own = actor.account.groups
+        if actor.account.role != "admin" and (foreign := [one for one in groups.split() if one not in own]):
+            raise BadInput(
+                f"You are not in the group {foreign[0][:40]}, so you cannot share with it.",
+                code="unknown_group",
+                status=422,
+            )
         collection_id: str = self._ctx.clock.new_id()
         now = self._ctx.clock.now_us()
         await self._ctx.db.write(
@@ -217,6 +224,29 @@ class Shelf:
 
         await self._ctx.db.write(write)
 
+    async def twin_of(self, file: KnownFile) -> KnownFile | None:
+        """Another file of the same content in the same collection, whose passages are there."""
+        return await self._ctx.db.read(
+            lambda tx: tx.one(
+                KnownFile,
+                f"{_FILE} WHERE collection_id = :collection AND sha256 = :sha256 AND id <> :id AND state = 'ready'"
+                " AND EXISTS (SELECT 1 FROM knowledge_chunks c WHERE c.file = knowledge_files.id) ORDER BY id LIMIT 1",
+                collection=file.collection_id,
+                sha256=file.sha256,
+                id=file.id,
+            )
+        )
+
+    async def lean_on(self, file: KnownFile, twin: KnownFile) -> None:
+        """The passages are stored once: this file is ready because its twin is."""
+        await self._ctx.db.write(
+            lambda tx: tx.run(
+                "UPDATE knowledge_files SET state = 'ready', error = '', chunks = :chunks WHERE id = :id",
+                chunks=twin.chunks,
+                id=file.id,
+            )
+        )
+
     async def take_out(self, actor: Actor, file: KnownFile) -> None:
         def delete(tx: Any) -> bool:
             tx.run("DELETE FROM knowledge_chunks WHERE file = :id", id=file.id)
@@ -232,6 +262,10 @@ class Shelf:
 
         if not await self._ctx.db.write(delete):
             await self._ctx.files.let_go(actor, file.file_id)
+        for other in await self.files(file.collection_id):
+            if other.sha256 == file.sha256 and await self.twin_of(other) is None:
+                await self.queue(other)  # it leaned on the one that went
+                return
 
     async def chunks(self, collection_id: str) -> list[ChunkRow]:
         return await self._ctx.db.read(

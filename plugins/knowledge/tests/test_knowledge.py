@@ -11,7 +11,7 @@ import pytest
 from chatserver.testing.server import Site
 from chatserver.testing.upstream import FakeUpstream
 
-from .conftest import bring, make, put_in, search
+from .conftest import bring, make, put_in, search, settled
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
@@ -160,6 +160,25 @@ async def test_the_same_file_is_in_it_once_and_read_again_is_the_same(site: Site
     (after,) = await shelf_rows.files(shelf)
     assert (after.state, after.chunks) == ("ready", first["chunks"])
     assert len(await shelf_rows.chunks(shelf)) == first["chunks"]
+
+
+async def test_the_same_content_twice_is_stored_once(site: Site) -> None:
+    ada = await site.sign_up("content@example.org")
+    shelf = await make(ada)
+    one, two = await bring(ada, "a.md", TREES.encode()), await bring(ada, "b.md", TREES.encode())
+    first, second = await put_in(ada, shelf, one), await put_in(ada, shelf, two)
+    assert first["chunks"] == second["chunks"]
+    if one != two:
+        assert len(await search(ada, "TX-4471-B", shelf, limit=50)) == first["chunks"]
+        await ada.delete(f"/x/knowledge/collections/{shelf}/files/{one}")
+        await settled(ada, shelf, two)
+        assert (await search(ada, "TX-4471-B", shelf))[0]["name"] == "b.md"
+
+
+async def test_one_shares_with_ones_own_groups_only(site: Site) -> None:
+    ada = await site.sign_up("alone@example.org")
+    told = await ada.post("/x/knowledge/collections", json={"name": "x", "groups": ["board"]})
+    assert (told.status_code, told.json()["error"]["code"]) == (422, "unknown_group")
 
 
 async def test_anothers_knowledge_is_unknown(site: Site) -> None:
