@@ -47,6 +47,7 @@ async def spoken(text: str) -> bytes:
     model = os.path.join(os.path.dirname(spec.origin), "data", "en_US-joe-medium.onnx")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "piper", "-m", model, "--output-file", "-"),
+        *("--noise-scale", "0", "--noise-w-scale", "0"),  # it would speak a little differently each time
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

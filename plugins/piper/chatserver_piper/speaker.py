@@ -49,6 +49,10 @@ class _Model(msgspec.Struct, frozen=True):
     rate_hz: int
 
 
+CHANCE: tuple[str, ...] = ()
+"""How much chance is in the speech, as Piper's own options; none given: as much as it likes."""
+
+
 class PiperSpeaker:
     """Passages are spoken by at most two processes at once."""
 
@@ -88,6 +92,7 @@ async def _samples(model: _Model, request: SpeechRequest) -> AsyncGenerator[byte
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "piper", "-m", model.path, "--output-raw"),
         *("--sentence-silence", "0.2", "--length-scale", f"{1 / request.speed:.3f}"),
+        *CHANCE,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
