@@ -5,6 +5,7 @@ from __future__ import annotations
 from chatserver import clock
 from chatserver.confined import Bounds, Broke, run_confined
 from chatserver.domain.access import Account, Actor, Origin
+from chatserver.domain.api import ApiAnswer, ApiVisit
 from chatserver.domain.attempts import AttemptEnd, AttemptStart
 from chatserver.domain.calls import Attempt, Call, CallKind, Usage, estimate_tokens
 from chatserver.domain.direct import DirectRequest
@@ -109,6 +110,8 @@ __all__ = [
     "AccountErased",
     "Actor",
     "Admission",
+    "ApiAnswer",
+    "ApiVisit",
     "ArtifactPart",
     "Attempt",
     "AttemptEnd",

@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from chatserver.domain.access import Account, Actor, Origin
+from chatserver.domain.api import ApiAnswer, ApiVisit
 from chatserver.domain.calls import CallKind, Usage
 from chatserver.domain.feedback import Feedback
 from chatserver.domain.files import BlobEntry
@@ -257,8 +258,9 @@ class Route(msgspec.Struct, frozen=True):
     """A plugin's HTTP route, mounted below `/x/<plugin>`. A path may hold `{places}`, each one segment.
 
     app: raw ASGI, asked for anybody. page: a page in the house's frame, for who is signed in and has `permission`.
+    api: JSON or content for scripts and programs, for who is signed in or sends a key, and has `permission`.
     public_page: a page for anybody, at the address `prefix` (as `/status`), which is then this plugin's alone; a path
-    goes on below it. One of the three.
+    goes on below it. One of the four.
     """
 
     path: str
@@ -268,10 +270,11 @@ class Route(msgspec.Struct, frozen=True):
     permission: str = "chat.use"
     public_page: Callable[[PublicVisit], Awaitable[PageAnswer]] | None = None
     prefix: str = ""
+    api: Callable[[ApiVisit], Awaitable[ApiAnswer]] | None = None
 
     def __post_init__(self) -> None:
-        if [self.app, self.page, self.public_page].count(None) != 2:
-            raise ValueError(f"the route {self.path} wants either an app or a page")
+        if [self.app, self.page, self.public_page, self.api].count(None) != 3:
+            raise ValueError(f"the route {self.path} wants one of an app, a page and an api")
         if bool(self.prefix) != (self.public_page is not None) or not _PREFIX.fullmatch(self.prefix):
             raise ValueError(f"the route {self.path} wants a prefix like /status with a public page, and else none")
         if self.public_page is not None and self.methods != ("GET",):

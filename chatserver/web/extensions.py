@@ -12,7 +12,7 @@ import msgspec
 from chatserver.domain.extend import Route
 from chatserver.errors import ChatserverError, NotFound, SetupError
 from chatserver.house import House
-from chatserver.web import plugin_pages
+from chatserver.web import plugin_api, plugin_pages
 
 PREFIX = "/x/"
 _PARAMETER = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
@@ -28,6 +28,7 @@ class Extensions:
 
     def __init__(self, house: House) -> None:
         self._plugins = house.plugins
+        self._permissions = house.permissions
         self._places: dict[str, list[_Place]] = {}
         self._public: dict[str, list[_Place]] = {}
         self._owners: dict[str, str] = {}
@@ -107,6 +108,8 @@ class Extensions:
             try:
                 if place.route.app is not None:
                     await place.route.app(inner, receive, send)
+                elif place.route.api is not None:
+                    await plugin_api.serve(self._permissions, place.route, inner, receive, send)
                 else:
                     await plugin_pages.serve(name, place.route, inner, receive, send)
             except Exception as error:  # a route is a plugin's: its fault harms this request only

@@ -8,11 +8,10 @@ from __future__ import annotations
 import html
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from chatserver import Actor, ChatserverError, Context, NotFound, Refused, Route, SetupError
+from chatserver import Actor, ApiAnswer, ApiVisit, ChatserverError, Context, NotFound, Refused, Route, SetupError
 from chatserver_artifacts.shelf import Artifact, Shelf, Version
 
 LIVES_US = 5 * 60 * 1_000_000
@@ -63,7 +62,7 @@ class Frame:
         self._ctx = ctx
 
     def routes(self) -> list[Route]:
-        return [Route("/frame/{ticket}", self.serve)]
+        return [Route("/frame/{ticket}", api=self.serve)]
 
     def address(self, actor: Actor, conversation_id: str, tip_id: str, artifact: Artifact, version: Version) -> str:
         """Good for five minutes, and for this account alone."""
@@ -71,30 +70,20 @@ class Frame:
         ticket = Ticket(actor.account_id, conversation_id, tip_id, artifact.id, version.number, until)
         return f"/x/artifacts/frame/{self._ctx.vault.seal(_encode(ticket).decode(), PLACE)}"
 
-    async def serve(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        headers = dict(scope["headers"])
-        if headers.get(b"sec-fetch-dest") != b"iframe":
+    async def serve(self, visit: ApiVisit) -> ApiAnswer:
+        if visit.headers.get("sec-fetch-dest") != "iframe":
             raise Refused("An artifact is shown in its frame beside the chat, and nowhere else.", code="not_framed")
-        actor = scope["state"].get("actor")
-        ticket = self._open(scope["path_params"]["ticket"])
-        if ticket is None or not isinstance(actor, Actor) or ticket.account_id != actor.account_id:
+        ticket = self._open(visit.path["ticket"])
+        if ticket is None or ticket.account_id != visit.actor.account_id:
             raise NotFound
         if ticket.until_us < self._ctx.clock.now_us():
             raise ChatserverError("This frame is too old. Press Run again.", code="expired", status=410)
-        artifact = await self._shelf.one(actor, ticket.conversation_id, ticket.tip_id or None, ticket.artifact_id)
+        artifact = await self._shelf.one(visit.actor, ticket.conversation_id, ticket.tip_id or None, ticket.artifact_id)
         if not 1 <= ticket.version <= len(artifact.versions):
             raise NotFound
         body, policy = document(artifact, artifact.versions[ticket.version - 1])
-        host = headers.get(b"host", b"").decode("latin-1")
-        app = f"{scope.get('scheme', 'http')}://{host}"
-        told = [
-            (b"content-type", b"text/html; charset=utf-8"),
-            (b"content-security-policy", policy.format(app=app).encode("latin-1")),
-            (b"x-dns-prefetch-control", b"off"),
-            (b"content-length", b"%d" % len(body)),
-        ]
-        await send({"type": "http.response.start", "status": 200, "headers": told})
-        await send({"type": "http.response.body", "body": body})
+        headers = {"content-security-policy": policy.format(app=visit.origin), "x-dns-prefetch-control": "off"}
+        return ApiAnswer(body=body, media_type="text/html; charset=utf-8", headers=headers)
 
     def _open(self, sealed: str) -> Ticket | None:
         try:

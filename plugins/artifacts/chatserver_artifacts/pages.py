@@ -8,12 +8,23 @@ import io
 import re
 from base64 import b64encode
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, quote
+from urllib.parse import quote
 
 import msgspec
 
-from chatserver import Actor, BadInput, Context, NotFound, PageAnswer, PageFiles, PageVisit, Refused, Route, SlotContext
+from chatserver import (
+    Actor,
+    ApiAnswer,
+    ApiVisit,
+    BadInput,
+    Context,
+    NotFound,
+    PageAnswer,
+    PageFiles,
+    PageVisit,
+    Route,
+    SlotContext,
+)
 from chatserver import gettext as _
 from chatserver_artifacts.edits import Edits
 from chatserver_artifacts.frame import Frame
@@ -35,7 +46,6 @@ _LANGUAGE_ENDINGS = {
     "kotlin": "kt",
     "csharp": "cs",
 }
-_encode = msgspec.json.Encoder().encode
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -84,8 +94,8 @@ class Pages:
 
     def routes(self) -> list[Route]:
         return [
-            Route("/", self.tell),
-            Route("/download/{conversation}/{artifact}", self.download),
+            Route("/", api=self.tell),
+            Route("/download/{conversation}/{artifact}", api=self.download),
             Route("/panel/{conversation}", page=self.show),
             Route("/panel/{conversation}/{tip}", page=self.show),
             Route("/panel/{conversation}/{tip}/{artifact}", page=self.edit, methods=("POST",)),
@@ -112,32 +122,27 @@ class Pages:
             )
         )
 
-    async def tell(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+    async def tell(self, visit: ApiVisit) -> ApiAnswer:
         """GET ?conversation=&tip=: what the branch holds."""
-        actor = _actor(scope)
-        query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-        conversation_id = query.get("conversation", [""])[0]
+        conversation_id = visit.query.get("conversation", "")
         if not conversation_id:
             raise BadInput("Name a conversation: ?conversation=ID.", code="no_conversation", status=422)
-        artifacts = await self._shelf.of_branch(actor, conversation_id, query.get("tip", [""])[0] or None)
-        body = _encode(Listed([_line(artifact) for artifact in artifacts]))
-        await _send(send, body, [(b"content-type", b"application/json")])
+        artifacts = await self._shelf.of_branch(visit.actor, conversation_id, visit.query.get("tip") or None)
+        return ApiAnswer(Listed([_line(artifact) for artifact in artifacts]))
 
-    async def download(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+    async def download(self, visit: ApiVisit) -> ApiAnswer:
         """GET ?tip=&version=: the text as a file, which no browser shows as a page."""
-        query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-        place = scope["path_params"]
-        tip = query.get("tip", [""])[0] or None
-        artifact = await self._shelf.one(_actor(scope), place["conversation"], tip, place["artifact"])
-        version = _version(artifact, query.get("version", [""])[0])
-        name = file_name(artifact)
-        disposition = f"attachment; filename*=UTF-8''{quote(name)}"
-        headers = [
-            (b"content-type", b"application/octet-stream"),
-            (b"content-disposition", disposition.encode("ascii")),
-            (b"content-security-policy", b"sandbox; default-src 'none'"),
-        ]
-        await _send(send, version.text.encode(), headers)
+        tip = visit.query.get("tip") or None
+        artifact = await self._shelf.one(visit.actor, visit.path["conversation"], tip, visit.path["artifact"])
+        version = _version(artifact, visit.query.get("version", ""))
+        return ApiAnswer(
+            body=version.text.encode(),
+            media_type="application/octet-stream",
+            headers={
+                "content-disposition": f"attachment; filename*=UTF-8''{quote(file_name(artifact))}",
+                "content-security-policy": "sandbox; default-src 'none'",
+            },
+        )
 
     async def show(self, visit: PageVisit) -> PageAnswer:
         return await self._panel(visit)
@@ -236,17 +241,3 @@ def _version(artifact: Artifact, number: str) -> Version:
     if number.isascii() and number.isdigit() and 1 <= int(number) <= len(artifact.versions):
         return artifact.versions[int(number) - 1]
     return artifact.versions[-1]
-
-
-def _actor(scope: dict[str, Any]) -> Actor:
-    actor = scope["state"].get("actor")
-    if not isinstance(actor, Actor):
-        raise Refused("Sign in first.", code="not_signed_in", status=401)
-    return actor
-
-
-async def _send(send: Any, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-    await send(
-        {"type": "http.response.start", "status": 200, "headers": [*headers, (b"content-length", b"%d" % len(body))]}
-    )
-    await send({"type": "http.response.body", "body": body})

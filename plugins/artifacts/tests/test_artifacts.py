@@ -137,7 +137,7 @@ async def test_the_frame_is_for_one_account_and_for_frames(site: Site, monkeypat
         assert (await ada.get(address, headers={"sec-fetch-dest": dest})).status_code == 403
     assert (await ada.get(address)).status_code == 403
     assert (await eve.get(address, headers=framed)).status_code == 404
-    assert (await site.browser().get(address, headers=framed)).status_code == 404
+    assert (await site.browser().get(address, headers=framed)).status_code == 401
     assert (await ada.get(address[:-4] + "AAAA", headers=framed)).status_code == 404
     monkeypatch.setattr("chatserver_artifacts.frame.LIVES_US", -1)
     late = await frame_of(ada, chat, one["reply_id"], clock["id"])

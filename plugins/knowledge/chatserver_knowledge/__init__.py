@@ -58,7 +58,7 @@ class Knowledge:
 
     @hookimpl
     async def startup(self, ctx: Context) -> None:
-        for one in (self.shelf, self.ingest, self.answering, self.api, self.pages):
+        for one in (self.shelf, self.ingest, self.answering, self.pages):
             one.open(ctx)
 
     @hookimpl

@@ -256,6 +256,8 @@ async def test_by_key_and_by_page(site: Site) -> None:
     key = await site.make_key("pages@example.org")
     program = site.api(key)
     shelf = await make(program, "By key")
+    narrow = site.api(await site.make_key("pages@example.org", scopes=("keys.manage",)))
+    assert (await narrow.get(f"/x/knowledge/collections/{shelf}")).status_code == 403
     listed = (await program.get("/x/knowledge/collections")).json()["collections"]
     assert "By key" in [one["name"] for one in listed]
     assert "By key" in (await ada.get("/x/knowledge/")).text

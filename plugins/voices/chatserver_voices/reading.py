@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from chatserver import (
     MEDIA_TYPES,
     Actor,
+    ApiAnswer,
+    ApiVisit,
     AudioFormat,
     BadInput,
     Context,
     NotFound,
-    Refused,
     Route,
     SlotContext,
     text_of,
@@ -24,8 +23,6 @@ from chatserver_voices.spoken import SpokenPassage, passages_of
 
 SPEEDS = (0.75, 1.0, 1.25, 1.5, 2.0)
 IN_BROWSERS: tuple[AudioFormat, ...] = ("mp3", "wav", "aac", "flac", "opus")
-BODY_MOST = 20_000
-_encode = msgspec.json.Encoder().encode
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -66,8 +63,8 @@ class Reading:
 
     def routes(self) -> list[Route]:
         return [
-            Route("/passages/{message}", self.tell),
-            Route("/speak", self.speak, methods=("POST",)),
+            Route("/passages/{message}", api=self.tell),
+            Route("/speak", api=self.speak, methods=("POST",)),
         ]
 
     async def render(self, context: SlotContext) -> str | None:
@@ -96,20 +93,15 @@ class Reading:
             )
         )
 
-    async def tell(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+    async def tell(self, visit: ApiVisit) -> ApiAnswer:
         """GET: the passages of a message of one's own."""
-        actor = _actor(scope)
-        passages = await self._passages(actor, scope["path_params"]["message"])
-        choice = await self.choice_of(actor.account_id)
-        await _send(send, _encode(Told(passages, choice.voice, choice.speed)), "application/json")
+        passages = await self._passages(visit.actor, visit.path["message"])
+        choice = await self.choice_of(visit.actor.account_id)
+        return ApiAnswer(Told(passages, choice.voice, choice.speed))
 
-    async def speak(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+    async def speak(self, visit: ApiVisit) -> ApiAnswer:
         """POST {message_id, passage, voice?, speed?}: the sound of one passage. The second time nobody is asked."""
-        actor = _actor(scope)
-        try:
-            asked = msgspec.json.decode(await _body(receive), type=Asked)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise BadInput(f"The request cannot be read: {error}.", status=422) from None
+        actor, asked = visit.actor, visit.read(Asked)
         passages = await self._passages(actor, asked.message_id)
         if not 0 <= asked.passage < len(passages):
             raise NotFound("There is no such passage in this message.")
@@ -120,8 +112,7 @@ class Reading:
         passage = passages[asked.passage]
         place = place_of(passage.text, voice, speed, passage.language)
         if (kept := await self._clips.find(actor.account_id, place)) is not None:
-            await _send(send, kept[1], kept[0].media_type)
-            return
+            return ApiAnswer(body=kept[1], media_type=kept[0].media_type)
         speech = await self._ctx.speech.speak(
             actor, passage.text, voice_id=voice, formats=IN_BROWSERS, speed=speed, language=passage.language
         )
@@ -129,7 +120,7 @@ class Reading:
             sound = b"".join([piece async for piece in speech.pieces()])
         media_type = MEDIA_TYPES[speech.format]
         await self._clips.keep(actor.account_id, place, sound, media_type)
-        await _send(send, sound, media_type)
+        return ApiAnswer(body=sound, media_type=media_type)
 
     async def _passages(self, actor: Actor, message_id: str) -> list[SpokenPassage]:
         message = await self._ctx.conversations.message(actor, message_id)
@@ -137,27 +128,3 @@ class Reading:
         if not passages:
             raise BadInput(_("There is nothing to read aloud in this message."), code="nothing_to_say", status=422)
         return passages
-
-
-def _actor(scope: dict[str, Any]) -> Actor:
-    actor = scope["state"].get("actor")
-    if not isinstance(actor, Actor):
-        raise Refused("Sign in first.", code="not_signed_in", status=401)
-    return actor
-
-
-async def _body(receive: Any) -> bytes:
-    body = b""
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > BODY_MOST:
-            raise BadInput("This is longer than such a request may be.", code="too_large", status=413)
-        if not message.get("more_body"):
-            return body
-
-
-async def _send(send: Any, body: bytes, media_type: str) -> None:
-    headers = [(b"content-type", media_type.encode()), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
