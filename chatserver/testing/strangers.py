@@ -1,7 +1,7 @@
 """What a provider makes of llmock, a fake upstream written by strangers: what it breaks on purpose is noticed.
 
     class TestMyProvider(StrangersContract):
-        vendor, model = "openai", "gpt-4o"
+        vendor, model = "oracle", "oracle-2"
 
         def make_provider(self) -> Provider:
             return MyProvider()

@@ -17,6 +17,7 @@ from chatserver.upstreams.asking import (
 )
 from chatserver.upstreams.events import EventReader, EventTooLong, LineReader
 from chatserver.upstreams.listening import Answer, is_event_stream, kind_of, listen, secrets_of
+from chatserver.upstreams.reaching import MAX_LIST_BYTES, accepted, fetch, question
 from chatserver.upstreams.refusals import (
     ErrorObject,
     failure,
@@ -27,6 +28,7 @@ from chatserver.upstreams.refusals import (
 )
 
 __all__ = [
+    "MAX_LIST_BYTES",
     "Answer",
     "ErrorObject",
     "EventReader",
@@ -35,12 +37,15 @@ __all__ = [
     "LineReader",
     "Picture",
     "ToolChoice",
+    "accepted",
     "failure",
     "failure_in_stream",
+    "fetch",
     "is_event_stream",
     "kind_of",
     "listen",
     "output_bound",
+    "question",
     "read_arguments",
     "read_choice",
     "read_error_object",

@@ -14,8 +14,11 @@ from chatserver import Channel, ChatRequest, Egress, Model, ProviderDelta
 from chatserver.upstreams import (
     ErrorObject,
     EventReader,
+    accepted,
+    fetch,
     kind_of,
     listen,
+    question,
     read_error_object,
     read_retry_after,
     secrets_of,
@@ -30,7 +33,6 @@ VENDOR_URL = "https://api.anthropic.com"
 VERSION = "2023-06-01"
 """The version of the API this was written against; the vendor keeps it."""
 MAX_ERROR_BYTES = 65_536
-MAX_LIST_BYTES = 10_000_000
 MAX_PAGES = 20
 LIST_S = 15.0
 MAX_CONCESSIONS = 3
@@ -42,7 +44,6 @@ _OVER_WINDOW = re.compile(r"exceed context limit: (\d+) \+ (\d+) > (\d+)")
 _OVER_OUTPUT = re.compile(r"max_tokens: (\d+) > (\d+)")
 _NEGOTIABLE = ("temperature", "top_p", "top_k", "thinking", "effort", "format", "output_config")
 _TURNED_DOWN = ("support", "not permitted", "deprecated", "extra inputs", "cannot both", "not available", "invalid")
-_encode = msgspec.json.Encoder().encode
 
 
 class AnthropicProvider:
@@ -91,19 +92,9 @@ class AnthropicProvider:
             _leave_out(body, name)
         secrets = secrets_of(request, channel)
         for _ in range(MAX_CONCESSIONS + 1):
-            asked = http.request(
-                "POST",
-                _url(channel, "/messages"),
-                headers={
-                    "Content-Type": "application/json",
-                    "Accept": "text/event-stream" if request.stream else "application/json",
-                    **_credentials(channel),
-                },
-                body=_encode(body),
-                profile="channel",
-                first_byte_s=channel.first_token_s,
-                gap_s=channel.gap_s,
-                total_s=channel.total_s,
+            credentials = _credentials(channel)
+            asked = question(
+                http, channel, _url(channel, "/messages"), body, credentials, accept=accepted(request.stream)
             )
             async with asked as response:
                 if 200 <= response.status < 300:
@@ -154,21 +145,10 @@ class AnthropicProvider:
         memory[place] = value
 
     async def _get(self, channel: Channel, http: Egress, url: str) -> bytes:
-        asked = http.request(
-            "GET",
-            url,
-            headers={"Accept": "application/json", **_credentials(channel)},
-            profile="channel",
-            first_byte_s=LIST_S,
-            gap_s=LIST_S,
-            total_s=LIST_S,
-        )
-        async with asked as response:
-            body = await response.read(MAX_LIST_BYTES)
-            if response.status != 200:
-                wait_s = read_retry_after(response.headers)
-                raise refused(channel, response.status, read_error_object(body), wait_s, (channel.api_key,))
-            return body
+        status, headers, body = await fetch(http, url, _credentials(channel), LIST_S)
+        if status != 200:
+            raise refused(channel, status, read_error_object(body), read_retry_after(headers), (channel.api_key,))
+        return body
 
 
 def _leave_out(body: dict[str, Any], name: str) -> bool:

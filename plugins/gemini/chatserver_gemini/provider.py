@@ -13,8 +13,11 @@ from chatserver import Channel, ChatRequest, Egress, Model, ProviderDelta
 from chatserver.upstreams import (
     ErrorObject,
     EventReader,
+    accepted,
+    fetch,
     kind_of,
     listen,
+    question,
     read_retry_after,
     secrets_of,
     unreadable,
@@ -28,11 +31,9 @@ VENDOR_URL = "https://generativelanguage.googleapis.com"
 VERSION = "v1beta"
 """The version whose models think and take schemas."""
 MAX_ERROR_BYTES = 65_536
-MAX_LIST_BYTES = 10_000_000
 MAX_PAGES = 20
 LIST_S = 15.0
 MAX_REMEMBERED = 1_000
-_encode = msgspec.json.Encoder().encode
 
 
 class GeminiProvider:
@@ -83,19 +84,14 @@ class GeminiProvider:
         method = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
         secrets = secrets_of(request, channel)
         for _ in range(3):
-            asked = http.request(
-                "POST",
+            credentials = _credentials(channel)
+            asked = question(
+                http,
+                channel,
                 _url(channel, f"models/{urllib.parse.quote(request.model, safe='')}:{method}"),
-                headers={
-                    "Content-Type": "application/json",
-                    "Accept": "text/event-stream" if request.stream else "application/json",
-                    **_credentials(channel),
-                },
-                body=_encode(body),
-                profile="channel",
-                first_byte_s=channel.first_token_s,
-                gap_s=channel.gap_s,
-                total_s=channel.total_s,
+                body,
+                credentials,
+                accept=accepted(request.stream),
             )
             async with asked as response:
                 if 200 <= response.status < 300:
@@ -131,21 +127,11 @@ class GeminiProvider:
         self._thinks[place] = thinks
 
     async def _get(self, channel: Channel, http: Egress, url: str) -> bytes:
-        asked = http.request(
-            "GET",
-            url,
-            headers={"Accept": "application/json", **_credentials(channel)},
-            profile="channel",
-            first_byte_s=LIST_S,
-            gap_s=LIST_S,
-            total_s=LIST_S,
-        )
-        async with asked as response:
-            body = await response.read(MAX_LIST_BYTES)
-            if response.status != 200:
-                _, error, wait_s = read_refusal(body)
-                raise refused(channel, response.status, error, wait_s, (channel.api_key,))
-            return body
+        status, _, body = await fetch(http, url, _credentials(channel), LIST_S)
+        if status != 200:
+            _, error, wait_s = read_refusal(body)
+            raise refused(channel, status, error, wait_s, (channel.api_key,))
+        return body
 
 
 def _ask_no_degree(body: dict[str, Any]) -> bool:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
 
 import msgspec
 
 from chatserver import Channel, ChatRequest, Egress, Embedded, EmbedRequest, Model, ProviderDelta, UpstreamError, Usage
 from chatserver.upstreams import (
+    MAX_LIST_BYTES,
     ErrorObject,
     LineReader,
     failure,
+    fetch,
     kind_of,
     listen,
+    question,
     read_error_object,
     read_retry_after,
     secrets_of,
@@ -33,7 +35,6 @@ LIST_S = 10.0
 SHOW_S = 5.0
 FIRST_TOKEN_S = 300.0
 """A machine at home loads its model before it speaks."""
-MAX_LIST_BYTES = 10_000_000
 MAX_VECTORS_BYTES = 200_000_000
 MAX_ERROR_BYTES = 65_536
 MAX_MODELS = 500
@@ -106,16 +107,7 @@ class OllamaProvider:
             body.setdefault("options", {})["num_ctx"] = window
         secrets = secrets_of(request, channel)
         for _ in range(2):
-            asked = http.request(
-                "POST",
-                below(channel.base_url, "/api/chat"),
-                headers={"Content-Type": "application/json", **_credentials(channel)},
-                body=_encode(body),
-                profile="channel",
-                first_byte_s=channel.first_token_s,
-                gap_s=channel.gap_s,
-                total_s=channel.total_s,
-            )
+            asked = question(http, channel, below(channel.base_url, "/api/chat"), body, _credentials(channel))
             async with asked as response:
                 if 200 <= response.status < 300:
                     answer = Answer(channel, secrets, prompt_tokens(request))
@@ -189,23 +181,12 @@ class OllamaProvider:
         body: bytes = b"",
         limit_bytes: int = MAX_LIST_BYTES,
     ) -> bytes:
-        asked: dict[str, Any] = {"Content-Type": "application/json"} if body else {}
-        request = http.request(
-            "POST" if body else "GET",
-            below(channel.base_url, path),
-            headers={"Accept": "application/json", **asked, **_credentials(channel)},
-            body=body,
-            profile="channel",
-            first_byte_s=within_s,
-            gap_s=within_s,
-            total_s=within_s,
-        )
-        async with request as response:
-            told = await response.read(limit_bytes)
-            if response.status != 200:
-                wait_s = read_retry_after(response.headers)
-                raise _refused(channel, response.status, read_error_object(told), wait_s, (channel.api_key,))
-            return told
+        url, credentials = below(channel.base_url, path), _credentials(channel)
+        status, headers, told = await fetch(http, url, credentials, within_s, body=body, limit_bytes=limit_bytes)
+        if status != 200:
+            wait_s = read_retry_after(headers)
+            raise _refused(channel, status, read_error_object(told), wait_s, (channel.api_key,))
+        return told
 
 
 def _refused(

@@ -24,9 +24,12 @@ from chatserver import (
 from chatserver.upstreams import (
     ErrorObject,
     EventReader,
+    accepted,
     failure,
+    fetch,
     kind_of,
     listen,
+    question,
     read_error_object,
     read_retry_after,
     secrets_of,
@@ -39,7 +42,6 @@ from chatserver_openai.question import write_body
 
 VENDOR_URL = "https://api.openai.com/v1"
 MAX_ERROR_BYTES = 65_536
-MAX_LIST_BYTES = 10_000_000
 MAX_VECTORS_BYTES = 200_000_000
 LIST_S = 15.0
 DETAIL_S = 5.0
@@ -65,7 +67,6 @@ _NEGOTIABLE = (
     "parallel_tool_calls",
 )
 _TURNED_DOWN = ("support", "unknown", "unrecognized", "unexpected", "not permitted", "extra", "not allowed", "invalid")
-_encode = msgspec.json.Encoder().encode
 
 
 class OpenAIProvider:
@@ -116,19 +117,9 @@ class OpenAIProvider:
         for name, instead in self._concessions.get(place, {}).items():
             _concede(body, name, instead)
         for _ in range(MAX_CONCESSIONS + 1):
-            asked = http.request(
-                "POST",
-                _url(channel, "/chat/completions"),
-                headers={
-                    "Content-Type": "application/json",
-                    "Accept": "text/event-stream" if request.stream else "application/json",
-                    **_credentials(channel),
-                },
-                body=_encode(body),
-                profile="channel",
-                first_byte_s=channel.first_token_s,
-                gap_s=channel.gap_s,
-                total_s=channel.total_s,
+            credentials = _credentials(channel)
+            asked = question(
+                http, channel, _url(channel, "/chat/completions"), body, credentials, accept=accepted(request.stream)
             )
             async with asked as response:
                 if 200 <= response.status < 300:
@@ -150,16 +141,7 @@ class OpenAIProvider:
 
     async def embed(self, request: EmbedRequest, channel: Channel, http: Egress) -> Embedded:
         body = {"model": request.model, "input": request.texts, "encoding_format": "float", **request.parameters}
-        asked = http.request(
-            "POST",
-            _url(channel, "/embeddings"),
-            headers={"Content-Type": "application/json", "Accept": "application/json", **_credentials(channel)},
-            body=_encode(body),
-            profile="channel",
-            first_byte_s=channel.first_token_s,
-            gap_s=channel.gap_s,
-            total_s=channel.total_s,
-        )
+        asked = question(http, channel, _url(channel, "/embeddings"), body, _credentials(channel))
         async with asked as response:
             if not 200 <= response.status < 300:
                 error = read_error_object(await response.read(MAX_ERROR_BYTES))
@@ -215,23 +197,13 @@ class OpenAIProvider:
         return (status, told) if status == 200 else (status, None)
 
     async def _get(self, channel: Channel, http: Egress, url: str, within_s: float) -> tuple[int, Any]:
-        asked = http.request(
-            "GET",
-            url,
-            headers={"Accept": "application/json", **_credentials(channel)},
-            profile="channel",
-            first_byte_s=within_s,
-            gap_s=within_s,
-            total_s=within_s,
-        )
-        async with asked as response:
-            body = await response.read(MAX_LIST_BYTES)
-            try:
-                return response.status, msgspec.json.decode(body)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                if response.status == 200:
-                    raise unreadable(channel.name, kind_of(body)) from None
-                return response.status, body
+        status, _, body = await fetch(http, url, _credentials(channel), within_s)
+        try:
+            return status, msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            if status == 200:
+                raise unreadable(channel.name, kind_of(body)) from None
+            return status, body
 
 
 def _concede(body: dict[str, Any], name: str, instead: str) -> None:
