@@ -147,7 +147,14 @@ class House:
             still_valid=lambda actors: self.accounts.still_valid(actors),
         )
         self.speeches = Speeches(
-            db, plugins, self.calling, self.meters, self.permissions, self.node_id, wake=lambda: self._wake(False)
+            db,
+            plugins,
+            self.calling,
+            self.meters,
+            self.permissions,
+            self.node_id,
+            wake=lambda: self._wake(False),
+            watched=self.directs.watched,
         )
         self.probes = Probes(self.catalog, self.asides)
         self.titles = Titles(db, self.asides)

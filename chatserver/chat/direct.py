@@ -43,6 +43,14 @@ _encode = msgspec.json.Encoder().encode
 Said = TextDelta | ReasoningDelta | ToolCallDelta | EmbeddedDelta
 
 
+class Shuttable(Protocol):
+    """What goes on in somebody's name, and ends when their credential does. shut: twice is once."""
+
+    actor: Actor
+
+    def shut(self) -> None: ...
+
+
 class DirectCall:
     """One call under way. Iterate `deltas()` once; then `usage`, `finish`, `channel` and `attempts` tell how it went.
 
@@ -224,6 +232,8 @@ class Directs:
         self._node_id = node_id
         self._rows = CallRows(db, wake)
         self._running: set[DirectCall] = set()
+        # Of others, who end what they do when they are shut.
+        self.watched: set[Shuttable] = set()
         self._left: set[DirectCall] = set()
         self.left_most = LEFT_MOST
         self.is_draining = False
@@ -244,8 +254,8 @@ class Directs:
 
     async def check(self) -> None:
         """Shut every call whose credential was revoked, or whose account is not active any more."""
-        by_credential: dict[tuple[str, str, str], list[DirectCall]] = {}
-        for direct in self._running:
+        by_credential: dict[tuple[str, str, str], list[Shuttable]] = {}
+        for direct in (*self._running, *self.watched):
             actor = direct.actor
             by_credential.setdefault((actor.account_id, actor.key_id, actor.session_id), []).append(direct)
         if not by_credential:

@@ -11,12 +11,14 @@ import msgspec
 
 from chatserver.chat.call_rows import CallRows
 from chatserver.chat.calling import Calling
+from chatserver.chat.direct import Shuttable
+from chatserver.chat.metered import MeteredCall
 from chatserver.chat.meters import CallReport, Meters
 from chatserver.chat.permissions import Permissions
 from chatserver.chat.refusals import refused
 from chatserver.clock import new_id, now_us
 from chatserver.domain.access import Actor
-from chatserver.domain.calls import Attempt, Call, CallKind, CallState, Usage, estimate_tokens
+from chatserver.domain.calls import Call, CallKind, CallState, Usage, estimate_tokens
 from chatserver.domain.extend import Refusal
 from chatserver.domain.voices import (
     DEFAULT_VOICE,
@@ -28,7 +30,7 @@ from chatserver.domain.voices import (
     Transcript,
     Voice,
 )
-from chatserver.errors import BadInput, ChatserverError, NotFound, Refused, UpstreamError
+from chatserver.errors import BadInput, ChatserverError, NotFound, Refused
 from chatserver.plugins import Plugins
 from chatserver.store.database import Database
 
@@ -44,14 +46,24 @@ class Speech:
     """One text being spoken. Iterate `pieces()` once, within `async with`: leaving ends and meters it, however far it
     came. voice, format: what was chosen."""
 
-    def __init__(self, house: Speeches, call: Call, kept: asyncio.Future[None], speaker: Speaker, ask: SpeechRequest):
-        self.call_id = call.id
+    def __init__(
+        self, actor: Actor, metered: MeteredCall, speaker: Speaker, ask: SpeechRequest, watched: set[Shuttable]
+    ) -> None:
+        self.actor = actor
         self.voice = ask.voice
         self.format = ask.format
-        self._house = house
-        self._metered = MeteredCall(house, call, kept, speaker.name)
+        self._metered = metered
         self._speaker = speaker
         self._ask = ask
+        self._watched = watched
+        self._task: asyncio.Task[object] | None = None
+        self._is_shut = False
+
+    def shut(self) -> None:
+        """The credential it was asked with opens nothing any more: who listens is told so, the voice is cut."""
+        if self._task is not None and not self._is_shut:
+            self._is_shut = True
+            self._task.cancel()
 
     async def __aenter__(self) -> Speech:
         return self
@@ -66,57 +78,30 @@ class Speech:
         the database says."""
         usage = Usage()
         state: CallState = "stopped"
+        self._task = asyncio.current_task()
+        self._watched.add(self)
         try:
-            async with aclosing(self._speaker.speak(self._ask)) as source:  # type: ignore[type-var]
+            async with aclosing(self._speaker.speak(self._ask)) as source:
                 async for piece in source:
                     if not usage.calls:
                         await self._metered.begun()
                         usage = Usage(characters=len(self._ask.text), calls=1)
                     yield piece
             state = "done"
+        except asyncio.CancelledError:
+            if not self._is_shut or self._task is None:
+                raise
+            self._task.uncancel()
+            shut = Refused("This key or account was shut while the answer was written.", code="shut")
+            self._metered.fail(shut)
+            raise shut from None
         except ChatserverError as error:
             state = "interrupted" if usage.calls else "failed"
             self._metered.fail(error)
             raise
         finally:
+            self._watched.discard(self)
             self._metered.end(state, usage)
-
-
-class MeteredCall:
-    """The row of a call that no channel serves: begun, and ended once."""
-
-    def __init__(self, house: Speeches, call: Call, kept: asyncio.Future[None], channel: str) -> None:
-        self._house = house
-        self._call = call
-        self._kept = kept
-        self._channel = channel
-        self._first_at: int | None = None
-        self._error: ChatserverError | None = None
-        self._is_ended = False
-
-    async def begun(self) -> None:
-        """There is something to give: it is given when the call is kept."""
-        if not self._kept.done():
-            await asyncio.shield(self._kept)
-        self._kept.result()
-        self._first_at = now_us()
-
-    def fail(self, error: ChatserverError) -> None:
-        self._error = error
-
-    def end(self, state: CallState, usage: Usage) -> None:
-        if self._is_ended:
-            return
-        self._is_ended = True
-        now = now_us()
-        outcome = "done" if state == "done" else "cancelled"
-        if self._error is not None:
-            outcome = self._error.kind if isinstance(self._error, UpstreamError) else self._error.code
-        attempt = Attempt(self._channel, outcome, self._call.started_at, now)
-        code = self._error.code if self._error else ""
-        self._house.end(
-            CallReport(self._call, state, self._channel, usage, (attempt,), self._first_at, now, code), self._kept
-        )
 
 
 class Speeches:
@@ -131,7 +116,11 @@ class Speeches:
         permissions: Permissions,
         node_id: str,
         wake: Callable[[], None],
+        watched: set[Shuttable],
     ) -> None:
+        """wake: called when there is something to tell plugins. watched: looked through for credentials that were
+        shut."""
+        self._watched = watched
         self._plugins = plugins
         self._calling = calling
         self._meters = meters
@@ -173,7 +162,8 @@ class Speeches:
             )
         call = await self._admit(actor, "speech", voice.id, estimate_tokens(text))
         ask = SpeechRequest(voice, text, chosen, speed, language)
-        return Speech(self, call, self._rows.begin(call), speaker, ask)
+        metered = MeteredCall(call, self._rows.begin(call), speaker.name, self.end)
+        return Speech(actor, metered, speaker, ask, self._watched)
 
     async def transcribe(self, actor: Actor, request: ListenRequest, *, name: str = "") -> Transcript:
         """What a recording says, metered by its length. name: a transcriber's, '' for the first.
@@ -188,8 +178,9 @@ class Speeches:
                 "Nobody here writes down what was said. An admin can install a plugin that does.", code="no_transcriber"
             )
         call = await self._admit(actor, "transcription", listener.name, 0)
-        metered = MeteredCall(self, call, self._rows.begin(call), listener.name)
-        usage, state = Usage(), "stopped"
+        metered = MeteredCall(call, self._rows.begin(call), listener.name, self.end)
+        usage = Usage()
+        state: CallState = "stopped"
         try:
             heard = await listener.transcribe(request)
             await metered.begun()
@@ -200,7 +191,7 @@ class Speeches:
             metered.fail(error)
             raise
         finally:
-            metered.end(state, usage)  # type: ignore[arg-type]
+            metered.end(state, usage)
 
     async def _voices(self) -> list[tuple[Speaker, Voice]]:
         found: list[tuple[Speaker, Voice]] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -60,7 +60,7 @@ class Speaker(Protocol):
     name: str
 
     async def list_voices(self) -> Sequence[Voice]: ...
-    def speak(self, request: SpeechRequest) -> AsyncIterator[bytes]: ...
+    def speak(self, request: SpeechRequest) -> AsyncGenerator[bytes, None]: ...
 
 
 class ListenRequest(msgspec.Struct, frozen=True):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -22,7 +23,7 @@ from chatserver import (
 from chatserver.domain.access import Actor
 from chatserver.errors import BadInput, NotFound, Refused
 from chatserver.testing.upstream import FakeUpstream
-from tests.chat.conftest import Person, Place, close_house, open_house
+from tests.chat.conftest import Person, Place, close_house, open_house, until
 
 
 class Row(msgspec.Struct):
@@ -40,7 +41,7 @@ class Choir:
 
     def __init__(self) -> None:
         self.breaks_after = -1
-        self.is_lost = False
+        self.is_lost = self.holds = False
         self.said: list[SpeechRequest] = []
 
     @hookimpl
@@ -59,12 +60,14 @@ class Choir:
             Voice("bass", "Bass", groups=("singers",), order=10),
         ]
 
-    async def speak(self, request: SpeechRequest) -> AsyncIterator[bytes]:
+    async def speak(self, request: SpeechRequest) -> AsyncGenerator[bytes, None]:
         self.said.append(request)
         for at, word in enumerate(request.text.split()):
             if at == self.breaks_after:
                 raise UpstreamError("The voice broke.", kind="server", retryable=True)
             yield word.encode()
+            if self.holds:
+                await asyncio.Event().wait()
 
     async def transcribe(self, request: ListenRequest) -> Transcript:
         if request.size_bytes == 0:
@@ -162,6 +165,21 @@ async def test_a_recording_is_metered_by_its_length(choir: tuple[Choir, Person],
         ("transcription", "choir", "done", Usage(seconds_ms=2500, calls=1)),
         ("transcription", "choir", "failed", Usage()),
     ]
+
+
+async def test_a_voice_stops_when_its_listener_is_suspended(choir: tuple[Choir, Person]) -> None:
+    voices, eve = choir
+    voices.holds = True
+    listening = asyncio.create_task(hear(eve, "la la"))
+    await until(lambda: len(eve.house.directs.watched) == 1)
+    await eve.house.accounts.update(eve.actor.account_id, state="suspended")
+    await eve.house.directs.check()
+    with pytest.raises(Refused) as told:
+        await asyncio.wait_for(listening, 10)
+    assert told.value.code == "shut"
+    assert eve.house.directs.watched == set()
+    ((_, _, state, usage),) = await ended_calls(eve, 1)
+    assert (state, usage) == ("stopped", Usage(characters=5, calls=1))
 
 
 async def test_a_house_without_voices_or_ears_says_so(ann: Person, tmp_path: Path) -> None:

@@ -40,7 +40,8 @@ class Shelf:
 
     def __init__(self, edits: Edits) -> None:
         self._edits = edits
-        self._remembered: OrderedDict[str, tuple[Found, ...]] = OrderedDict()
+        # By account and message: nobody is told what was found for another.
+        self._remembered: OrderedDict[tuple[str, str], tuple[Found, ...]] = OrderedDict()
 
     def open(self, ctx: Context) -> None:
         self._conversations = ctx.conversations
@@ -49,7 +50,7 @@ class Shelf:
         """Raises NotFound for another's conversation, or an unknown message."""
         path = await self._conversations.path(actor, conversation_id, tip_id)
         edits = await self._edits.of_conversation(actor.account_id, conversation_id)
-        return self._gather(path, edits)
+        return self._gather(actor, path, edits)
 
     async def one(self, actor: Actor, conversation_id: str, tip_id: str | None, artifact_id: str) -> Artifact:
         """Raises NotFound."""
@@ -59,15 +60,15 @@ class Shelf:
         raise NotFound("There is no such artifact on this branch.")
 
     async def of_message(self, actor: Actor, message_id: str) -> tuple[Found, ...]:
-        if (known := self._remembered.get(message_id)) is not None:
+        if (known := self._remembered.get((actor.account_id, message_id))) is not None:
             return known
-        return self._found(await self._conversations.message(actor, message_id))
+        return self._found(actor, await self._conversations.message(actor, message_id))
 
-    def _gather(self, path: list[Message], edits: list[Edit]) -> list[Artifact]:
+    def _gather(self, actor: Actor, path: list[Message], edits: list[Edit]) -> list[Artifact]:
         made: dict[str, tuple[Found, list[Version]]] = {}
         for message in path:
             tainted = any(isinstance(part, (ToolResultPart, CitationPart)) for part in message.parts)
-            for found in self._found(message):
+            for found in self._found(actor, message):
                 _, versions = made.setdefault(found.id, (found, []))
                 versions.append(Version(len(versions) + 1, message.id, found.text, found.is_whole, is_tainted=tainted))
             for edit in edits:
@@ -79,15 +80,16 @@ class Shelf:
             for found, versions in made.values()
         ]
 
-    def _found(self, message: Message) -> tuple[Found, ...]:
+    def _found(self, actor: Actor, message: Message) -> tuple[Found, ...]:
         if message.role != "assistant":
             return ()
-        known = self._remembered.get(message.id)
+        place = (actor.account_id, message.id)
+        known = self._remembered.get(place)
         if known is not None:
             return known
         found = tuple(find(text_of(message.parts)))
         if message.state != "running":
-            self._remembered[message.id] = found
+            self._remembered[place] = found
             if len(self._remembered) > REMEMBERED:
                 self._remembered.popitem(last=False)
         return found

@@ -112,7 +112,12 @@ class Shelf:
     async def get(self, actor: Actor, collection_id: str) -> Collection:
         """Raises NotFound for one that is not there, or not for this account."""
         found = await self._ctx.db.read(
-            lambda tx: tx.one(Collection, f"{_COLLECTION} WHERE id = :id", id=collection_id)
+            lambda tx: tx.one(
+                Collection,
+                f"{_COLLECTION} WHERE id = :id AND (owner_id = :owner OR groups <> '')",
+                id=collection_id,
+                owner=actor.account_id,
+            )
         )
         if found is None or not found.is_for(actor):
             raise NotFound("There is no such collection.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import msgspec
@@ -85,7 +85,7 @@ class Endpoints:
     async def list_voices(self) -> Sequence[Voice]:
         return [one.to_voice() for one in await self.all()]
 
-    async def speak(self, request: SpeechRequest) -> AsyncIterator[bytes]:
+    async def speak(self, request: SpeechRequest) -> AsyncGenerator[bytes, None]:
         endpoint = next((one for one in await self.all() if one.id == request.voice.id), None)
         if endpoint is None:
             raise NotFound

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from chatserver import AudioFormat, Context, Setting, SpeechRequest, UpstreamError, Voice
 from chatserver import gettext as _
@@ -36,7 +36,7 @@ class Espeak:
             return []
         return [Voice("espeak", _("This machine's voice"), formats=self._formats, order=900)]
 
-    async def speak(self, request: SpeechRequest) -> AsyncIterator[bytes]:
+    async def speak(self, request: SpeechRequest) -> AsyncGenerator[bytes, None]:
         """Passage by passage, each in its language; formats that cannot be joined come whole."""
         kept = bytearray()
         for passage in passages_of(request.text):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import cast
+from urllib.parse import urlencode
 
 import msgspec
 from litestar import get, post
@@ -81,7 +82,7 @@ async def change_account(request: PageRequest, account_id: FromPath[str]) -> Pag
     said = {"role": role or "", "state": state or "", "groups": ", ".join(groups or ())}
     told = {name: value for name, value in said.items() if value}
     await visit.house.audit.note(visit.actor, "account_changed", account_id, **told)
-    return go(f"{HERE}?news=changed&q={form.get('q', '')}")
+    return go(f"{HERE}?{urlencode({'news': 'changed', 'q': form.get('q', '')})}")
 
 
 def _role(text: str) -> AccountRole:
