@@ -180,6 +180,39 @@ def test_the_core_starts_without_any_plugin(fresh: Path, tmp_path: Path) -> None
         assert server.stop() == 0
 
 
+def test_a_plugin_from_outside_answers_and_has_its_button_and_its_page(
+    wheels: Path, strangers: Path, tmp_path: Path
+) -> None:
+    """The plugin of docs/plugins, as a wheel beside the core in an environment of its own."""
+    call(
+        sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path), cwd=ROOT / "docs/plugins/shout"
+    )
+    venv = tmp_path / "venv"
+    call(sys.executable, "-m", "venv", "--without-pip", str(venv))
+    pip = [sys.executable, "-m", "pip", "--python", str(venv / "bin" / "python"), "install", "-q", "--no-index"]
+    env = {**os.environ, "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": f"{wheels} {strangers} {tmp_path}"}
+    call(*pip, "chatserver-password", "chatserver-shout", env=env)
+    server = FreshServer(tmp_path / "x", "")
+    server.venv = venv
+    server.config.write_text('[plugins]\nenabled = ["shout"]\n')
+    server.start()
+    try:
+        server.account("ann@example.org", PASSWORD, role="admin")
+        browser = Browser(server.url)
+        browser.ask("/sign-in", {"email": "ann@example.org", "password": PASSWORD}, is_form=True)
+        assert 'href="/x/shout/"' in browser.ask("/")
+        assert 'value="1"' in browser.ask("/x/shout/")
+        assert 'value="3"' in browser.ask("/x/shout/", {"marks": "3", "csrf": browser.csrf}, is_form=True)
+        conversation = browser.json("/api/conversations", {})["id"]
+        question = {"parent_id": None, "text": "hello", "model": "shout"}
+        sent = browser.json(f"/api/conversations/{conversation}/messages", question)
+        assert state_of(browser, sent["turn_id"]) == "done"
+        _, reply = browser.json(f"/api/conversations/{conversation}/messages")["messages"]
+        assert reply["parts"][0]["text"] == "HELLO!!!"
+    finally:
+        assert server.stop() == 0
+
+
 def test_every_wheel_holds_its_package_and_nothing_of_the_tests(wheels: Path) -> None:
     built = sorted(wheels.glob("*.whl"))
     assert len(built) == len(projects())
