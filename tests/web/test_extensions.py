@@ -22,7 +22,7 @@ class Claimant:
 
 
 def extensions_of(plugins: Any) -> Extensions:
-    return Extensions(SimpleNamespace(plugins=plugins))  # type: ignore[arg-type]
+    return Extensions(SimpleNamespace(plugins=plugins, permissions=None))  # type: ignore[arg-type]
 
 
 def test_a_prefix_has_one_owner(plugin_manager: Any) -> None:

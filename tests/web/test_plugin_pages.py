@@ -169,5 +169,5 @@ def test_a_route_is_an_app_or_a_page(plugin_manager: Any) -> None:
         def register_routes(self) -> list[Route]:
             return [Route("/nothing")]
 
-    with pytest.raises(SetupError, match="neither failed in register_routes.* wants either an app or a page"):
+    with pytest.raises(SetupError, match="neither failed in register_routes.* wants one of an app, a page and an api"):
         plugin_manager(neither=Neither)
