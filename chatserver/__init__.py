@@ -101,7 +101,7 @@ from chatserver.store.database import Database, Tx, Value
 from chatserver.store.rows import Decoders
 
 __version__ = "0.1.0"
-from chatserver.words import gettext, ngettext
+from chatserver.words import gettext, list_text, ngettext, number_text
 
 __all__ = [
     "MEDIA_TYPES",
@@ -224,8 +224,10 @@ __all__ = [
     "gettext",
     "hookimpl",
     "hookspec",
+    "list_text",
     "migrations",
     "ngettext",
+    "number_text",
     "parse_alias",
     "reasoning_of",
     "run_confined",

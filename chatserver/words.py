@@ -8,10 +8,13 @@ from __future__ import annotations
 import functools
 import gettext as catalogues
 import re
+from collections.abc import Sequence
 from contextvars import ContextVar
 from datetime import datetime
+from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
-from typing import NamedTuple
+
+from chatserver.cldr import WAYS, Ways
 
 LANGUAGES = {"en": "English", "zh": "简体中文", "fr": "Français"}
 """What one may pick, each in its own words."""
@@ -25,45 +28,13 @@ _ACCENTS = str.maketrans("aceinosuyzACEINOSUYZ", "áçéíñóšúýžÁÇÉÍÑ
 _PLACES = re.compile(r"(\{[^}]*\}|%\([a-z_]+\)[sd]|<[^>]+>|&[a-z]+;)")
 
 
-class _Ways(NamedTuple):
-    """How a language writes dates and numbers, as the CLDR has it: its months, and `{d}`, `{m}`, `{y}` by skeleton."""
-
-    months: tuple[str, ...]
-    short_months: tuple[str, ...]
-    dates: dict[str, str]
-    thousands: str
-
-
-_ENGLISH = _Ways(
-    tuple("January February March April May June July August September October November December".split()),
-    tuple("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()),
-    {"MMMd": "{short} {d}", "yMMMd": "{short} {d}, {y}", "yMMMM": "{month} {y}"},
-    ",",
-)
-_WAYS = {
-    "en": _ENGLISH,
-    "zh": _Ways(
-        tuple("一月 二月 三月 四月 五月 六月 七月 八月 九月 十月 十一月 十二月".split()),
-        tuple(f"{month}月" for month in range(1, 13)),
-        {"MMMd": "{short}{d}日", "yMMMd": "{y}年{short}{d}日", "yMMMM": "{y}年{short}"},
-        ",",
-    ),
-    "fr": _Ways(
-        tuple("janvier février mars avril mai juin juillet août septembre octobre novembre décembre".split()),
-        tuple("janv. févr. mars avr. mai juin juil. août sept. oct. nov. déc.".split()),
-        {"MMMd": "{d} {short}", "yMMMd": "{d} {short} {y}", "yMMMM": "{month} {y}"},
-        "\u202f",
-    ),
-    MIRROR: _ENGLISH,
-}
-
 _spoken: ContextVar[str] = ContextVar("language", default=DEFAULT)
 _folders: list[Path] = [Path(__file__).parent / "locale"]
 
 
 def speak(language: str) -> None:
     """From here on, in this request and whatever it starts. What nobody has words for is English."""
-    _spoken.set(language if language in _WAYS else DEFAULT)
+    _spoken.set(language if knows(language) else DEFAULT)
 
 
 def language() -> str:
@@ -81,7 +52,7 @@ def direction() -> str:
 
 def knows(language: str) -> bool:
     """Whether somebody may ask for it."""
-    return language in _WAYS
+    return language in WAYS or language == MIRROR
 
 
 @functools.lru_cache(maxsize=256)
@@ -111,27 +82,59 @@ def ngettext(singular: str, plural: str, count: int) -> str:
     return _catalogue(_spoken.get()).ngettext(singular, plural, count)
 
 
-def number_text(number: int) -> str:
-    """With the separators of the language."""
-    return f"{number:,}".replace(",", _ways().thousands)
+def number_text(number: int | float, digits: int = 0) -> str:
+    """With the separators of the language, and no more than so many digits behind the decimal sign."""
+    ways = _ways()
+    step = Decimal(1).scaleb(-digits)
+    whole, _, rest = f"{Decimal(str(number)).quantize(step, ROUND_HALF_EVEN):,f}".partition(".")
+    rest = rest.rstrip("0")
+    whole = "0" if whole == "-0" and not rest else whole
+    return whole.replace(",", ways.group) + (ways.decimal + rest if rest else "")
+
+
+def percent_text(share: float, digits: int = 0) -> str:
+    """A share of one as so many of a hundred: 0.125 is 12.5% or 12,5 %."""
+    return _ways().percent.format(number_text(float(Decimal(str(share)) * 100), digits))
+
+
+def list_text(names: Sequence[str]) -> str:
+    """As a sentence says them: a, b, and c."""
+    ways = _ways()
+    if len(names) < 3:
+        return ways.lists[0].format(*names) if len(names) == 2 else "".join(names)
+    text = ways.lists[1].format(names[0], names[1])
+    for name in names[2:-1]:
+        text = ways.lists[2].format(text, name)
+    return ways.lists[3].format(text, names[-1])
+
+
+def row_text(names: Sequence[str]) -> str:
+    """One beside another, with nothing but the sign between: a, b, c."""
+    return functools.reduce(_ways().narrow_list.format, names) if names else ""
 
 
 def date_text(moment: datetime, skeleton: str) -> str:
-    """A date by what it shows, one of `MMMd`, `yMMMd`, `yMMMM`: `MMMd` is Mar 5, 5 mars or 3月5日."""
+    """A moment by what it shows, one of `Hm`, `MMMd`, `yMMMd`, `yMMMM`: `MMMd` is Mar 5, 5 mars or 3月5日."""
     ways, place = _ways(), moment.month - 1
     return ways.dates[skeleton].format(
-        d=moment.day, y=moment.year, month=ways.months[place], short=ways.short_months[place]
+        y=moment.year,
+        M=moment.month,
+        MMM=ways.short_months[place],
+        MMMM=ways.months[place],
+        d=moment.day,
+        HH=f"{moment.hour:02}",
+        mm=f"{moment.minute:02}",
     )
 
 
 def month_text(moment: datetime) -> str:
     """The month alone, as a heading says it."""
-    name = _ways().months[moment.month - 1]
+    name = _ways().month_titles[moment.month - 1]
     return name[:1].upper() + name[1:]
 
 
-def _ways() -> _Ways:
-    return _WAYS[_spoken.get()]
+def _ways() -> Ways:
+    return WAYS.get(_spoken.get(), WAYS[DEFAULT])
 
 
 @functools.cache

@@ -17,7 +17,8 @@ MAY_IMPORT = {
     "clock": set(),
     "logs": {"errors"},
     # The words of the page, and of plugins: the only reader of catalogues.
-    "words": set(),
+    "words": {"cldr"},
+    "cldr": set(),
     "hookspecs": EVERYBODY,
     "plugins": EVERYBODY | {"hookspecs"},
     "settings": EVERYBODY,

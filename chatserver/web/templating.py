@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from jinja2.runtime import Context
 from markupsafe import Markup
 
 from chatserver import __version__, words
@@ -56,6 +57,8 @@ def make_environment(theme: ThemeSpec | None = None) -> jinja2.Environment:
     # asked for at every use, because each request speaks its own language
     environment.install_gettext_callables(words.gettext, words.ngettext, newstyle=True)  # type: ignore[attr-defined]
     environment.globals.update(
+        gettext=_tell,
+        ngettext=_tell_many,
         deeds=_deeds_in(environment),
         stand_in=_stand_in,
         icon=icon,
@@ -68,6 +71,10 @@ def make_environment(theme: ThemeSpec | None = None) -> jinja2.Environment:
         thought_text=views.thought_text,
         seconds_text=views.seconds_text,
         number_text=words.number_text,
+        percent_text=words.percent_text,
+        list_text=words.list_text,
+        row_text=words.row_text,
+        size_text=views.size_text,
         words=words,
         bound_keys=views.bound_keys,
         key_names=views.key_names,
@@ -75,6 +82,22 @@ def make_environment(theme: ThemeSpec | None = None) -> jinja2.Environment:
         tool_word=views.tool_word,
     )
     return environment
+
+
+@jinja2.pass_context
+def _tell(context: Context, message: str, **values: Any) -> str:
+    return _filled(context, words.gettext(message), values)
+
+
+@jinja2.pass_context
+def _tell_many(context: Context, singular: str, plural: str, num: int, **values: Any) -> str:
+    return _filled(context, words.ngettext(singular, plural, num), {"num": num, **values})
+
+
+def _filled(context: Context, text: str, values: Mapping[str, Any]) -> str:
+    """As Jinja's own does it, with whole numbers as the reader writes them."""
+    told = {name: words.number_text(one) if type(one) is int else one for name, one in values.items()}
+    return (Markup(text) if context.eval_ctx.autoescape else text) % told
 
 
 def install_pages(plugin: str, files: PageFiles) -> None:

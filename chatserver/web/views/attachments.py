@@ -7,6 +7,7 @@ import msgspec
 from chatserver.domain.files import StoredFile, part_of
 from chatserver.domain.messages import FilePart, ImagePart, Parts
 from chatserver.words import gettext as _
+from chatserver.words import number_text
 
 ALONE, AMONG_OTHERS = (320, 240), (208, 156)
 """A picture in a message is no larger than this, in CSS pixels; the thumbnail has enough for dense screens."""
@@ -50,7 +51,7 @@ def size_text(size_bytes: int) -> str:
 
 
 def _short(number: float) -> str:
-    return f"{number:.1f}".removesuffix(".0") if number < 9.95 else f"{number:.0f}"
+    return number_text(number, 1 if number < 9.95 else 0)
 
 
 def _view(part: ImagePart | FilePart, base: str, most: tuple[int, int] = ALONE) -> AttachmentView:

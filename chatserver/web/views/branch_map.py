@@ -10,7 +10,6 @@ from datetime import tzinfo
 import msgspec
 from markupsafe import Markup
 
-from chatserver import words
 from chatserver.chat.branches import Mapped
 from chatserver.domain.branch_map import BranchMap, Row
 from chatserver.domain.conversations import Difference
@@ -18,7 +17,7 @@ from chatserver.domain.messages import FilePart, ImagePart, Message, ToolCallPar
 from chatserver.web.views.messages import Render
 from chatserver.web.views.times import clock_text
 from chatserver.words import gettext as _
-from chatserver.words import ngettext
+from chatserver.words import ngettext, number_text
 
 ROW_PX, COLUMN_PX, LEFT_PX = 46, 26, 20
 """How far rows and columns lie apart, and the first column from the edge. The style sheet says the same of rows."""
@@ -125,7 +124,9 @@ def _row(mapped: Mapped, row: Row, *, titles: Mapping[str, str], opened: Sequenc
     base = f"/c/{mapped.conversation.id}"
     if row.folded:
         folds = "".join(f"&open={id_}" for id_ in opened)
-        title = ngettext("{count} more message", "{count} more messages", row.folded).format(count=row.folded)
+        title = ngettext("{count} more message", "{count} more messages", row.folded).format(
+            count=number_text(row.folded)
+        )
         href = f"{base}/{mapped.tip_id}/map?open={row.id}{folds}"
         return RowView(row.id, href, title, "", row.lane, row.on_path, False, row.folded)
     node, message = mapped.nodes[row.id], mapped.messages.get(row.id)
@@ -135,12 +136,14 @@ def _row(mapped: Mapped, row: Row, *, titles: Mapping[str, str], opened: Sequenc
             notes.append(_("answering"))
         elif node.tokens:
             notes.append(
-                ngettext("{count} token", "{count} tokens", node.tokens).format(count=words.number_text(node.tokens))
+                ngettext("{count} token", "{count} tokens", node.tokens).format(count=number_text(node.tokens))
             )
     else:
         notes = [_("You"), clock_text(node.created_at, zone)]
     if row.versions > 1:
-        notes.append(ngettext("{count} version", "{count} versions", row.versions).format(count=row.versions))
+        notes.append(
+            ngettext("{count} version", "{count} versions", row.versions).format(count=number_text(row.versions))
+        )
     return RowView(
         id=row.id,
         href=f"{base}/{row.id}/latest#m-{row.id}",
@@ -217,23 +220,23 @@ def _title(message: Message | None) -> str:
 
 
 def _counted(messages: int, tokens: int) -> str:
-    text = ngettext("{count} message", "{count} messages", messages).format(count=messages)
+    text = ngettext("{count} message", "{count} messages", messages).format(count=number_text(messages))
     if tokens:
         text += " · " + _tokens(tokens)
     return text
 
 
 def _tokens(count: int) -> str:
-    return ngettext("{count} token", "{count} tokens", count).format(count=words.number_text(count))
+    return ngettext("{count} token", "{count} tokens", count).format(count=number_text(count))
 
 
 def _summary(messages: int, branches: int, forks: int) -> str:
     parts = [
-        ngettext("{count} message", "{count} messages", messages).format(count=messages),
-        ngettext("{count} branch", "{count} branches", branches).format(count=branches),
+        ngettext("{count} message", "{count} messages", messages).format(count=number_text(messages)),
+        ngettext("{count} branch", "{count} branches", branches).format(count=number_text(branches)),
     ]
     if forks:
-        parts.append(ngettext("{count} fork", "{count} forks", forks).format(count=forks))
+        parts.append(ngettext("{count} fork", "{count} forks", forks).format(count=number_text(forks)))
     return " · ".join(parts)
 
 

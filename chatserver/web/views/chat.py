@@ -14,6 +14,7 @@ from chatserver.web.views.comparing import ComparisonView
 from chatserver.web.views.frame import Problem, no_model
 from chatserver.web.views.messages import MessageView, Render, message_views
 from chatserver.words import gettext as _
+from chatserver.words import number_text
 
 
 class ModelView(msgspec.Struct, frozen=True):
@@ -146,7 +147,7 @@ def _model_note(model: Model) -> str:
     if model.is_demo:
         notes.append(_("Demo, runs offline"))
     if model.context_tokens >= 1000:
-        notes.append(_("{count}k context").format(count=model.context_tokens // 1000))
+        notes.append(_("{count}k context").format(count=number_text(model.context_tokens // 1000)))
     if "images" in model.abilities:
         notes.append(_("sees pictures"))
     if "reasoning" in model.abilities:

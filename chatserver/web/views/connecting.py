@@ -12,7 +12,7 @@ from chatserver.web.views.chat import ModelView, model_views
 from chatserver.web.views.frame import Problem
 from chatserver.web.views.times import seconds_text
 from chatserver.words import gettext as _
-from chatserver.words import ngettext
+from chatserver.words import ngettext, number_text
 
 
 class FoundView(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ def connect_view(
 
 
 def _found(line: ChannelLine) -> FoundView:
-    count = ngettext("{count} model", "{count} models", line.models).format(count=line.models)
+    count = ngettext("{count} model", "{count} models", line.models).format(count=number_text(line.models))
     where = {"file": _("in the configuration file"), "found": _("found on this machine")}.get(line.source, "")
     well = f"{count} · {where}" if where else count
     is_well = line.models > 0

@@ -182,7 +182,7 @@ def figures(message: MessageView) -> tuple[str, ...]:
         text = ngettext("{count} token", "{count} tokens", message.tokens).format(count=count)
         parts.append("≈ " + text if message.is_estimated else text)
     if message.tokens_per_s:
-        parts.append(_("{count} tok/s").format(count=message.tokens_per_s))
+        parts.append(_("{count} tok/s").format(count=words.number_text(message.tokens_per_s)))
     if message.first_token_ms is not None:
         parts.append(_("first token {time}").format(time=seconds_text(message.first_token_ms)))
     return tuple(parts)

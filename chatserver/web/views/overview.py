@@ -9,7 +9,7 @@ import msgspec
 from chatserver.domain.overview import Overview, Sum
 from chatserver.web.views.times import clock_text, date_text, seconds_text
 from chatserver.words import gettext as _
-from chatserver.words import ngettext, number_text
+from chatserver.words import ngettext, number_text, percent_text
 
 WIDTH, HEIGHT = 720, 160
 PERIODS = {"day": (1, 24), "week": (6, 28), "month": (24, 30)}
@@ -57,7 +57,7 @@ class OverviewView(msgspec.Struct, frozen=True):
 def overview_view(seen: Overview, period: str, zone: tzinfo | None) -> OverviewView:
     total = seen.total
     most = max((span.calls for span in seen.spans), default=0)
-    share = f"{round(100 * total.errors / total.calls, 1):g} %" if total.calls else ""
+    share = percent_text(total.errors / total.calls, 1) if total.calls else ""
     told = [_when(span, period, zone) for span in seen.spans]
     top = max((one.calls for one in seen.models), default=1)
     return OverviewView(

@@ -10,7 +10,7 @@ import msgspec
 from chatserver.domain.access import ApiKey, Session
 from chatserver.web.views.times import date_text, moment_of, when_text
 from chatserver.words import gettext as _
-from chatserver.words import ngettext
+from chatserver.words import ngettext, row_text
 
 
 class OwnSettings(msgspec.Struct, frozen=True):
@@ -79,9 +79,9 @@ def key_bounds(key: ApiKey, now_us: int, zone: tzinfo | None) -> tuple[str, ...]
     elif key.expires_at is not None:
         bounds.append(_("ends {day}").format(day=date_text(key.expires_at, zone)))
     if key.models:
-        bounds.append(", ".join(key.models))
+        bounds.append(row_text(key.models))
     if key.scopes:
-        bounds.append(", ".join(key.scopes))
+        bounds.append(row_text(key.scopes))
     if key.requests_per_minute:
         bounds.append(
             ngettext("%(num)s request per minute", "%(num)s requests per minute", key.requests_per_minute)

@@ -13,7 +13,7 @@ from chatserver.web.views.attachments import attachment_views
 from chatserver.web.views.messages import MessageView, Render, Versions, message_views
 from chatserver.web.views.times import date_text, moment_of, when_text
 from chatserver.words import gettext as _
-from chatserver.words import ngettext
+from chatserver.words import ngettext, number_text
 
 
 class ShareLine(msgspec.Struct, frozen=True):
@@ -43,7 +43,9 @@ def share_lines(shares: Iterable[Share], *, now_us: int, zone: tzinfo | None = N
     today = moment_of(now_us, zone)
 
     def about(share: Share) -> str:
-        count = ngettext("{count} message", "{count} messages", share.messages).format(count=share.messages)
+        count = ngettext("{count} message", "{count} messages", share.messages).format(
+            count=number_text(share.messages)
+        )
         what = _("whole tree, {count}").format(count=count) if share.scope == "tree" else count
         since = _("shared {when}").format(when=when_text(share.created_at, today, zone))
         if share.expires_at is None:

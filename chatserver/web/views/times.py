@@ -22,14 +22,14 @@ def hour_of(now_us: int, zone: tzinfo | None) -> int:
 
 
 def clock_text(at_us: int, zone: tzinfo | None = None) -> str:
-    return moment_of(at_us, zone).strftime("%H:%M")
+    return words.date_text(moment_of(at_us, zone), "Hm")
 
 
 def when_text(at_us: int, today: datetime, zone: tzinfo | None) -> str:
     """`09:18` today, else the day."""
     moment = moment_of(at_us, zone)
     if moment.date() == today.date():
-        return moment.strftime("%H:%M")
+        return words.date_text(moment, "Hm")
     return words.date_text(moment, "MMMd" if moment.year == today.year else "yMMMd")
 
 
@@ -57,14 +57,14 @@ def iso(at_us: int) -> str:
 
 def seconds_text(duration_ms: int) -> str:
     """`40 ms`, `0.8 s`, `6 s`, `2 min 5 s`."""
-    seconds = duration_ms / 1000
-    if seconds < 0.1:
+    if duration_ms < 100:
         return _("{count} ms").format(count=duration_ms)
-    if seconds < 10:
-        return _("{seconds} s").format(seconds=f"{seconds:.1f}".removesuffix(".0"))
+    if duration_ms < 9_950:
+        return _("{seconds} s").format(seconds=words.number_text(duration_ms / 1000, 1))
+    seconds = round(duration_ms / 1000)
     if seconds < 60:
-        return _("{seconds} s").format(seconds=round(seconds))
-    return _("{minutes} min {seconds} s").format(minutes=int(seconds // 60), seconds=round(seconds % 60))
+        return _("{seconds} s").format(seconds=seconds)
+    return _("{minutes} min {seconds} s").format(minutes=words.number_text(seconds // 60), seconds=seconds % 60)
 
 
 def moment_of(at_us: int, zone: tzinfo | None) -> datetime:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from chatserver import BadInput, ChatserverError, NotFound, PageAnswer, PageVisit, Route
+from chatserver import BadInput, ChatserverError, NotFound, PageAnswer, PageVisit, Route, list_text
 from chatserver import gettext as _
 from chatserver_mcp.offering import Offering
 from chatserver_mcp.servers import NAME, ServerAddress
@@ -53,7 +53,7 @@ class Pages:
             tools = await self._offering.test(name)
         except ChatserverError as problem:
             return await self._page(visit, problem=problem)
-        names = ", ".join(one.name for one in tools) or "–"
+        names = list_text([one.name for one in tools]) or "–"
         return await self._page(visit, news=_("{name} answered. Its tools: {tools}").format(name=name, tools=names))
 
     async def remove(self, visit: PageVisit) -> PageAnswer:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from chatserver import BadInput, Parameters
+from chatserver import BadInput, Parameters, list_text, number_text
 from chatserver import gettext as _
 
 NAME_LIMIT = 80
@@ -130,7 +130,7 @@ def check_values(content: Content, values: Mapping[str, str]) -> dict[str, str]:
     if missing:
         raise BadInput(
             _("The preset {name} wants a value for: {variables}. Fill it in, then send again.").format(
-                name=content.name, variables=", ".join(missing)
+                name=content.name, variables=list_text(missing)
             ),
             code="missing_values",
             status=422,
@@ -142,5 +142,5 @@ def check_values(content: Content, values: Mapping[str, str]) -> dict[str, str]:
 
 
 def _too_long(title: str, limit: int) -> BadInput:
-    text = _("{title} may have {count} characters. Shorten it.").format(title=title, count=limit)
+    text = _("{title} may have {count} characters. Shorten it.").format(title=title, count=number_text(limit))
     return BadInput(text, code="too_long", status=422)

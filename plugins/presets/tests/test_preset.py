@@ -31,11 +31,11 @@ def test_a_value_is_text_also_when_it_looks_like_a_variable() -> None:
 
 def test_missing_values_are_named_and_others_left_out() -> None:
     content = Content("Guide", "{{city}} {{days}}")
-    with pytest.raises(BadInput, match="The preset Guide wants a value for: city, days") as refused:
+    with pytest.raises(BadInput, match="The preset Guide wants a value for: city and days") as refused:
         check_values(content, {"city": "  ", "other": "x"})
     assert (refused.value.code, refused.value.status) == ("missing_values", 422)
     assert check_values(content, {"city": "Oslo", "days": "3", "other": "x"}) == {"city": "Oslo", "days": "3"}
-    with pytest.raises(BadInput, match="city may have 4000 characters"):
+    with pytest.raises(BadInput, match="city may have 4,000 characters"):
         check_values(content, {"city": "x" * 4001, "days": "3"})
 
 
