@@ -8,6 +8,7 @@ from chatserver.domain.access import Account, Actor, Origin
 from chatserver.domain.api import ApiAnswer, ApiVisit
 from chatserver.domain.attempts import AttemptEnd, AttemptStart
 from chatserver.domain.calls import Attempt, Call, CallKind, Usage, estimate_tokens
+from chatserver.domain.covers import Cover, CoverContext
 from chatserver.domain.direct import DirectRequest
 from chatserver.domain.embedding import Embedded, EmbeddedDelta, EmbedRequest
 from chatserver.domain.endpoints import Endpoint, WrittenError
@@ -138,6 +139,8 @@ __all__ = [
     "CitationPart",
     "Conflict",
     "Context",
+    "Cover",
+    "CoverContext",
     "Database",
     "Decoders",
     "Delivery",

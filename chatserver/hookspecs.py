@@ -17,6 +17,7 @@ import pluggy
 
 from chatserver.domain.access import Actor
 from chatserver.domain.attempts import AttemptEnd, AttemptStart
+from chatserver.domain.covers import Cover, CoverContext
 from chatserver.domain.endpoints import Endpoint
 from chatserver.domain.events import Delivery
 from chatserver.domain.extend import (
@@ -289,6 +290,12 @@ def nav_items(actor: Actor) -> list[NavItem]:
 def admin_pages(actor: Actor) -> list[NavItem]:
     """Links for the console's navigation, below its own. Asked for who may see the console only; the pages behind
     them ask for `admin.console` themselves and extend `plugin_admin.html`."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec("gather")
+def cover_text(context: CoverContext) -> list[Cover]:
+    """Cards for stretches of messages that are about to be shown. The text itself stays what it is."""
     raise AssertionError("a specification is never called")
 
 

@@ -61,12 +61,13 @@ def test_the_docs_speak_of_no_hook_that_is_not_there() -> None:
 
 
 def test_the_docs_name_every_slot() -> None:
-    from chatserver.web.slots import CONSOLE_SLOTS, MESSAGE_SLOTS, PAGE_SLOTS
+    from chatserver.web.slots import CONSOLE_SLOTS, MESSAGE_SLOTS, PAGE_SLOTS, WRITING_SLOTS
 
     table = documented()["render_slot"].partition("| slot |")[2]
     assert set(re.findall(r"`([a-z]+(?:\.[a-z]+)?)`", table.partition("```")[0])) - {"message_id"} == {
         *PAGE_SLOTS,
         *MESSAGE_SLOTS,
+        *WRITING_SLOTS,
         *CONSOLE_SLOTS,
     }
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from html import escape
 
+import msgspec
+
 from chatserver.domain.access import Actor
 from chatserver.domain.turns import Turn
 from chatserver.errors import NotFound
 from chatserver.house import House
-from chatserver.web import slots, views
+from chatserver.web import covers, slots, views
 from chatserver.web.markdown import render
 from chatserver.web.painter import fragment
 from chatserver.web.templating import render_message
@@ -26,8 +28,14 @@ async def paint_article(house: House, actor: Actor, turn: Turn) -> str:
     for item in path.items:
         if len(item.versions) > 1:
             lane = 1 + item.versions.index(item.message.id) % views.LANES
+    last = msgspec.structs.replace(path, items=path.items[-1:])
     view = views.message_view(
-        path.items[-1], render=render, titles=titles, zone=views.zone_of(str(settings.get("timezone", ""))), lane=lane
+        path.items[-1],
+        render=render,
+        titles=titles,
+        zone=views.zone_of(str(settings.get("timezone", ""))),
+        lane=lane,
+        dressed=await covers.dress(house.plugins, actor.account, last),
     )
     # a title that was made before the page began to listen would never be told otherwise
     title = paint_title(turn, path.conversation.title) if path.conversation.title_source == "auto" else ""

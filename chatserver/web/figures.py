@@ -12,6 +12,7 @@ from chatserver.web import assets
 COLOURED_CHARS = 30_000
 COLOURED_LINE_CHARS = 2_000
 LABEL_CHARS = 24
+INFO_CHARS = 200
 _BUTTON = re.compile(r'<button type="button" class="icon-btn" data-copy-code[^>]*>.*?</button>')
 
 # What people write after the fence -> the name we show and use as class, which is also a lexer of Pygments.
@@ -90,15 +91,18 @@ def language_of(info: str) -> str:
 
 
 def figure(code: str, info: str, *, is_finished: bool, is_coloured: bool) -> str:
-    """Safe HTML of one block of code. Unfinished code has no colours and says where its text grows."""
+    """Safe HTML of one block of code. Unfinished code has no colours and says where its text
+    grows; what was written after the fence is told where it is more than the label."""
     language = language_of(info)
     label = language or " ".join(info.split()[:1])[:LABEL_CHARS] or "text"
     code = code.removesuffix("\n") if is_finished else code
     body = _coloured(code, language) if is_coloured and language else html.escape(code, quote=False)
     attributes = f' class="language-{language}"' if language else ""
     grows = "" if is_finished else " data-tail"
+    told = info.strip()[:INFO_CHARS]
+    about = f' data-info="{html.escape(told)}"' if told not in ("", label) else ""
     return (
-        f'<figure class="code"><figcaption><span>{html.escape(label)}</span>{_copy_button()}</figcaption>'
+        f'<figure class="code"{about}><figcaption><span>{html.escape(label)}</span>{_copy_button()}</figcaption>'
         f'<pre tabindex="0"><code{attributes}{grows}>{body}</code></pre></figure>'
     )
 

@@ -16,6 +16,7 @@ from chatserver.domain.extend import SlotContext
 PAGE_SLOTS = ("head", "sidebar.nav", "chat.header", "composer.tools", "panel.tab", "account.summary", "settings.page")
 CONSOLE_SLOTS = ("admin.card",)
 MESSAGE_SLOTS = ("message.actions", "message.footer")
+WRITING_SLOTS = ("message.writing",)
 
 
 class Hooks(Protocol):
@@ -44,15 +45,18 @@ async def fill(
     *,
     conversation_id: str = "",
     message_ids: Iterable[str] = (),
+    writing_ids: Iterable[str] = (),
     page: bool = True,
     places: Sequence[str] = PAGE_SLOTS,
     fields: dict[str, msgspec.Raw] | None = None,
 ) -> Slots:
-    """Ask for the places of a page and of its messages; costs nothing when no plugin fills any."""
+    """Ask for the places of a page, of its messages, and of those that are being written; costs nothing when no plugin
+    fills any."""
     if not plugins.has("render_slot"):
         return NOTHING
     asked = [(slot, "") for slot in places] if page else []
     asked += [(slot, message_id) for message_id in message_ids for slot in MESSAGE_SLOTS]
+    asked += [(slot, message_id) for message_id in writing_ids for slot in WRITING_SLOTS]
 
     async def ask(slot: str, message_id: str) -> str:
         context = SlotContext(slot, account, conversation_id, message_id, words.language(), fields or {})

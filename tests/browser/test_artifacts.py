@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from chatserver.domain.access import Account
-from tests.browser.stage import Site, ask_and_wait, replies
+from tests.browser.stage import Site, ask, ask_and_wait, pick, replies
 
 pytestmark = pytest.mark.browser
 
@@ -73,6 +74,29 @@ def test_what_an_answer_made_stands_beside_it(visit: Visit, site: Site, shoot: S
     expect(panel.get_by_role("link", name="Artifacts", exact=True)).to_be_visible()
 
 
+def test_what_is_being_written_is_looked_on(visit: Visit, site: Site, shoot: Shoot) -> None:
+    drawing = SVG.partition("\n")[2].replace("<rect", "<title>Slow tree</title><rect")
+    site.actor.answers["Draw slowly."] = f"```svg\n{drawing}\n\nThere it is."
+    page = visit(scheme="dark")
+    pick(page, "Waiter")
+    ask(page, "Draw slowly.")
+    card = replies(page).last.get_by_role("link", name="Untitled")
+    expect(card).to_contain_text("SVG · being written")
+    source = replies(page).last.locator("figure.code")
+    expect(source).to_be_hidden()
+    card.click()
+    panel = page.get_by_role("complementary", name="Panel")
+    expect(panel.locator("pre code")).to_contain_text("<svg xmlns=")
+    shoot(page, "artifacts-growing-dark-1440")
+    site.actor.held.set()
+    expect(panel.get_by_role("img", name="Slow tree")).to_be_visible()
+    done = replies(page).last
+    expect(done.get_by_role("link", name="Slow tree")).to_contain_text("SVG · version 1")
+    done.get_by_text("Source").click()
+    expect(done.locator("figure.code")).to_contain_text("<circle")
+    expect(done.locator("figure.code").get_by_role("button", name="Copy code")).to_be_visible()
+
+
 def test_a_phone_shows_them_too(visit: Visit, site: Site, shoot: Shoot) -> None:
     site.actor.answers["Draw a small tree."] = SVG
     page = visit(width=390)
@@ -83,6 +107,36 @@ def test_a_phone_shows_them_too(visit: Visit, site: Site, shoot: Shoot) -> None:
     shoot(page, "artifacts-light-390")
     result = Axe().run(page)
     assert result.violations_count == 0, result.generate_report()
+
+
+def test_the_browser_itself_opens_no_connection_from_the_frame(
+    browser: Browser, site: Site, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the script that takes WebRTC away first: the header of the frame shuts it, too."""
+    monkeypatch.setattr("chatserver_artifacts.frame.GUARD", "")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as evil:
+        evil.bind(("127.0.0.1", 0))
+        evil.setblocking(False)
+        server = f"stun:127.0.0.1:{evil.getsockname()[1]}"
+        script = (
+            f"const line = new RTCPeerConnection({{ iceServers: [{{ urls: '{server}' }}] }});"
+            "line.createDataChannel('x'); line.onicegatheringstatechange = () => {"
+            " if (line.iceGatheringState === 'complete') document.body.dataset.done = 'yes' };"
+            "line.createOffer().then((offer) => line.setLocalDescription(offer))"
+        )
+        site.actor.answers["Call home."] = f'```html title="Caller"\n<body>x<script>{script}</script>\n```'
+        context = browser.new_context()
+        context.add_cookies([site.cookie(account)])  # type: ignore[list-item]
+        page = context.new_page()
+        page.goto(site.url)
+        ask_and_wait(page, "Call home.")
+        replies(page).last.get_by_role("link", name="Caller").click()
+        panel = page.get_by_role("complementary", name="Panel")
+        panel.get_by_role("link", name="Run").click()
+        expect(panel.frame_locator("iframe").locator("body")).to_have_attribute("data-done", "yes")
+        with pytest.raises(BlockingIOError):
+            evil.recv(1)
+        context.close()
 
 
 def test_nothing_gets_out_of_the_frame(

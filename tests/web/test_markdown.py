@@ -35,7 +35,7 @@ ATTRIBUTES = {
     "td": {"class", "dir"},
     "th": {"class", "dir"},
     "div": {"class", "role", "tabindex", "aria-label"},
-    "figure": {"class"},
+    "figure": {"class", "data-info"},
     "button": {"type", "class", "data-copy-code", "aria-label"},
     "svg": {"class", "aria-hidden"},
     "use": {"href"},

@@ -19,7 +19,7 @@ from chatserver.domain.conversations import ConversationLine, PathView
 from chatserver.domain.filing import Folder, ListFilter, Tag
 from chatserver.domain.models import Model
 from chatserver.house import House
-from chatserver.web import slots, templating, views
+from chatserver.web import covers, slots, templating, views
 from chatserver.web.fields import read_fields
 from chatserver.web.markdown import render
 from chatserver.web.painter import Painters
@@ -113,6 +113,7 @@ class Visit:
     async def chat(self, path: PathView, *, problem: Problem | None = None) -> ChatView:
         """A branch as the page shows it. Rendering many messages takes a while: it happens in a thread."""
         models = self.models()
+        dressed = await covers.dress(self.house.plugins, self.actor.account, path)
         view = await asyncio.to_thread(
             views.chat_view,
             path,
@@ -120,6 +121,7 @@ class Visit:
             models=models,
             zone=self.zone,
             problem=problem or self.model_problem(models),
+            dressed=dressed,
         )
         view = self.as_far_as_written(view, path)
         if path.tip_id:
@@ -201,6 +203,7 @@ class Visit:
             self.actor.account,
             conversation_id=chat.conversation_id,
             message_ids=chat.message_ids,
+            writing_ids=chat.writing_ids,
             fields=chat.fields,
             page=page,
         )

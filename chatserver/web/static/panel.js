@@ -26,13 +26,29 @@ async function dress() {
   })))
 }
 
+// what comes with a style sheet of its own is not shown before that is here, and brings it once
+let clothed = null
+function clothe() {
+  const links = $$("link[rel=stylesheet]", panel())
+  const wanted = links.filter(({ href }) => ![...document.head.querySelectorAll("link")].some((known) => known.href === href && known.sheet))
+  for (const link of links) link.remove()
+  if (!wanted.length) return
+  const card = panel().firstElementChild
+  card.hidden = true
+  clothed = Promise.all(wanted.map((link) => new Promise((done) => {
+    link.onload = link.onerror = done
+    document.head.append(link)
+  }))).then(() => { card.hidden = false })
+}
+
 async function load(focus, href = address()) {
   if (!href) return close()
   await dress()
   panel().hidden = false
   document.documentElement.dataset.panel = "open"
   opener()?.setAttribute("aria-pressed", "true")
-  htmx.ajax("GET", href, { source: panel(), target: "#panel", swap: "innerHTML", headers: { "HX-Target": "aside#panel" } }).then(() => {
+  htmx.ajax("GET", href, { source: panel(), target: "#panel", swap: "innerHTML", headers: { "HX-Target": "aside#panel" } }).then(async () => {
+    await clothed
     if (focus) ($(".map-rows [aria-current]", panel()) ?? $("a", panel()))?.focus()
     $(".map-rows .tip", panel())?.scrollIntoView({ block: "nearest" })
   })
@@ -76,7 +92,9 @@ document.addEventListener("keydown", (event) => {
 }, true)
 
 document.addEventListener("htmx:after:swap", (event) => {
-  const id = event.detail.ctx?.target?.id
+  const at = event.detail.ctx?.target
+  const id = (at?.at ? $(at) : at)?.id
+  if (id === "panel") clothe()
   if (id === "view" && goal) setTimeout(reach, 0, goal)
   if (id === "view") goal = ""
   if (!isOpen() || !["view", "main", "thread"].includes(id)) return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 
 import msgspec
@@ -68,6 +68,12 @@ class ChatView(msgspec.Struct, frozen=True):
         return (*(message.id for message in self.messages), *(column.message.id for column in columns))
 
     @property
+    def writing_ids(self) -> tuple[str, ...]:
+        """Of those that are being written."""
+        columns = self.comparison.columns if self.comparison else ()
+        return tuple(one.id for one in (*self.messages, *(column.message for column in columns)) if one.is_running)
+
+    @property
     def is_empty(self) -> bool:
         return not self.messages
 
@@ -83,10 +89,11 @@ def chat_view(
     models: Sequence[Model],
     zone: tzinfo | None = None,
     problem: Problem | None = None,
+    dressed: Mapping[str, str] | None = None,
 ) -> ChatView:
-    """The page of one branch."""
+    """The page of one branch. dressed: HTML of messages that was made already."""
     titles = {model.id: model.title for model in models}
-    messages = message_views(path.items, render=render, titles=titles, zone=zone)
+    messages = message_views(path.items, render=render, titles=titles, zone=zone, dressed=dressed)
     conversation = path.conversation
     last = messages[-1] if messages else None
     older = ""

@@ -98,8 +98,10 @@ def message_view(
     is_last: bool = True,
     is_continued: bool = False,
     is_far: bool = False,
+    dressed: Mapping[str, str] | None = None,
 ) -> MessageView:
-    """One article of the page. render: Markdown to safe HTML; titles: the name people know a model by."""
+    """One article of the page. render: Markdown to safe HTML; titles: the name people know a model by; dressed: safe
+    HTML that was made already, by message."""
     message, turn = item.message, item.turn
     is_reply = message.role == "assistant"
     text = text_of(message.parts)
@@ -115,7 +117,7 @@ def message_view(
         state=message.state,
         author=author_of(message, titles or {}),
         text=text,
-        html=render(text) if is_reply and text else "",
+        html=((dressed or {}).get(message.id) or render(text)) if is_reply and text else "",
         reasoning_html=render(reasoning) if reasoning else "",
         model=message.model,
         time=clock_text(message.created_at, zone),
@@ -151,6 +153,7 @@ def message_views(
     titles: Mapping[str, str] | None = None,
     zone: tzinfo | None = None,
     ends_here: bool = True,
+    dressed: Mapping[str, str] | None = None,
 ) -> tuple[MessageView, ...]:
     """The articles of a path in order. A fork changes the colour of the rail. ends_here: the last item is the tip."""
     views = []
@@ -169,6 +172,7 @@ def message_views(
                 is_last=ends_here and following is None,
                 is_continued=following is not None and following.message.continues,
                 is_far=len(items) - position > NEAR or not ends_here,
+                dressed=dressed,
             )
         )
     return tuple(views)

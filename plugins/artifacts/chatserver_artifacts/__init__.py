@@ -5,6 +5,8 @@ from __future__ import annotations
 from chatserver import (
     AccountErased,
     Context,
+    Cover,
+    CoverContext,
     Delivery,
     Migration,
     PageFiles,
@@ -14,6 +16,7 @@ from chatserver import (
     SlotContext,
     hookimpl,
 )
+from chatserver_artifacts.cards import Cards
 from chatserver_artifacts.edits import MIGRATIONS, Edits
 from chatserver_artifacts.frame import Frame
 from chatserver_artifacts.instruction import SETTINGS, Instruction
@@ -28,7 +31,8 @@ class Artifacts:
         self.edits = Edits()
         self.shelf = Shelf(self.edits)
         self.frame = Frame(self.shelf)
-        self.pages = Pages(self.shelf, self.edits, self.frame)
+        self.cards = Cards(self.shelf)
+        self.pages = Pages(self.shelf, self.edits, self.frame, self.cards)
         self.instruction = Instruction()
 
     @hookimpl
@@ -49,7 +53,7 @@ class Artifacts:
 
     @hookimpl
     async def startup(self, ctx: Context) -> None:
-        for one in (self.edits, self.shelf, self.frame, self.pages, self.instruction):
+        for one in (self.edits, self.shelf, self.frame, self.cards, self.pages, self.instruction):
             one.open(ctx)
 
     @hookimpl(order=40)
@@ -60,6 +64,10 @@ class Artifacts:
     async def handle_event(self, delivery: Delivery) -> None:
         if isinstance(delivery.event, AccountErased):
             await self.edits.forget(delivery.event.account_id)
+
+    @hookimpl
+    async def cover_text(self, context: CoverContext) -> list[Cover]:
+        return await self.cards.cover(context)
 
     @hookimpl
     async def render_slot(self, context: SlotContext) -> str | None:

@@ -16,7 +16,7 @@ TITLE_MOST = 80
 _FENCE = re.compile(r"^(?P<indent> {0,3})(?P<mark>`{3,}|~{3,})[ \t]*(?P<info>[^\n`]*)$")
 _TAG = re.compile(r"<(?P<tag>artifact|antartifact)\b(?P<given>[^>]*)>", re.I)
 _GIVEN = re.compile(r"""([\w-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""")
-_KINDS: dict[str, Kind] = {
+LANGUAGES: dict[str, Kind] = {
     "html": "html",
     "htm": "html",
     "xhtml": "html",
@@ -32,6 +32,7 @@ _KINDS: dict[str, Kind] = {
     "tsv": "csv",
     "text/csv": "csv",
 }
+"""What after a fence, or as a tag's type, says what is made there."""
 _TITLES = {
     "html": re.compile(r"<title[^>]*>([^<]+)</title>|<h1[^>]*>([^<]+)</h1>", re.I),
     "svg": re.compile(r"<title[^>]*>([^<]+)</title>", re.I),
@@ -42,7 +43,8 @@ _TITLES = {
 
 class Found(msgspec.Struct, frozen=True):
     """One artifact in one message. key: what makes two of them versions of one thing. language: of code. is_whole:
-    its end was written."""
+    its end was written. start, end: where it stands in the message. is_named: it was given a kind or a title, and is
+    no mere block of code."""
 
     key: str
     kind: Kind
@@ -50,6 +52,9 @@ class Found(msgspec.Struct, frozen=True):
     text: str
     language: str = ""
     is_whole: bool = True
+    start: int = 0
+    end: int = 0
+    is_named: bool = True
 
     @property
     def id(self) -> str:
@@ -65,31 +70,39 @@ def find(markdown: str) -> list[Found]:
     for tag in _TAG.finditer(markdown):
         if tag.start() < at:
             continue
-        found += _fenced(markdown[at : tag.start()])
+        found += _fenced(markdown[at : tag.start()], at)
         close = re.compile(rf"</{tag['tag']}\s*>", re.I).search(markdown, tag.end())
         text = markdown[tag.end() : close.start() if close else len(markdown)]
-        found.append(_tagged(tag["given"], text, is_whole=close is not None))
-        at = close.end() if close else len(markdown)
-    return [*found, *_fenced(markdown[at:])]
+        end = close.end() if close else len(markdown)
+        made = _tagged(tag["given"], text, is_whole=close is not None)
+        found.append(msgspec.structs.replace(made, start=tag.start(), end=end))
+        at = end
+    return [*found, *_fenced(markdown[at:], at)]
 
 
-def _fenced(markdown: str) -> Iterator[Found]:
+def _fenced(markdown: str, offset: int) -> Iterator[Found]:
+    """offset: where it begins in the whole message."""
     lines = markdown.split("\n")
     at = 0
     while at < len(lines):
-        opened = _FENCE.match(lines[at])
+        line = lines[at]
+        opened = _FENCE.match(line)
         at += 1
+        begin = offset
+        offset += len(line) + 1
         if opened is None:
             continue
         start, mark = at, opened["mark"]
         while at < len(lines) and not _closes(lines[at], mark):
+            offset += len(lines[at]) + 1
             at += 1
         is_whole = at < len(lines)
         text = "\n".join(line.removeprefix(opened["indent"]) for line in lines[start:at])
+        offset += len(lines[at]) + 1 if is_whole else 0
         at += 1
         made = _of_block(opened["info"].strip(), text, is_whole=is_whole)
         if made is not None:
-            yield made
+            yield msgspec.structs.replace(made, start=begin, end=offset - 1)
 
 
 def _closes(line: str, mark: str) -> bool:
@@ -101,12 +114,14 @@ def _of_block(info: str, text: str, *, is_whole: bool) -> Found | None:
     hint, _, rest = info.partition(" ")
     given = {name.lower(): a or b or c for name, a, b, c in _GIVEN.findall(rest)}
     language = hint.lower().strip("{}.")
-    kind = _KINDS.get(language) or _guess(language, text)
-    if kind is None and ("title" in given or text.count("\n") + 1 >= CODE_LINES):
+    kind = LANGUAGES.get(language) or _guess(language, text)
+    is_named = kind is not None or "title" in given
+    if kind is None and (is_named or text.count("\n") + 1 >= CODE_LINES):
         kind = "code"
     if kind is None or not text.strip():
         return None
-    return _make(kind, given, text, language, is_whole=is_whole)
+    made = _make(kind, given, text, language, is_whole=is_whole)
+    return made if is_named else msgspec.structs.replace(made, is_named=False)
 
 
 def _guess(language: str, text: str) -> Kind | None:
@@ -129,7 +144,7 @@ def _tagged(attributes: str, text: str, *, is_whole: bool) -> Found:
         language = language or fence["info"].strip().lower()
         body = body.split("\n", 1)[1]
         body = body.rsplit("\n", 1)[0] if _closes(body.rsplit("\n", 1)[-1], fence["mark"]) else body
-    kind = _KINDS.get(told) or _KINDS.get(language) or _guess("", body) or "code"
+    kind = LANGUAGES.get(told) or LANGUAGES.get(language) or _guess("", body) or "code"
     return _make(kind, given, body, language, is_whole=is_whole)
 
 

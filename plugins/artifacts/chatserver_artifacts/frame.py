@@ -25,6 +25,12 @@ _POLICY = (
 RUNNING = "sandbox allow-scripts; script-src 'unsafe-inline'; " + _POLICY
 GUARDED = RUNNING + "; require-trusted-types-for 'script'; trusted-types default"
 STILL = "sandbox; script-src 'none'; " + _POLICY
+SHUT = {
+    # Chromium opens no connection at all from such a document: what no policy of content reaches, WebRTC among it.
+    "connection-allowlist": "()",
+    "x-dns-prefetch-control": "off",
+    "permissions-policy": "camera=(), microphone=(), geolocation=(), display-capture=(), usb=(), serial=(), hid=()",
+}
 GUARD = """<script>
 const gone = ["RTCPeerConnection", "webkitRTCPeerConnection", "RTCDataChannel", "RTCSessionDescription",
   "RTCIceCandidate", "WebTransport", "DOMParser", "open"]
@@ -45,7 +51,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Ticket(msgspec.Struct, frozen=True):
-    """What one may look at, who, and until when."""
+    """What one may look at, who, and until when. is_still: without its scripts."""
 
     account_id: str
     conversation_id: str
@@ -53,6 +59,7 @@ class Ticket(msgspec.Struct, frozen=True):
     artifact_id: str
     version: int
     until_us: int
+    is_still: bool = False
 
 
 class Frame:
@@ -65,10 +72,19 @@ class Frame:
     def routes(self) -> list[Route]:
         return [Route("/frame/{ticket}", api=self.serve)]
 
-    def address(self, actor: Actor, conversation_id: str, tip_id: str, artifact: Artifact, version: Version) -> str:
+    def address(
+        self,
+        actor: Actor,
+        conversation_id: str,
+        tip_id: str,
+        artifact: Artifact,
+        version: Version,
+        *,
+        is_still: bool = False,
+    ) -> str:
         """Good for five minutes, and for this account alone."""
         until = self._ctx.clock.now_us() + LIVES_US
-        ticket = Ticket(actor.account_id, conversation_id, tip_id, artifact.id, version.number, until)
+        ticket = Ticket(actor.account_id, conversation_id, tip_id, artifact.id, version.number, until, is_still)
         return f"/x/artifacts/frame/{self._ctx.vault.seal(_encode(ticket).decode(), PLACE)}"
 
     async def serve(self, visit: ApiVisit) -> ApiAnswer:
@@ -82,8 +98,8 @@ class Frame:
         artifact = await self._shelf.one(visit.actor, ticket.conversation_id, ticket.tip_id or None, ticket.artifact_id)
         if not 1 <= ticket.version <= len(artifact.versions):
             raise NotFound
-        body, policy = document(artifact, artifact.versions[ticket.version - 1])
-        headers = {"content-security-policy": policy.format(app=visit.origin), "x-dns-prefetch-control": "off"}
+        body, policy = document(artifact, artifact.versions[ticket.version - 1], is_still=ticket.is_still)
+        headers = {"content-security-policy": policy.format(app=visit.origin), **SHUT}
         return ApiAnswer(body=body, media_type="text/html; charset=utf-8", headers=headers)
 
     def _open(self, sealed: str) -> Ticket | None:
@@ -93,13 +109,13 @@ class Frame:
             return None
 
 
-def document(artifact: Artifact, version: Version) -> tuple[bytes, str]:
-    """What stands in the frame, and the policy it stands under."""
+def document(artifact: Artifact, version: Version, *, is_still: bool = False) -> tuple[bytes, str]:
+    """What stands in the frame, and the policy it stands under. is_still: no script of its own runs."""
     text = version.text
     if artifact.kind == "mermaid":
         page = _DIAGRAM.replace("DIAGRAM", html.escape(text)).replace("LIBRARY", _mermaid())
         return page.encode(), RUNNING
-    if version.is_tainted:
+    if is_still:
         return text.encode(), STILL
     return (GUARD + text).encode() if not _begins_as_page(text) else _within_head(text).encode(), GUARDED
 

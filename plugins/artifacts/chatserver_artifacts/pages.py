@@ -7,6 +7,7 @@ import difflib
 import io
 import re
 from base64 import b64encode
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -26,6 +27,7 @@ from chatserver import (
     SlotContext,
 )
 from chatserver import gettext as _
+from chatserver_artifacts.cards import Cards, kinds, label_of
 from chatserver_artifacts.edits import Edits
 from chatserver_artifacts.frame import Frame
 from chatserver_artifacts.shelf import Artifact, Shelf, Version
@@ -70,7 +72,8 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """One version as the panel shows it. view: preview, source or changes."""
+    """One version as the panel shows it. view: preview, source or changes. made: which one of its message's it is,
+    where that is being written; kinds: for the script that looks on."""
 
     artifact: Artifact
     version: Version
@@ -81,10 +84,14 @@ class Shown(msgspec.Struct, frozen=True):
     markup: str = ""
     rows: list[list[str]] = []
     changes: list[tuple[str, str]] = []
+    label: str = ""
+    made: str = ""
+    kinds: str = ""
 
 
 class Pages:
-    def __init__(self, shelf: Shelf, edits: Edits, frame: Frame) -> None:
+    def __init__(self, shelf: Shelf, edits: Edits, frame: Frame, cards: Cards) -> None:
+        self._cards = cards
         self._shelf = shelf
         self._edits = edits
         self._frame = frame
@@ -104,6 +111,8 @@ class Pages:
     async def render(self, context: SlotContext) -> str | None:
         if context.slot == "panel.tab" and context.conversation_id:
             return str(self._ctx.pages.render("tab.html", conversation_id=context.conversation_id, is_here=False))
+        if context.slot == "message.writing" and context.conversation_id:
+            return self._cards.growing(context.conversation_id, context.message_id)
         if context.slot != "message.footer" or not context.conversation_id:
             return None
         actor = Actor(context.account, "web")
@@ -111,12 +120,13 @@ class Pages:
             found = await self._shelf.of_message(actor, context.message_id)
         except NotFound:
             return None
-        if not found:
+        plain = {one.id: one for one in found if not one.is_named}
+        if not plain:  # what has a card has no chip
             return None
         return str(
             self._ctx.pages.render(
                 "chips.html",
-                found=list({one.id: one for one in found}.values()),
+                found=list(plain.values()),
                 conversation_id=context.conversation_id,
                 message_id=context.message_id,
             )
@@ -164,23 +174,43 @@ class Pages:
         artifacts = await self._shelf.of_branch(visit.actor, conversation_id, tip_id or None)
         wanted = visit.query.get("open", visit.path.get("artifact", ""))
         artifact = next((one for one in artifacts if one.id == wanted), None)
+        if "made" in visit.query and tip_id:
+            artifact = await self._counted(visit, tip_id, artifacts)
         if artifact is None and len(artifacts) == 1 and "all" not in visit.query:
             artifact = artifacts[0]
-        shown = await self._shown(visit, conversation_id, tip_id, artifact) if artifact is not None else None
+        shown = None
+        if artifact is not None:
+            shown = await self._shown(visit, conversation_id, tip_id, artifact)
+            label = label_of(artifact.kind, artifact.language) if artifact.id else ""
+            shown = msgspec.structs.replace(shown, label=label)
         values = {
             "conversation_id": conversation_id,
             "tip_id": tip_id,
             "artifacts": artifacts,
             "shown": shown,
+            "label_of": label_of,
             "base": f"/x/artifacts/panel/{conversation_id}{'/' + tip_id if tip_id else ''}",
         }
         if visit.is_htmx and problem is None:
             return visit.fragment("panel.html", **values)
         return await visit.page("page.html", problem=problem, **values)
 
+    async def _counted(self, visit: PageVisit, message_id: str, artifacts: Sequence[Artifact]) -> Artifact | None:
+        """What the script counted in a message; when that is being written and not kept so far, the beginning of it."""
+        number = visit.query["made"]
+        message = await self._shelf.message(visit.actor, message_id)
+        named = [one.id for one in self._shelf.found(visit.actor, message) if one.is_named]
+        if number.isascii() and number.isdigit() and int(number) < len(named):
+            return next((one for one in artifacts if one.id == named[int(number)]), None)
+        if message.state != "running":
+            return None
+        return Artifact("", "code", "", "", (Version(1, message_id, "", is_whole=False, is_growing=True),))
+
     async def _shown(self, visit: PageVisit, conversation_id: str, tip_id: str, artifact: Artifact) -> Shown:
         version = _version(artifact, visit.query.get("version", ""))
         view = visit.query.get("view", "preview")
+        if version.is_growing and not version.is_whole:
+            return Shown(artifact, version, "source", made=visit.query.get("made", "0"), kinds=kinds())
         if view == "changes" and version.number > 1:
             before = artifact.versions[version.number - 2]
             return Shown(artifact, version, "changes", changes=changes(before.text, version.text))
@@ -195,7 +225,8 @@ class Pages:
             return Shown(artifact, version, "preview", rows=table(version.text))
         if "run" not in visit.query:
             return Shown(artifact, version, "preview")
-        frame = self._frame.address(visit.actor, conversation_id, tip_id, artifact, version)
+        is_still = visit.query["run"] == "still"
+        frame = self._frame.address(visit.actor, conversation_id, tip_id, artifact, version, is_still=is_still)
         return Shown(artifact, version, "preview", is_run=True, frame=frame)
 
 

@@ -6,16 +6,17 @@ from collections import OrderedDict
 
 import msgspec
 
-from chatserver import Actor, CitationPart, Context, Message, NotFound, ToolResultPart, text_of
+from chatserver import Actor, CitationPart, Context, FilePart, Message, NotFound, ToolResultPart, text_of
 from chatserver_artifacts.edits import Edit, Edits
 from chatserver_artifacts.finding import Found, Kind, find
 
 REMEMBERED = 2_000
+UNTRUSTED = (ToolResultPart, CitationPart, FilePart)
 
 
 class Version(msgspec.Struct, frozen=True):
-    """number: from 1. message_id: where it was written. is_tainted: its turn read what nobody here vouches for, so it
-    is shown and not run."""
+    """number: from 1. message_id: where it was written. is_tainted: what it was made from held text that nobody here
+    vouches for, so whoever runs it is told. is_growing: its message is being written."""
 
     number: int
     message_id: str
@@ -23,6 +24,7 @@ class Version(msgspec.Struct, frozen=True):
     is_whole: bool = True
     is_by_hand: bool = False
     is_tainted: bool = False
+    is_growing: bool = False
 
 
 class Artifact(msgspec.Struct, frozen=True):
@@ -59,28 +61,45 @@ class Shelf:
                 return artifact
         raise NotFound("There is no such artifact on this branch.")
 
+    async def message(self, actor: Actor, message_id: str) -> Message:
+        """Raises NotFound."""
+        return await self._conversations.message(actor, message_id)
+
     async def of_message(self, actor: Actor, message_id: str) -> tuple[Found, ...]:
         if (known := self._remembered.get((actor.account_id, message_id))) is not None:
             return known
-        return self._found(actor, await self._conversations.message(actor, message_id))
+        return self.found(actor, await self.message(actor, message_id))
 
     def _gather(self, actor: Actor, path: list[Message], edits: list[Edit]) -> list[Artifact]:
         made: dict[str, tuple[Found, list[Version]]] = {}
+        tainted = False  # what a tool or a file said is sent along with every later question
         for message in path:
-            tainted = any(isinstance(part, (ToolResultPart, CitationPart)) for part in message.parts)
-            for found in self._found(actor, message):
+            tainted = tainted or any(isinstance(part, UNTRUSTED) for part in message.parts)
+            for found in self.found(actor, message):
                 _, versions = made.setdefault(found.id, (found, []))
-                versions.append(Version(len(versions) + 1, message.id, found.text, found.is_whole, is_tainted=tainted))
+                versions.append(
+                    Version(
+                        len(versions) + 1,
+                        message.id,
+                        found.text,
+                        found.is_whole,
+                        is_tainted=tainted,
+                        is_growing=message.state == "running",
+                    )
+                )
             for edit in edits:
                 if edit.message_id == message.id and edit.artifact_id in made:
                     versions = made[edit.artifact_id][1]
-                    versions.append(Version(len(versions) + 1, message.id, edit.text, is_by_hand=True))
+                    versions.append(
+                        Version(len(versions) + 1, message.id, edit.text, is_by_hand=True, is_tainted=tainted)
+                    )
         return [
             Artifact(found.id, found.kind, found.title, found.language, tuple(versions))
             for found, versions in made.values()
         ]
 
-    def _found(self, actor: Actor, message: Message) -> tuple[Found, ...]:
+    def found(self, actor: Actor, message: Message) -> tuple[Found, ...]:
+        """What one message made; the actor's own."""
         if message.role != "assistant":
             return ()
         place = (actor.account_id, message.id)

@@ -1,0 +1,78 @@
+"""Cards in place of stretches of a message: asked of plugins before rendering, the stretch folds behind its card."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from markupsafe import Markup
+
+from chatserver import words
+from chatserver.domain.access import Account
+from chatserver.domain.conversations import PathView
+from chatserver.domain.covers import Cover, CoverContext
+from chatserver.domain.messages import text_of
+from chatserver.web import templating
+from chatserver.web.figures import figure
+from chatserver.web.markdown import render
+from chatserver.web.slots import Hooks
+
+# Stands in the text for what is covered until it is rendered; private letters, which no message keeps.
+_OPEN, _CLOSE = "\ue010", "\ue011"
+
+
+async def dress(plugins: Hooks, account: Account, path: PathView) -> dict[str, str]:
+    """The HTML of those messages that plugins put cards in, by id; costs nothing where no plugin does."""
+    messages = tuple(
+        item.message for item in path.items if item.message.role == "assistant" and item.message.state != "running"
+    )
+    if not messages or not plugins.has("cover_text"):
+        return {}
+    context = CoverContext(account, path.conversation.id, messages, words.language())
+    covers: defaultdict[str, list[Cover]] = defaultdict(list)
+    for cover in await plugins.gather("cover_text", context=context):
+        covers[cover.message_id].append(cover)
+    texts = {message.id: text_of(message.parts) for message in messages if message.id in covers}
+    return await asyncio.to_thread(_render_all, texts, covers) if texts else {}
+
+
+def _render_all(texts: Mapping[str, str], covers: Mapping[str, Sequence[Cover]]) -> dict[str, str]:
+    return {message_id: render_covered(text, covers[message_id]) for message_id, text in texts.items()}
+
+
+def render_covered(text: str, covers: Sequence[Cover]) -> str:
+    """Safe HTML of a message with its cards. One that lies outside the text, or in another, is left out; a message too
+    heavy to be drawn has none."""
+    text = text.replace(_OPEN, "\ufffd")
+    pieces: list[str] = []
+    kept: list[Cover] = []
+    at = 0
+    for cover in sorted(covers, key=lambda one: one.start):
+        if not at <= cover.start < cover.end <= len(text):
+            continue
+        indent = re.match(" {0,3}", text[cover.start : cover.start + 3])
+        margin = indent[0] if indent else ""
+        before = text[at : cover.start]
+        gap = "" if not before or before.endswith("\n") else "\n"
+        pieces.append(f"{before}{gap}{margin}```\n{margin}{_mark(len(kept))}\n{margin}```\n")
+        kept.append(cover)
+        at = cover.end
+    markup = render("".join(pieces) + text[at:].removeprefix("\n"))
+    for number, cover in enumerate(kept):
+        stand_in = figure(f"{_mark(number)}\n", "", is_finished=True, is_coloured=True)
+        if stand_in not in markup:
+            return render(text)
+        markup = markup.replace(stand_in, _paint(cover))
+    return markup
+
+
+def _mark(number: int) -> str:
+    return f"{_OPEN}{number}{_CLOSE}"
+
+
+def _paint(cover: Cover) -> str:
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", cover.source)), default=0))
+    source = render(f"{fence}{' '.join(cover.language.split())}\n{cover.source}\n{fence}\n")
+    return templating.render("cover.html", cover=cover, source=Markup(source))
