@@ -67,6 +67,7 @@ from chatserver.domain.messages import (
 )
 from chatserver.domain.models import Candidate, Channel, Model, ModelAlias, parse_alias
 from chatserver.domain.pages import PageAnswer, PageFiles, PageVisit, PublicVisit
+from chatserver.domain.sources import Source, is_tainted
 from chatserver.domain.spans import Span
 from chatserver.domain.tools import Tool, ToolOutcome, ToolUse
 from chatserver.domain.tuning import Parameters
@@ -193,6 +194,7 @@ __all__ = [
     "SetupError",
     "SignInAttempt",
     "SlotContext",
+    "Source",
     "Span",
     "Speaker",
     "SpeechRequest",
@@ -227,6 +229,7 @@ __all__ = [
     "gettext",
     "hookimpl",
     "hookspec",
+    "is_tainted",
     "list_text",
     "migrations",
     "ngettext",

@@ -20,6 +20,7 @@ from chatserver.store import folders as folder_rows
 from chatserver.store import imports as import_rows
 from chatserver.store import messages as message_rows
 from chatserver.store import search
+from chatserver.store import sources as source_rows
 from chatserver.store.batches import runs_of
 from chatserver.store.database import Database, Tx
 
@@ -40,6 +41,7 @@ class Mapped(msgspec.Struct, frozen=True):
     messages: Mapping[str, Message]
     nodes: Mapping[str, Node]
     names: Mapping[str, str]
+    has_sources: bool = False
 
     def name_of(self, branch: Branch) -> str:
         """The name nearest above a branch's tip, '' for none."""
@@ -78,7 +80,8 @@ class Branches:
             drawn = draw(nodes, tip, LANES, opened=opened, limit=limit)
             wanted = [row.id for row in drawn.rows] + [branch.start_id for branch in drawn.branches[:ROWS]]
             messages = branch_rows.messages_named(tx, found.id, list(dict.fromkeys(wanted)))
-            return Mapped(found, tip, drawn, messages, by_id, branch_rows.names_of(tx, found.id))
+            names, has_sources = branch_rows.names_of(tx, found.id), source_rows.has_sources(tx, found.id)
+            return Mapped(found, tip, drawn, messages, by_id, names, has_sources)
 
         return await self._db.read(look)
 
@@ -198,6 +201,8 @@ class Branches:
         fork_id = copies[0].conversation_id
         for run in runs_of(_parents_first(copies)):
             import_rows.insert_messages(tx, run)
+        for copy in copies:
+            source_rows.keep_copied(tx, copy)
         names = branch_rows.names_of(tx, source_id)
         for old, copy in zip(sorted(taken, key=lambda one: one.id), copies, strict=True):
             if old.cleared_after:

@@ -25,8 +25,10 @@ class Consents:
         self._wakes = wakes
         self.wait_s = wait_s
 
-    async def always_allowed(self, turn: Turn) -> set[str]:
-        return await self._db.read(lambda tx: consent_rows.always_allowed(tx, turn))
+    async def always_allowed(self, turn: Turn, *, is_tainted: bool = False) -> set[str]:
+        """The tools that need not ask in this turn. is_tainted: it was given passages that nobody vouches for, and only
+        what was said in view of such passages counts."""
+        return await self._db.read(lambda tx: consent_rows.always_allowed(tx, turn, is_tainted=is_tainted))
 
     async def ask(self, turn: Turn, call_id: str, tool: str) -> None:
         """From now on the call may be answered. The turn is committed."""

@@ -8,8 +8,9 @@ import msgspec
 
 from chatserver.domain.calls import Attempt, CallState, Usage, estimate_tokens
 from chatserver.domain.events import CallEnded, TurnEnded
-from chatserver.domain.messages import Parts, ReasoningPart, reasoning_of, text_of
+from chatserver.domain.messages import CitationPart, Parts, ReasoningPart, reasoning_of, text_of
 from chatserver.domain.prompts import PromptRecord, Texts
+from chatserver.domain.sources import with_citations
 from chatserver.domain.turns import Delta, EndDelta, Turn, TurnError, TurnState, assemble_parts
 from chatserver.store import calls as call_rows
 from chatserver.store import conversations as conversation_rows
@@ -36,7 +37,7 @@ class CallOutcome(msgspec.Struct, frozen=True):
 class Ending(msgspec.Struct, frozen=True):
     """All that is known when a turn ends. deltas: every delta of the turn, the stored ones too. call: the one that ran,
     None when none did. usage, attempts: of all its calls. reasoning_ms: from the first thought to the first word.
-    prompt: what was sent, if anything was."""
+    prompt: what was sent, if anything was. citations: what the reply was given to cite."""
 
     turn: Turn
     call: CallOutcome | None
@@ -50,6 +51,7 @@ class Ending(msgspec.Struct, frozen=True):
     wants_title: bool = False
     reasoning_ms: int = 0
     prompt: tuple[PromptRecord, Texts] | None = None
+    citations: tuple[CitationPart, ...] = ()
 
 
 def estimated_usage(input_tokens: int, parts: Parts, factor: float = 1.0) -> Usage:
@@ -118,7 +120,7 @@ def _end(
         return False
     if ending.prompt is not None:
         prompt_rows.keep_prompt(tx, turn, *ending.prompt)
-    message_rows.seal_message(tx, turn.reply_id, ending.state, parts)
+    message_rows.seal_message(tx, turn.reply_id, ending.state, with_citations(parts, ending.citations))
     text = text_of(parts)
     if text and message_rows.is_visible(tx, turn.conversation_id, turn.reply_id):
         search.index_message(

@@ -27,12 +27,14 @@ from chatserver.domain.exports import (
 )
 from chatserver.domain.files import StoredFile, file_ids
 from chatserver.domain.messages import Parts, decode_parts, encode_parts
+from chatserver.domain.sources import with_citations
 from chatserver.domain.tuning import UNTUNED
 from chatserver.domain.turns import Delta, assemble_parts
 from chatserver.errors import BadInput, LimitReached, Unavailable
 from chatserver.store import exports as export_rows
 from chatserver.store import files as file_rows
 from chatserver.store import folders as folder_rows
+from chatserver.store import sources as source_rows
 from chatserver.store import turns as turn_rows
 from chatserver.store.content import checked
 from chatserver.store.database import Database, Tx
@@ -191,7 +193,8 @@ def parts_so_far(tx: Tx, conversation_id: str, message_id: str) -> Parts:
     if turn is not None:
         for row in turn_rows.events_after(tx, turn.id, 0, 1_000_000):
             deltas.extend(row.deltas)
-    return assemble_parts(deltas)
+    citations = source_rows.sources_of(tx, turn) if turn is not None else ()
+    return with_citations(assemble_parts(deltas), citations)
 
 
 def conversation_line(conversation: Conversation) -> ConversationLine:

@@ -14,13 +14,23 @@ from chatserver.chat.showing import Showing
 from chatserver.domain.access import Account
 from chatserver.domain.calls import estimate_tokens
 from chatserver.domain.extend import Prompt, PromptMessage, Refusal
-from chatserver.domain.messages import Message, TextPart, text_of
+from chatserver.domain.messages import CitationPart, Message, Parts, TextPart, text_of
 from chatserver.domain.models import Model
-from chatserver.domain.tree import TOKENS_PER_MESSAGE, FittedPath, below_marker, count_tokens, fit, to_prompt
+from chatserver.domain.sources import citations_of, number, quoted
+from chatserver.domain.tree import (
+    TOKENS_PER_MESSAGE,
+    FittedPath,
+    below_marker,
+    count_parts,
+    count_tokens,
+    fit,
+    to_prompt,
+)
 from chatserver.domain.tuning import UNTUNED, Tuning
 from chatserver.domain.turns import Turn
 from chatserver.plugins import Plugins
 from chatserver.store import messages as message_rows
+from chatserver.store import sources as source_rows
 from chatserver.store import tunings as tuning_rows
 from chatserver.store.database import Database, Tx
 
@@ -30,12 +40,14 @@ UNKNOWN_WINDOW = 128_000
 """What is assumed of a model whose upstream does not tell: most of today's have this much or more."""
 _RESERVE_LIMIT = 8192
 """Tokens kept free for the answer: a quarter of the window, at most this many."""
+SOURCES_SHARE = 2
+"""Passages take at most half of what a prompt may use, or a small model would read nothing else."""
 
 
 class PreparedPrompt(msgspec.Struct, frozen=True):
     """estimated_input: tokens of the prompt by our own count, uncorrected. left_out: messages that were read and
     did not fit; unread_tip: where the path above goes on that was not even read. branch: what the last `messages`
-    messages down to tip_id gave, before anybody added to it."""
+    messages down to tip_id gave, before anybody added to it. citations: what the reply will be sealed with."""
 
     prompt: Prompt
     estimated_input: int
@@ -45,6 +57,7 @@ class PreparedPrompt(msgspec.Struct, frozen=True):
     tip_id: str | None = None
     messages: int = 0
     is_cleared: bool = False
+    citations: tuple[CitationPart, ...] = ()
 
 
 class PromptSize(msgspec.Struct, frozen=True):
@@ -116,6 +129,20 @@ def choose(path: Sequence[Message], tuning: Tuning, model: Model, factor: float)
     return Choice(fit(visible, max(budget, 1), factor), system, parameters, len(visible) < len(path))
 
 
+def with_passages(prompt: Prompt, passages: Parts) -> Prompt:
+    """The prompt with what is quoted before the last question."""
+    if not passages:
+        return prompt
+    place = max((at for at, one in enumerate(prompt.messages) if one.role == "user"), default=0)
+    told = PromptMessage("system", passages)
+    return msgspec.structs.replace(prompt, messages=(*prompt.messages[:place], told, *prompt.messages[place:]))
+
+
+def _goes_on_from(path: Sequence[Message]) -> tuple[CitationPart, ...]:
+    """The citations of a reply that is continued: the words that follow name the same numbers."""
+    return citations_of(path[-1].parts) if path and path[-1].role == "assistant" else ()
+
+
 def _cost(messages: Sequence[PromptMessage]) -> int:
     return sum(TOKENS_PER_MESSAGE + estimate_tokens(text_of(message.parts)) for message in messages)
 
@@ -140,7 +167,8 @@ class Prompts:
         committed: Callable[[], Awaitable[None]],
     ) -> PreparedPrompt:
         """tip: a message just made and perhaps not committed yet, below `parent_id`. committed: waited for before a
-        long branch is read, which would take the processor from who waits for the commit."""
+        long branch is read, which would take the processor from who waits for the commit, and before sources are kept,
+        which belong to the reply."""
         read = await self._db.read(lambda tx: self._look(tx, turn, parent_id, model, is_short=True))
         if read.unread_tip is not None:
             await committed()
@@ -163,15 +191,21 @@ class Prompts:
             if isinstance(changed, Refusal):
                 raise refused(changed)
             prompt = changed
+        citations = number(prompt.sources, _goes_on_from(path), window_budget(model) // SOURCES_SHARE)
+        if citations:
+            await committed()
+            await self._db.write(lambda tx: source_rows.keep_sources(tx, turn, citations))
+            prompt = with_passages(prompt, quoted(citations))
         return PreparedPrompt(
             prompt,
-            chosen.tokens,
+            chosen.tokens + count_parts(quoted(citations)),
             chosen.fitted.left_out,
             read.unread_tip,
             branch=branch,
             tip_id=path[-1].id if path else None,
             messages=len(chosen.fitted.messages),
             is_cleared=chosen.is_cleared,
+            citations=citations,
         )
 
     async def size(self, turn: Turn, tip: Message | None, parent_id: str | None, model: Model) -> PromptSize:

@@ -16,6 +16,7 @@ from chatserver.domain.tree import below_marker, count_parts, count_tokens, last
 from chatserver.domain.turns import FOREIGN_END_OFFSET, Delta, EndDelta, ResetDelta, Turn, TurnError, assemble_parts
 from chatserver.store import calls as call_rows
 from chatserver.store import messages as message_rows
+from chatserver.store import sources as source_rows
 from chatserver.store import turns as turn_rows
 from chatserver.store.conversations import lock_conversation
 from chatserver.store.database import Database, Tx
@@ -62,6 +63,7 @@ def interrupt_turn(tx: Tx, turn: Turn, now: int) -> bool:
         usage=usage,
         error=INTERRUPTED,
         first_token_at=turn.first_token_at,
+        citations=source_rows.sources_of(tx, turn),
     )
     told: list[Delta] = [ResetDelta(text_of(parts), reasoning_of(parts)), EndDelta("interrupted", usage, INTERRUPTED)]
     return write_foreign_ending(tx, ending, parts, turn.last_seq + FOREIGN_END_OFFSET, told, now)

@@ -226,7 +226,14 @@ class Rounds:
     def _use(self) -> ToolUse:
         turn = self._job.turn
         return ToolUse(
-            self._job.account, turn.origin, turn.conversation_id, turn.id, turn.model, turn.parameters, turn.labels
+            self._job.account,
+            turn.origin,
+            turn.conversation_id,
+            turn.id,
+            turn.model,
+            turn.parameters,
+            turn.labels,
+            is_tainted=bool(self._prepared and self._prepared.citations),
         )
 
 

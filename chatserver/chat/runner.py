@@ -148,6 +148,7 @@ class Runner:
             wants_title=job.wants_title,
             reasoning_ms=live.reasoning_ms,
             prompt=live.prompt,
+            citations=prepared.citations if prepared else (),
         )
         if job.wants_title and state != "done":
             self._titles.settle(job.turn.conversation_id)

@@ -14,7 +14,7 @@ from chatserver.domain.access import Actor
 from chatserver.domain.conversations import Conversation, Sent
 from chatserver.domain.extend import Refusal, SendRequest
 from chatserver.domain.files import file_ids
-from chatserver.domain.messages import FilePart, ImagePart, Message, Parts, TextPart
+from chatserver.domain.messages import CitationPart, FilePart, ImagePart, Message, Parts, TextPart
 from chatserver.domain.models import Model
 from chatserver.errors import BadInput, NotFound, Unavailable
 from chatserver.gateway.catalog import Catalog
@@ -320,6 +320,7 @@ def check_text(text: str, *, is_all: bool = True) -> None:
 
 
 def replace_text(parts: Parts, text: str) -> Parts:
-    """The parts of a message with its text replaced: files and pictures stay, reasoning goes."""
+    """The parts of a message with its text replaced: files, pictures and citations stay, reasoning goes."""
     kept = tuple(part for part in parts if isinstance(part, (ImagePart, FilePart)))
-    return (*kept, TextPart(text)) if text.strip() else kept
+    cited = tuple(part for part in parts if isinstance(part, CitationPart))
+    return (*kept, TextPart(text), *cited) if text.strip() else kept

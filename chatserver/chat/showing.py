@@ -12,12 +12,14 @@ from chatserver.chat.files import Files
 from chatserver.domain.access import Account, Actor
 from chatserver.domain.extend import PromptMessage
 from chatserver.domain.files import spell_out
-from chatserver.domain.messages import FilePart, ImagePart, Part, TextPart
+from chatserver.domain.messages import CitationPart, FilePart, ImagePart, Part, TextPart
 from chatserver.domain.models import Model
+from chatserver.domain.sources import spell_passage
 from chatserver.errors import NotFound
 
 PICTURES_MAX_BYTES = 20_000_000
 """Of one prompt, the newest first: with what base64 adds, the 32 MB that vendors take at most."""
+SPELLED = (ImagePart, FilePart, CitationPart)
 
 
 class Showing:
@@ -72,13 +74,13 @@ class Showing:
 
 
 def spelled_out(messages: tuple[PromptMessage, ...]) -> tuple[PromptMessage, ...]:
-    """Files, and pictures that are not shown, as the text that stands for them: all that providers need to know is
-    text and pictures."""
-    if not any(isinstance(part, ImagePart | FilePart) for message in messages for part in message.parts):
+    """Files, passages, and pictures that are not shown, as the text that stands for them: all that providers need to
+    know is text and pictures."""
+    if not any(isinstance(part, SPELLED) for message in messages for part in message.parts):
         return messages
     return tuple(
         msgspec.structs.replace(message, parts=tuple(_spelled(part) for part in message.parts))
-        if any(isinstance(part, ImagePart | FilePart) for part in message.parts)
+        if any(isinstance(part, SPELLED) for part in message.parts)
         else message
         for message in messages
     )
@@ -87,4 +89,6 @@ def spelled_out(messages: tuple[PromptMessage, ...]) -> tuple[PromptMessage, ...
 def _spelled(part: Part) -> Part:
     if isinstance(part, FilePart) or (isinstance(part, ImagePart) and not part.url):
         return TextPart(spell_out(part))
+    if isinstance(part, CitationPart):
+        return TextPart(spell_passage(part))
     return part

@@ -58,7 +58,7 @@ class Tooling:
             by_name.setdefault(tool.spec.name, tool)
         allowed: set[str] = set()
         if any(tool.needs_consent for tool in by_name.values()):
-            allowed = await self.consents.always_allowed(turn)
+            allowed = await self.consents.always_allowed(turn, is_tainted=use.is_tainted)
         return Toolbox(self, turn, use, by_name, allowed, taken, left_bytes)
 
 

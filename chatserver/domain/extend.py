@@ -25,6 +25,7 @@ from chatserver.domain.files import BlobEntry
 from chatserver.domain.messages import MessageState, Parts, Role
 from chatserver.domain.models import Candidate, Channel, Model
 from chatserver.domain.pages import PageAnswer, PageVisit, PublicVisit
+from chatserver.domain.sources import Source
 from chatserver.domain.tuning import UNTUNED, Tuning
 from chatserver.domain.turns import ReasoningDelta, TextDelta, ToolCallDelta
 
@@ -90,7 +91,7 @@ class Prompt(msgspec.Struct, frozen=True):
     """What will be sent upstream, root to tip; hooks add to it and never silently drop.
 
     parameters: temperature, max_output, reasoning_effort…, by their common names. fields: what the sender handed to
-    plugins, by plugin name, as raw JSON.
+    plugins, by plugin name, as raw JSON. sources: passages to quote, the best first; the core numbers them.
     """
 
     messages: tuple[PromptMessage, ...]
@@ -102,6 +103,7 @@ class Prompt(msgspec.Struct, frozen=True):
     parameters: dict[str, Any] = {}
     labels: dict[str, str] = {}
     fields: dict[str, msgspec.Raw] = {}
+    sources: tuple[Source, ...] = ()
 
 
 class ChatRequest(msgspec.Struct, frozen=True):

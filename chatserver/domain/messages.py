@@ -59,9 +59,17 @@ class ToolResultPart(msgspec.Struct, frozen=True, tag="tool_result", tag_field="
 
 
 class CitationPart(msgspec.Struct, frozen=True, tag="citation", tag_field="type", omit_defaults=True):
+    """A passage a reply was given. source: its title; page: from 1, 0 for none; place: a heading. number: what the
+    reply names it by, 0 for nothing. id: its name with the plugin that brought it. url: where it can be read. text:
+    what it says, in a prompt only."""
+
     source: str
     text: str = ""
     url: str = ""
+    number: int = 0
+    id: str = ""
+    page: int = 0
+    place: str = ""
 
 
 class ArtifactPart(msgspec.Struct, frozen=True, tag="artifact", tag_field="type", omit_defaults=True):

@@ -10,7 +10,7 @@ import msgspec
 
 from chatserver.domain.calls import estimate_tokens
 from chatserver.domain.extend import ChatRequest, PromptMessage, ToolSpec
-from chatserver.domain.messages import FilePart, ImagePart, Part, Role, text_of
+from chatserver.domain.messages import CitationPart, FilePart, ImagePart, Part, Role, text_of
 from chatserver.domain.turns import Turn
 
 Source = Literal["branch", "added", "hidden"]
@@ -166,8 +166,8 @@ def texts_of(record: PromptRecord) -> set[str]:
 
 
 def as_kept(message: PromptMessage) -> PromptMessage:
-    """A message without the content of its files: they are named, and never change under their name."""
-    if not any(isinstance(part, (ImagePart, FilePart)) for part in message.parts):
+    """A message without the content of its files and passages: they are named, and read where they lie."""
+    if not any(isinstance(part, (ImagePart, FilePart, CitationPart)) for part in message.parts):
         return message
     return msgspec.structs.replace(message, parts=tuple(_named(part) for part in message.parts))
 
@@ -184,6 +184,8 @@ def _named(part: Part) -> Part:
         return msgspec.structs.replace(part, url="")
     if isinstance(part, FilePart):
         return msgspec.structs.replace(part, text="", tokens=0)
+    if isinstance(part, CitationPart):
+        return msgspec.structs.replace(part, text="")
     return part
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from chatserver.domain.messages import (
+    CitationPart,
     FilePart,
     ImagePart,
     Message,
@@ -17,6 +18,7 @@ from chatserver.domain.messages import (
     ToolCallPart,
     ToolResultPart,
 )
+from chatserver.domain.sources import citations_of
 from chatserver.domain.tree import Edge, newest_leaf
 
 ShareScope = Literal["path", "tree"]
@@ -72,11 +74,18 @@ class SharedPage(msgspec.Struct, frozen=True):
 
 
 def shown_parts(message: Message, *, thoughts: bool) -> Parts:
-    """The parts of a message a reader may see: none of what a chat was told beside what was said in it."""
+    """The parts of a message a reader may see: none of what a chat was told beside what was said in it. Of the passages
+    an answer names by number only what they are called and where they stand."""
     if message.role not in SHOWN_ROLES:
         return ()
     wanted = (*SHOWN_PARTS, ReasoningPart, ToolCallPart, ToolResultPart) if thoughts else SHOWN_PARTS
-    return tuple(part for part in message.parts if isinstance(part, wanted))
+    named = (CitationPart(one.source, number=one.number, page=one.page, place=one.place) for one in cited(message))
+    return (*(part for part in message.parts if isinstance(part, wanted)), *named)
+
+
+def cited(message: Message) -> tuple[CitationPart, ...]:
+    """What an answer names by number: without it nobody could read the numbers."""
+    return citations_of(message.parts) if message.role == "assistant" else ()
 
 
 def branch_of(edges: Sequence[Edge], tip_id: str) -> list[str]:

@@ -28,7 +28,8 @@ _ID_LENGTH = 64
 
 
 class ToolUse(msgspec.Struct, frozen=True):
-    """In whose name and for which turn a tool is offered or called. fields: what the sender handed to plugins."""
+    """In whose name and for which turn a tool is offered or called. fields: what the sender handed to plugins.
+    is_tainted: the turn was given passages that nobody here vouches for."""
 
     account: Account
     origin: Origin
@@ -37,6 +38,7 @@ class ToolUse(msgspec.Struct, frozen=True):
     model: str
     fields: dict[str, msgspec.Raw] = {}
     labels: dict[str, str] = {}
+    is_tainted: bool = False
 
 
 class ToolOutcome(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ import msgspec
 from chatserver.domain.calls import estimate_tokens
 from chatserver.domain.extend import PromptMessage
 from chatserver.domain.messages import (
+    CitationPart,
     FilePart,
     ImagePart,
     Message,
@@ -68,6 +69,8 @@ def count_parts(parts: Parts, factor: float = 1.0) -> int:
             tokens += estimate_tokens(part.text, factor)
         elif isinstance(part, ToolCallPart):
             tokens += estimate_tokens(part.arguments, factor)
+        elif isinstance(part, CitationPart):
+            tokens += estimate_tokens(part.text, factor)
         elif isinstance(part, ImagePart):
             tokens += TOKENS_PER_IMAGE
         elif isinstance(part, FilePart):
@@ -103,12 +106,12 @@ def fit(path: Sequence[Message], budget_tokens: int, factor: float = 1.0) -> Fit
 
 
 def to_prompt(path: Sequence[Message]) -> tuple[PromptMessage, ...]:
-    """Messages as they are sent: no reasoning, a continuation merged with what it continues, empty ones dropped, and a
-    reply that had tools at work cut into what was said, what they gave, and what was said then."""
+    """Messages as they are sent: no reasoning, no citations, a continuation merged with what it continues, empty ones
+    dropped, and a reply that had tools at work cut into what was said, what they gave, and what was said then."""
     merged: list[PromptMessage] = []
     previous: Message | None = None
     for message in path:
-        parts = tuple(part for part in message.parts if not isinstance(part, ReasoningPart))
+        parts = tuple(part for part in message.parts if not isinstance(part, (ReasoningPart, CitationPart)))
         joins = message.continues and previous is not None and merged and merged[-1].role == message.role
         if joins:
             merged[-1] = PromptMessage(message.role, join_parts(merged[-1].parts, parts))

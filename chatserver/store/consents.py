@@ -55,13 +55,17 @@ def consent_of(tx: Tx, turn: Turn, call_id: str) -> Consent | None:
     )
 
 
-def always_allowed(tx: Tx, turn: Turn) -> set[str]:
-    """The tools that need not ask in this turn's conversation any more."""
+def always_allowed(tx: Tx, turn: Turn, *, is_tainted: bool) -> set[str]:
+    """The tools that need not ask in this turn's conversation any more; is_tainted: said in turns with sources."""
     return set(
         tx.all(
             str,
-            "SELECT DISTINCT tool FROM tool_consents WHERE conversation_id = :conversation AND answer = 'always'",
+            "SELECT DISTINCT c.tool FROM tool_consents c JOIN turns t ON t.id = c.turn_id"
+            " LEFT JOIN message_sources s ON s.message_id = t.reply_id"
+            " WHERE c.conversation_id = :conversation AND c.answer = 'always'"
+            " AND (:tainted = 0 OR s.message_id IS NOT NULL)",
             conversation=turn.conversation_id,
+            tainted=int(is_tainted),
         )
     )
 

@@ -222,4 +222,13 @@ CORE = [
             "CREATE INDEX audit_by_action ON audit (action, id)",
         ),
     ),
+    Migration(
+        "0015_sources",
+        (
+            # goes with its message, also where a version erases that knows nothing of it
+            "CREATE TABLE message_sources (message_id TEXT PRIMARY KEY REFERENCES messages(id) ON DELETE CASCADE,"
+            " conversation_id TEXT NOT NULL, sources TEXT NOT NULL)",
+            "CREATE INDEX message_sources_by_conversation ON message_sources (conversation_id)",
+        ),
+    ),
 ]

@@ -13,11 +13,12 @@ from chatserver import words
 from chatserver.domain.access import Account
 from chatserver.domain.conversations import PathView
 from chatserver.domain.covers import Cover, CoverContext
-from chatserver.domain.messages import text_of
+from chatserver.domain.messages import Message, text_of
 from chatserver.web import templating
 from chatserver.web.figures import figure
 from chatserver.web.markdown import render
 from chatserver.web.slots import Hooks
+from chatserver.web.views.sources import numbers_of
 
 # Stands in the text for what is covered until it is rendered; private letters, which no message keeps.
 _OPEN, _CLOSE = "\ue010", "\ue011"
@@ -34,17 +35,17 @@ async def dress(plugins: Hooks, account: Account, path: PathView) -> dict[str, s
     covers: defaultdict[str, list[Cover]] = defaultdict(list)
     for cover in await plugins.gather("cover_text", context=context):
         covers[cover.message_id].append(cover)
-    texts = {message.id: text_of(message.parts) for message in messages if message.id in covers}
-    return await asyncio.to_thread(_render_all, texts, covers) if texts else {}
+    covered = [message for message in messages if message.id in covers]
+    return await asyncio.to_thread(_render_all, covered, covers) if covered else {}
 
 
-def _render_all(texts: Mapping[str, str], covers: Mapping[str, Sequence[Cover]]) -> dict[str, str]:
-    return {message_id: render_covered(text, covers[message_id]) for message_id, text in texts.items()}
+def _render_all(messages: Sequence[Message], covers: Mapping[str, Sequence[Cover]]) -> dict[str, str]:
+    return {one.id: render_covered(text_of(one.parts), covers[one.id], numbers_of(one.parts)) for one in messages}
 
 
-def render_covered(text: str, covers: Sequence[Cover]) -> str:
+def render_covered(text: str, covers: Sequence[Cover], cites: frozenset[int] = frozenset()) -> str:
     """Safe HTML of a message with its cards. One that lies outside the text, or in another, is left out; a message too
-    heavy to be drawn has none."""
+    heavy to be drawn has none. cites: as render takes them."""
     text = text.replace(_OPEN, "\ufffd")
     pieces: list[str] = []
     kept: list[Cover] = []
@@ -59,11 +60,11 @@ def render_covered(text: str, covers: Sequence[Cover]) -> str:
         pieces.append(f"{before}{gap}{margin}```\n{margin}{_mark(len(kept))}\n{margin}```\n")
         kept.append(cover)
         at = cover.end
-    markup = render("".join(pieces) + text[at:].removeprefix("\n"))
+    markup = render("".join(pieces) + text[at:].removeprefix("\n"), cites)
     for number, cover in enumerate(kept):
         stand_in = figure(f"{_mark(number)}\n", "", is_finished=True, is_coloured=True)
         if stand_in not in markup:
-            return render(text)
+            return render(text, cites)
         markup = markup.replace(stand_in, _paint(cover))
     return markup
 

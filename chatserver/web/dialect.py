@@ -30,6 +30,9 @@ _BARE_URL = re.compile(r"https?://[^\s<>\"'`\\|]{1,2000}", re.IGNORECASE)
 _HOST = re.compile(r"https?://(?:[^/?#]*@)?([^/?#]+)", re.IGNORECASE)
 _TASK = re.compile(r"\[([ xX])\]\s")
 _LOOKS_LIKE_TEX = re.compile(r"[\\^_={}<>+*/|-]|^\s*\w{1,3}\s*$")
+# Not what an address follows. Only ASCII digits.
+_CITED = re.compile(r"\[ ?([0-9]{1,3}(?: ?[,;，、] ?[0-9]{1,3}){0,9}) ?\](?!\()")
+_NUMBER = re.compile("[0-9]+")
 _HEADINGS = {"h1": "h3", "h2": "h3", "h3": "h4", "h4": "h5", "h5": "h6", "h6": "h6"}
 # Writers begin at any size; below the author's name (a second-level heading) the order must not skip a level.
 _LEVELS = {"h4": "3", "h5": "4", "h6": "4"}
@@ -183,6 +186,22 @@ def _math_inline(state: StateInline, silent: bool) -> bool:
     return True
 
 
+def _citation(state: StateInline, silent: bool) -> bool:
+    """`[2]` and `[1, 3]` with numbers that are known here, before they can be taken for links."""
+    if silent or state.src[state.pos] != "[" or state.linkLevel or not state.env["cites"]:
+        return False  # silent: the end of a link's words is looked for, and in them numbers are words
+    found = _CITED.match(state.src, state.pos, state.posMax)
+    if found is None:
+        return False
+    numbers = [int(one) for one in _NUMBER.findall(found[1])]
+    if not state.env["cites"].issuperset(numbers):
+        return False
+    for one in numbers:
+        state.push("citation", "a", 0).content = str(one)
+    state.pos = found.end()
+    return True
+
+
 def _make_parser() -> MarkdownIt:
     parser = MarkdownIt("js-default", {"html": False, "maxNesting": NESTED_BLOCKS})
     parser.block = _Blocks()
@@ -192,6 +211,7 @@ def _make_parser() -> MarkdownIt:
         "fence", "math_block", _math_block, {"alt": ["paragraph", "reference", "blockquote", "list"]}
     )
     parser.inline.ruler.before("escape", "math_inline", _math_inline)
+    parser.inline.ruler.before("link", "citation", _citation)
     # A refused scheme is no link at all: what was written stays readable.
     parser.validateLink = lambda url: url[:8].lower().startswith(_SCHEMES)  # type: ignore[method-assign]
     return parser
@@ -236,9 +256,13 @@ def _top_level(tokens: list[Token]) -> Iterator[list[Token]]:
 
 
 class Writer:
-    """Writes blocks as safe HTML and remembers the inline HTML it made, since one list is written many times."""
+    """Writes blocks as safe HTML and remembers the inline HTML it made, since one list is written many times.
 
-    def __init__(self) -> None:
+    cites: the numbers in brackets that stand for sources; `<a data-cite="2"></a>` is left where one stands.
+    """
+
+    def __init__(self, cites: frozenset[int] = frozenset()) -> None:
+        self._cites = cites
         self._written: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._references: dict[str, Any] = {}
         self._figures: dict[tuple[str, str], str] = {}
@@ -256,7 +280,7 @@ class Writer:
             kind = token.type
             if kind == "inline":
                 if i == grows_at:
-                    written, filled = _write_inline(token.content, references)
+                    written, filled = _write_inline(token.content, references, self._cites)
                 else:
                     written, filled = self._inline(token.content, references)
                 if written.startswith("[") and i > 1 and block.tokens[i - 2].type == "list_item_open":
@@ -279,7 +303,7 @@ class Writer:
     def _inline(self, content: str, references: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
         found = self._written.get(content)
         if found is None:
-            found = self._written[content] = _write_inline(content, references)
+            found = self._written[content] = _write_inline(content, references, self._cites)
         return found
 
     def _figure(self, code: str, info: str, *, is_finished: bool) -> str:
@@ -329,9 +353,12 @@ def _fill(clean: str, slots: list[str]) -> str:
     return "".join(piece + slot for piece, slot in zip(pieces, [*slots, ""], strict=True))
 
 
-def _write_inline(content: str, references: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+def _write_inline(
+    content: str, references: dict[str, Any], cites: frozenset[int] = frozenset()
+) -> tuple[str, tuple[str, ...]]:
     env: MutableMapping[str, Any] = {
         "references": references,
+        "cites": cites,
         "skips": SKIPS_AT_LEAST + SKIPS_PER_CHAR * len(content),
     }
     tokens: list[Token] = []
@@ -360,6 +387,9 @@ def _write_inline(content: str, references: dict[str, Any]) -> tuple[str, tuple[
         elif kind == "math_inline":
             parts.append(_SLOT)
             slots.append(to_mathml(token.content, display=token.markup == "$$"))
+        elif kind == "citation":
+            parts.append(_SLOT)
+            slots.append(f'<a data-cite="{token.content}"></a>')
         else:
             parts.append(_MARKS[kind])
     return "".join(parts), tuple(slots)

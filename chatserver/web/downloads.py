@@ -156,6 +156,8 @@ def _markdown_of(item: TranscriptItem, reading: Reading) -> str:
         lines.append("\n\n".join((f"*{tool.name}*", *fences)))
     if text := text_of(message.parts).strip("\n"):
         lines.append(text)
+    if cited := views.source_lines(message):
+        lines.append("\n".join((f"{_('Sources')}:", "", *(f"- {one}" for one in cited))))
     if state := state_text(message):
         lines.append(f"*{state}*")
     if message.cleared_after:
@@ -191,12 +193,14 @@ def _article(item: TranscriptItem, reading: Reading) -> str:
     text = text_of(message.parts)
     thoughts = reasoning_of(message.parts) if reading.thoughts else ""
     is_reply = message.role == "assistant"
+    html, sources = views.written(message, text, render, is_inside=True)
     return templating.render(
         "export_message.html",
         message=message,
         author=heading(item, reading),
         where=where_text(item.place),
-        html=figures.without_buttons(render(text)) if is_reply and text else "",
+        html=figures.without_buttons(html) if html else "",
+        sources=sources,
         text="" if is_reply else text,
         thoughts=figures.without_buttons(render(thoughts)) if thoughts else "",
         attached=attached(message),

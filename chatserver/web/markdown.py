@@ -36,14 +36,15 @@ def plain(text: str) -> str:
     return f'<pre class="plain" dir="auto">{html.escape(text, quote=False)}</pre>'
 
 
-def render_now(text: str, writer: Writer | None = None) -> str:
-    """Safe HTML of a whole message, made anew. A message over the limits comes back as plain text."""
+def render_now(text: str, writer: Writer | None = None, cites: frozenset[int] = frozenset()) -> str:
+    """Safe HTML of a whole message, made anew. A message over the limits comes back as plain text. cites: as of a
+    Writer."""
     if len(text) > RENDERED_CHARS:
         return plain(text)
     text = normalised(text)
     if weight(text) > RENDERED_WEIGHT:
         return plain(text)
-    writer = writer or Writer()
+    writer = writer or Writer(cites)
     references: dict[str, Any] = {}
     try:
         blocks, references, _ = parse(text, references)
@@ -52,46 +53,51 @@ def render_now(text: str, writer: Writer | None = None) -> str:
     return "".join(writer.html_of(block, references) for block in blocks)
 
 
+_Words = tuple[str, frozenset[int]]
+"""A text, and the numbers in it that stand for sources."""
+
+
 class _Remembered:
     """The messages rendered last, since a page is opened more often than it changes."""
 
     def __init__(self) -> None:
-        self._pages: OrderedDict[str, str] = OrderedDict()
+        self._pages: OrderedDict[_Words, str] = OrderedDict()
         self._chars = 0
 
-    def find(self, text: str) -> str | None:
+    def find(self, text: _Words) -> str | None:
         page = self._pages.get(text)
         if page is not None:
             self._pages.move_to_end(text)
         return page
 
-    def keep(self, text: str, page: str) -> None:
+    def keep(self, text: _Words, page: str) -> None:
         if text in self._pages:
             return
         self._pages[text] = page
-        self._chars += len(text) + len(page)
+        self._chars += len(text[0]) + len(page)
         while self._chars > REMEMBERED_CHARS and len(self._pages) > 1:
             old_text, old_page = self._pages.popitem(last=False)
-            self._chars -= len(old_text) + len(old_page)
+            self._chars -= len(old_text[0]) + len(old_page)
 
 
 _remembered = _Remembered()
 
 
-def render(text: str) -> str:
-    """Safe HTML of a whole message. At most some 200 ms, for a long one that was not prepared."""
-    page = _remembered.find(text)
+def render(text: str, cites: frozenset[int] = frozenset()) -> str:
+    """Safe HTML of a whole message. At most some 200 ms, for a long one that was not prepared. cites: the numbers in
+    brackets that stand for sources; an empty `<a data-cite="2">` is left where one stands."""
+    page = _remembered.find((text, cites))
     if page is None:
-        page = render_now(text)
-        _remembered.keep(text, page)
+        page = render_now(text, cites=cites)
+        _remembered.keep((text, cites), page)
     return page
 
 
 async def prepare(*texts: str) -> None:
     """Draw what is heavy in a thread, so that `render` finds it and holds nobody up. Light texts cost nothing here."""
     for text in texts:
-        if weight(text) > HEAVY_WEIGHT and _remembered.find(text) is None:
-            _remembered.keep(text, await asyncio.to_thread(render_now, text))
+        if weight(text) > HEAVY_WEIGHT and _remembered.find((text, frozenset())) is None:
+            _remembered.keep((text, frozenset()), await asyncio.to_thread(render_now, text))
 
 
 def in_words(markup: str) -> str:

@@ -189,6 +189,7 @@ NO_PAGES = {
     "/m/{message_id}/text",  # plain text
     "/files/{file_id}",  # what a file holds
     "/files/{file_id}/chip",  # a part of the composer
+    "/c/{conversation_id}/{message_id}/sources",  # test_sources.py
     "/s/{secret}/b/{message_id}",  # the same page as shared
     "/s/{secret}/b/{message_id}/latest",  # redirects
     "/s/{secret}/files/{file_id}",  # what a file holds

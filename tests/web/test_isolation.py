@@ -245,6 +245,7 @@ PROBES: dict[str, list[Probe]] = {
         Probe(OWN, query={"message_id": "{message}"}, form={}),
     ],
     "GET /c/{conversation_id}/{message_id}/map": [Probe(CONVERSATION | MESSAGE), Probe(OWN | MESSAGE)],
+    "GET /c/{conversation_id}/{message_id}/sources": [Probe(CONVERSATION | MESSAGE), Probe(OWN | MESSAGE)],
     "GET /c/{conversation_id}/{message_id}/rename-branch": [Probe(CONVERSATION | MESSAGE), Probe(OWN | MESSAGE)],
     "POST /c/{conversation_id}/{message_id}/name": [
         Probe(CONVERSATION | MESSAGE, form={"name": "mine now"}),

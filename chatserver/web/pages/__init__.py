@@ -21,6 +21,7 @@ from chatserver.web.pages import (
     settings,
     shared,
     sharing,
+    sources,
     temporary,
     tuning,
 )
@@ -45,6 +46,7 @@ route_handlers = (
     *sharing.route_handlers,
     *shared.route_handlers,
     *my_data.route_handlers,
+    *sources.route_handlers,
     *temporary.route_handlers,
     *files.route_handlers,
     *console.route_handlers,

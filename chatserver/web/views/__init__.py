@@ -39,6 +39,7 @@ from chatserver.web.views.messages import (
     message_views,
     plain_html,
     thought_text,
+    written,
 )
 from chatserver.web.views.settings import (
     KeyView,
@@ -62,6 +63,7 @@ from chatserver.web.views.sidebar import (
     marked,
     sidebar,
 )
+from chatserver.web.views.sources import SourcesView, SourceView, source_lines, source_views, sources_view, with_chips
 from chatserver.web.views.times import (
     clock_text,
     date_text,
@@ -111,6 +113,8 @@ __all__ = [
     "ShareLine",
     "SharedView",
     "Sidebar",
+    "SourceView",
+    "SourcesView",
     "ToolView",
     "TuningView",
     "Versions",
@@ -167,6 +171,9 @@ __all__ = [
     "shared_view",
     "sidebar",
     "size_text",
+    "source_lines",
+    "source_views",
+    "sources_view",
     "tag_text",
     "thought_text",
     "title_of",
@@ -176,5 +183,7 @@ __all__ = [
     "trial_text",
     "tuning_view",
     "when_text",
+    "with_chips",
+    "written",
     "zone_of",
 ]

@@ -67,6 +67,7 @@ class MapView(msgspec.Struct, frozen=True):
     summary: str
     more_href: str = ""
     more_branches: int = 0
+    has_sources: bool = False
 
 
 class SideView(msgspec.Struct, frozen=True):
@@ -117,6 +118,7 @@ def map_view(mapped: Mapped, *, titles: Mapping[str, str], opened: Sequence[str]
         summary=_summary(drawn.messages, len(drawn.branches), forks),
         more_href=f"{here}?rows={len(drawn.rows) + drawn.more}" if drawn.more else "",
         more_branches=max(0, len(drawn.branches) - BRANCHES_SHOWN),
+        has_sources=mapped.has_sources,
     )
 
 

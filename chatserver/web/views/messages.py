@@ -14,6 +14,7 @@ from chatserver.domain.messages import Message, ReasoningPart, reasoning_of, tex
 from chatserver.domain.turns import Turn
 from chatserver.web.views.attachments import AttachmentView, attachment_views
 from chatserver.web.views.frame import Problem, problem_title
+from chatserver.web.views.sources import SourceView, numbers_of, source_views, sources_inside, with_chips
 from chatserver.web.views.times import clock_text, iso, seconds_text
 from chatserver.web.views.tools import ToolView, tool_views
 from chatserver.words import gettext as _
@@ -26,7 +27,8 @@ LANES = 5
 NEAR = 2
 """Messages at the end of a chat that come with all their buttons: the last question and its answer."""
 
-Render = Callable[[str], str]
+Render = Callable[..., str]
+"""Markdown to safe HTML; a second argument names the numbers that stand for sources."""
 
 
 class Versions(msgspec.Struct, frozen=True):
@@ -76,6 +78,7 @@ class MessageView(msgspec.Struct, frozen=True):
     is_last: bool = False
     attachments: tuple[AttachmentView, ...] = ()
     verdict: str = ""
+    sources: tuple[SourceView, ...] = ()
     is_far: bool = False
     """Far above the end, where one seldom does anything: its buttons are made by a script."""
 
@@ -107,8 +110,9 @@ def message_view(
     text = text_of(message.parts)
     reasoning = reasoning_of(message.parts)
     first_ms, duration_ms = _turn_times(turn)
+    html, sources = written(message, text, render, made=(dressed or {}).get(message.id, ""))
     usage = turn.usage if turn else None
-    written = usage.output + usage.reasoning if usage else 0
+    tokens = usage.output + usage.reasoning if usage else 0
     speaking_ms = duration_ms - first_ms if first_ms is not None and duration_ms is not None else 0
     return MessageView(
         id=message.id,
@@ -117,21 +121,21 @@ def message_view(
         state=message.state,
         author=author_of(message, titles or {}),
         text=text,
-        html=((dressed or {}).get(message.id) or render(text)) if is_reply and text else "",
+        html=html,
         reasoning_html=render(reasoning) if reasoning else "",
         model=message.model,
         time=clock_text(message.created_at, zone),
         time_iso=iso(message.created_at),
         versions=_versions(item),
         turn_id=turn.id if turn and message.state == "running" else "",
-        tokens=written,
+        tokens=tokens,
         is_estimated=bool(usage and usage.estimated),
         first_token_ms=first_ms,
         duration_ms=duration_ms,
         reasoning_ms=next(
             (p.duration_ms for p in message.parts if isinstance(p, ReasoningPart) and p.duration_ms), None
         ),
-        tokens_per_s=round(written * 1000 / speaking_ms) if written > 8 and speaking_ms > 200 else 0,
+        tokens_per_s=round(tokens * 1000 / speaking_ms) if tokens > 8 and speaking_ms > 200 else 0,
         tools=tool_views(message.parts),
         problem=_reply_problem(message, turn) if is_reply else None,
         continues=message.continues,
@@ -142,8 +146,22 @@ def message_view(
         is_last=is_last,
         attachments=attachment_views(message.parts),
         verdict=item.verdict,
+        sources=sources,
         is_far=is_far,
     )
+
+
+def written(
+    message: Message, text: str, render: Render, *, is_inside: bool = False, made: str = ""
+) -> tuple[str, tuple[SourceView, ...]]:
+    """A reply's words with its chips, and its sources; nothing of what a person wrote. is_inside: chips lead to the
+    list below. made: the words, rendered already."""
+    if message.role != "assistant" or not text:
+        return "", ()
+    sources = sources_inside(message) if is_inside else source_views(message)
+    if not sources:
+        return made or render(text), ()
+    return with_chips(made or render(text, numbers_of(message.parts)), sources)
 
 
 def message_views(

@@ -10,7 +10,7 @@ import msgspec
 from chatserver.domain.conversations import PathItem
 from chatserver.domain.shares import Share, SharedPage
 from chatserver.web.views.attachments import attachment_views
-from chatserver.web.views.messages import MessageView, Render, Versions, message_views
+from chatserver.web.views.messages import MessageView, Render, Versions, message_views, written
 from chatserver.web.views.times import date_text, moment_of, when_text
 from chatserver.words import gettext as _
 from chatserver.words import ngettext, number_text
@@ -86,7 +86,7 @@ def shared_view(
         when=date_text(page.share.created_at, zone),
         count=page.share.messages,
         messages=tuple(
-            _as_shared(message, item, base)
+            _as_shared(message, item, base, render)
             for message, item in zip(shown, items, strict=True)
             if message.role in ("user", "assistant")
         ),
@@ -96,7 +96,7 @@ def shared_view(
     )
 
 
-def _as_shared(message: MessageView, item: PathItem, base: str) -> MessageView:
+def _as_shared(message: MessageView, item: PathItem, base: str, render: Render) -> MessageView:
     versions = None
     if len(item.versions) > 1:
         place = item.versions.index(message.id)
@@ -108,8 +108,11 @@ def _as_shared(message: MessageView, item: PathItem, base: str) -> MessageView:
             links[place + 1] if place + 1 < len(links) else "",
         )
     author = message.author if message.role == "assistant" else _("Question")
+    html, sources = written(item.message, message.text, render, is_inside=True)
     return msgspec.structs.replace(
         message,
+        html=html,
+        sources=sources,
         author=author,
         time="",
         time_iso="",

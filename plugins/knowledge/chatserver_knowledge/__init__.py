@@ -14,7 +14,6 @@ from chatserver import (
     Route,
     SendRequest,
     SlotContext,
-    TurnEnded,
     hookimpl,
 )
 from chatserver import gettext as _
@@ -23,6 +22,7 @@ from chatserver_knowledge.api import Api
 from chatserver_knowledge.embedding import Embedder
 from chatserver_knowledge.ingest import LEASE_S, Ingest
 from chatserver_knowledge.pages import FILES, Pages
+from chatserver_knowledge.passages import Passages
 from chatserver_knowledge.searching import Searching
 from chatserver_knowledge.shelf import Shelf
 from chatserver_knowledge.tables import MIGRATIONS
@@ -38,7 +38,8 @@ class Knowledge:
         self.searching = Searching(self.shelf, embedder)
         self.answering = Answering(self.shelf, self.searching)
         self.api = Api(self.shelf, self.searching)
-        self.pages = Pages(self.shelf, self.answering)
+        self.passages = Passages()
+        self.pages = Pages(self.shelf, self.passages)
 
     @hookimpl
     def register_migrations(self) -> list[Migration]:
@@ -58,7 +59,7 @@ class Knowledge:
 
     @hookimpl
     async def startup(self, ctx: Context) -> None:
-        for one in (self.shelf, self.ingest, self.answering, self.pages):
+        for one in (self.shelf, self.ingest, self.passages, self.pages):
             one.open(ctx)
 
     @hookimpl
@@ -71,11 +72,8 @@ class Knowledge:
 
     @hookimpl
     async def handle_event(self, delivery: Delivery) -> None:
-        event = delivery.event
-        if isinstance(event, TurnEnded):
-            await self.answering.ended(event.turn_id, event.reply_id)
-        elif isinstance(event, AccountErased):
-            await self.shelf.forget(event.account_id)
+        if isinstance(delivery.event, AccountErased):
+            await self.shelf.forget(delivery.event.account_id)
 
     @hookimpl
     def nav_items(self) -> list[NavItem]:

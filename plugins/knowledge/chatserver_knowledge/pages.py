@@ -1,11 +1,12 @@
-"""For people: the collections, one of them with its files, the chooser in the message box, the sources of an answer."""
+"""For people: the collections, one of them with its files, a passage, the chooser in the message box."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from chatserver import Actor, BadInput, Context, NotFound, PageAnswer, PageFiles, PageVisit, Route, SlotContext
-from chatserver_knowledge.answering import FIELD, Answering, read_choice
+from chatserver_knowledge.answering import FIELD, read_choice
+from chatserver_knowledge.passages import Passages
 from chatserver_knowledge.shelf import Shelf
 
 HERE = Path(__file__).parent
@@ -14,9 +15,9 @@ POST = ("POST",)
 
 
 class Pages:
-    def __init__(self, shelf: Shelf, answering: Answering) -> None:
+    def __init__(self, shelf: Shelf, passages: Passages) -> None:
         self._shelf = shelf
-        self._answering = answering
+        self._passages = passages
 
     def open(self, ctx: Context) -> None:
         self._pages = ctx.pages
@@ -29,6 +30,7 @@ class Pages:
             Route("/c/{collection}/remove", page=self.remove, methods=POST),
             Route("/c/{collection}/retry", page=self.retry, methods=POST),
             Route("/c/{collection}/take-out", page=self.take_out, methods=POST),
+            Route("/p/{file}/{place}", page=self.show_passage),
         ]
 
     async def show_all(self, visit: PageVisit) -> PageAnswer:
@@ -73,6 +75,13 @@ class Pages:
         await self._shelf.take_out(visit.actor, known)
         return visit.go(f"/x/knowledge/c/{collection.id}")
 
+    async def show_passage(self, visit: PageVisit) -> PageAnswer:
+        """Where a source of an answer leads: a fragment for the tab beside the chat, else a page."""
+        shown = await self._passages.show(visit.actor, visit.path["file"], visit.path["place"])
+        if visit.is_htmx:
+            return visit.fragment("passage.html", shown=shown)
+        return await visit.page("passage_page.html", shown=shown)
+
     async def render(self, context: SlotContext) -> str | None:
         if context.slot == "composer.tools":
             collections = await self._shelf.all(Actor(context.account, "web"))
@@ -85,10 +94,6 @@ class Pages:
                 on = ()
             lines = [(one, one.id in on) for one in collections]
             return str(self._pages.render("tools.html", lines=lines, count=sum(is_on for _one, is_on in lines)))
-        if context.slot == "message.footer" and context.message_id:
-            sources = await self._answering.sources_of(context.account.id, context.message_id)
-            if sources:
-                return str(self._pages.render("sources.html", sources=sources))
         return None
 
     async def _list(self, visit: PageVisit, *, problem: Exception | None = None) -> PageAnswer:

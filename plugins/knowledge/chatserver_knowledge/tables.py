@@ -18,6 +18,7 @@ MIGRATIONS = [
             "CREATE TABLE knowledge_chunks (file TEXT NOT NULL, place INTEGER NOT NULL, page INTEGER NOT NULL,"
             " heading TEXT NOT NULL, text TEXT NOT NULL, model TEXT NOT NULL, vector {bytes} NOT NULL,"
             " PRIMARY KEY (file, place))",
+            # not written to any more: the core keeps what answers were given
             "CREATE TABLE knowledge_sources (turn_id TEXT NOT NULL, number INTEGER NOT NULL, reply_id TEXT NOT NULL,"
             " owner_id TEXT NOT NULL, file TEXT NOT NULL, place INTEGER NOT NULL, name TEXT NOT NULL,"
             " page INTEGER NOT NULL, text TEXT NOT NULL, PRIMARY KEY (turn_id, number))",

@@ -23,6 +23,7 @@ def register_themes() -> list[ThemeSpec]:
                 "panel": ("panel.css",),
                 "share": ("share.css",),
                 "messages": ("messages.css",),
+                "sources": ("sources.css",),
             },
             preload=("fonts/geist-latin-wght-normal.woff2",),
         )
