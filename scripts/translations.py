@@ -19,6 +19,7 @@ from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
+from sentences import pieced, sentences
 
 ROOT = Path(__file__).resolve().parent.parent
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -27,11 +28,6 @@ METHODS = [("**.py", "python"), ("**/templates/**.html", "jinja2")]
 OPTIONS = {"**/templates/**.html": {"trimmed": "true", "extensions": "jinja2.ext.i18n"}}
 KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "tell": (2,), "tell_soon": (2,)}
 """Of a notice the second argument: its key comes first."""
-# The page shows the sentences of errors as well, with their values: those of what a person does there. Those that
-# are put together from pieces stay English, and so do the command line's.
-ERRORS = "BadInput NotFound Conflict Refused LimitReached Unavailable".split()
-ROOMS_OF_ERRORS = ("chat/", "web/")
-SPOKEN_ELSEWHERE = ("backups", "copying", "export_reader", "exports", "import_files", "imports", "placing", "doctor")
 _PLACES = re.compile(r"\{[^}]*\}|%\([a-z_]+\)[sd]")
 
 
@@ -45,21 +41,13 @@ def packages() -> Iterator[Path]:
 def gather(package: Path) -> Catalog:
     """What a package says, in the order of its files. Places in the source are left out, so that lines may move."""
     catalog = Catalog(fuzzy=False)
-    keywords = KEYWORDS | dict.fromkeys(ERRORS if package.name == "chatserver" else (), None)
-    with contextlib.redirect_stderr(io.StringIO()):  # it tells of every sentence put together from pieces; see above
-        found = list(extract_from_dir(package, METHODS, OPTIONS, keywords, comment_tags=("Translators:",)))
-    for file, line, message, comments, _context in sorted(found, key=lambda one: (one[0], one[1])):
-        if _is_shown(package, file, line):
-            catalog.add(message, None, auto_comments=comments)
+    with contextlib.redirect_stderr(io.StringIO()):  # it tells of f-strings that only a log is told
+        marked = list(extract_from_dir(package, METHODS, OPTIONS, KEYWORDS, comment_tags=("Translators:",)))
+    found = [(file, line, message, comments) for file, line, message, comments, _context in marked]
+    found += [(one.file, one.line, one.text, []) for one in sentences(package) if one.text]
+    for _file, _line, message, comments in sorted(found, key=lambda one: (one[0], one[1])):
+        catalog.add(message, None, auto_comments=comments)
     return catalog
-
-
-def _is_shown(package: Path, file: str, line: int) -> bool:
-    """Whether the page may show what stands there: anything that is marked, and errors of the rooms behind it."""
-    source = (package / file).read_text().split("\n")[line - 1]
-    if package.name != "chatserver" or not any(f"{error}(" in source for error in ERRORS) or "_(" in source:
-        return True
-    return file.startswith(ROOMS_OF_ERRORS) and Path(file).stem not in SPOKEN_ELSEWHERE
 
 
 def update(package: Path, language: str, said: Catalog) -> Path:
@@ -146,6 +134,7 @@ def _id(message: Message) -> str:
 def main(checks: bool) -> int:
     wrong: list[str] = []
     for package in packages():
+        wrong += [f"{package.name}/{one}" for one in pieced(package)]
         said = gather(package)
         if not len(said):
             continue

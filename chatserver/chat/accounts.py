@@ -17,7 +17,7 @@ from chatserver.chat.refusals import refused
 from chatserver.clock import new_id, now_us
 from chatserver.domain.access import PERMISSIONS, Account, AccountRole, AccountState, Actor, ApiKey, Session
 from chatserver.domain.extend import AuthBackend, Refusal, SignInAttempt
-from chatserver.errors import BadInput, ChatserverError, Conflict, NotFound, Unavailable
+from chatserver.errors import BadInput, ChatserverError, Conflict, NotFound, Unavailable, _
 from chatserver.store import accounts as table
 from chatserver.store import turns as turn_rows
 from chatserver.store.database import Database
@@ -193,7 +193,7 @@ class Accounts(Credentials):
         self.forget_credentials()
 
     async def _enroll(self, account_id: str, secret: str) -> None:
-        refusal = Refusal("no_sign_in", "No way to sign in is installed.", "Install chatserver-password.", status=503)
+        refusal = Refusal("no_sign_in", _("No way to sign in is installed. Install chatserver-password."), status=503)
         for name, backend in self._backends():
             answer = await self._ask(name, "enroll", backend.enroll(account_id, secret))
             if answer is None:
@@ -351,10 +351,12 @@ def check_key(scopes: Sequence[str], models: Sequence[str], expires_at: int | No
     for scope in scopes:
         if scope not in known:
             raise BadInput(
-                f"There is no right {scope[:60]!r}. Pick from: {', '.join(sorted(PERMISSIONS))}.", status=422
+                "There is no right “%(scope)s”. Pick from: %(rights)s.",
+                values={"scope": scope[:60], "rights": ", ".join(sorted(PERMISSIONS))},
+                status=422,
             )
     if len(models) > KEY_MODELS_MAX or any(not name or len(name) > 200 for name in models):
-        raise BadInput(f"Name at most {KEY_MODELS_MAX} models, each by its id.", status=422)
+        raise BadInput("Name at most %(most)s models, each by its id.", values={"most": KEY_MODELS_MAX}, status=422)
     if expires_at is not None and expires_at <= now_us():
         raise BadInput("The key would have expired already. Pick a later day.", status=422)
     if not 0 <= requests_per_minute <= 1_000_000:
@@ -363,8 +365,8 @@ def check_key(scopes: Sequence[str], models: Sequence[str], expires_at: int | No
 
 WRONG = Refusal(
     code="sign_in_failed",
-    message="E-mail or password is not right.",
-    next_step="Check both and try again.",
+    message=_("E-mail or password is not right."),
+    next_step=_("Check both and try again."),
     status=401,
 )
 """The one answer to a sign-in that fails, whatever the reason."""

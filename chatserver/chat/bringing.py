@@ -89,9 +89,15 @@ class Bringing:
             ) from broke
         unpacked = decode_unpacked(answer)
         if unpacked.refused is not None:
-            code, sentence = unpacked.refused
-            raise BadInput(sentence.replace(str(path), name[:100] or "The file"), code=code, status=422)
+            code, sentence, values = unpacked.refused
+            named = {key: self._named(value, path, name) for key, value in values.items()}
+            raise BadInput(sentence, values=named, code=code, status=422)
         return unpacked
+
+    @staticmethod
+    def _named(value: str | int, path: Path, name: str) -> str | int:
+        """By the name its sender gave the file, not by where it lies here."""
+        return value.replace(str(path), name[:100] or "The file") if isinstance(value, str) else value
 
     async def _take(self, actor: Actor, room: Path, unpacked: Unpacked) -> ImportReport:
         imports = Imports(self._db, actor, self._files)

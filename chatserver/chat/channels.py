@@ -19,7 +19,7 @@ from chatserver.domain.access import Actor
 from chatserver.domain.extend import ChannelOffer, PromptMessage, Refusal
 from chatserver.domain.messages import TextPart
 from chatserver.domain.models import Channel, ChannelLine, Model, first_token_patience_s, parse_alias
-from chatserver.errors import BadInput, ChatserverError, Conflict, NotFound, SetupError
+from chatserver.errors import BadInput, ChatserverError, Conflict, NotFound, SetupError, _
 from chatserver.gateway.catalog import Catalog
 from chatserver.plugins import Plugins
 from chatserver.store import channels as channel_rows
@@ -32,6 +32,7 @@ log = structlog.get_logger("chatserver.channels")
 LOOK_EVERY_S = 2.0
 """How often a node looks whether another changed the channels; a change holds everywhere within five seconds."""
 TRIAL_TOKENS = 64
+TAKEN = _("There is a channel of this name already. Take another name.")
 """Room for a model that thinks before it says hello."""
 PERMISSION = "admin.console"
 CONSOLE = "console"
@@ -139,12 +140,12 @@ class Channels:
         if (key := check_key(wanted.api_key)) != "":
             row = msgspec.structs.replace(row, sealed_key=self.sealed(row, key))
         if name in {report.channel.name for report in self._catalog.reports()}:
-            raise Conflict(f"There is a channel named {name!r} already. Take another name.", code="name_taken")
+            raise Conflict(TAKEN, code="name_taken")
         models = await self._catalog.look(self.channel_of(row))
         if not models:
             raise BadInput("It answers, but names no model. Look whether one is loaded there.", code="no_models")
         if not await self._db.write(lambda tx: channel_rows.insert_channel(tx, row)):
-            raise Conflict(f"There is a channel named {name!r} already. Take another name.", code="name_taken")
+            raise Conflict(TAKEN, code="name_taken")
         await self._audit.note(actor, "channel_connected", name, provider=row.provider)
         await self.look()
         return name, models

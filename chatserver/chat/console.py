@@ -6,7 +6,7 @@ import msgspec
 
 from chatserver.chat.asides import Asides
 from chatserver.chat.audit import Audit
-from chatserver.chat.channels import CONSOLE, PERMISSION, TRIAL_TOKENS, Channels, Trial
+from chatserver.chat.channels import CONSOLE, PERMISSION, TAKEN, TRIAL_TOKENS, Channels, Trial
 from chatserver.chat.permissions import Permissions
 from chatserver.chat.refusals import refused
 from chatserver.chat.wishes import check_groups, check_wish
@@ -25,7 +25,6 @@ from chatserver.store.database import Database, Tx
 
 _decode_names = msgspec.json.Decoder(tuple[str, ...]).decode
 _encode = msgspec.json.Encoder().encode
-TAKEN = "There is a channel of this name already. Take another name."
 
 
 class Console:

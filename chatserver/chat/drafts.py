@@ -22,7 +22,7 @@ from chatserver.domain.extend import Refusal
 from chatserver.domain.messages import Message, text_of, words_of
 from chatserver.domain.models import Model
 from chatserver.domain.turns import Turn
-from chatserver.errors import BadInput, ChatserverError, Conflict, LimitReached, NotFound, Unavailable
+from chatserver.errors import BadInput, ChatserverError, Conflict, LimitReached, NotFound, Unavailable, _
 from chatserver.store import calls as call_rows
 from chatserver.store import conversations as conversation_rows
 from chatserver.store import idempotency, search
@@ -142,10 +142,11 @@ class Drafts:
         if not limit or running + wanted <= limit:
             return
         if wanted > 1:
-            text = f"{wanted} more replies are over the limit of {limit} at once. Ask fewer models, or wait."
+            text = _("%(wanted)s more replies are over the limit of %(limit)s at once. Ask fewer models, or wait.")
         else:
-            text = f"{running} of your replies are being written, which is the limit. Wait for one, or stop one."
-        raise LimitReached(text, code="turns_per_account", retry_after_s=2)
+            text = _("%(running)s of your replies are being written, which is the limit. Wait for one, or stop one.")
+        values = {"wanted": wanted, "limit": limit, "running": running}
+        raise LimitReached(text, values=values, code="turns_per_account", retry_after_s=2)
 
     async def _write_and_start(
         self, actor: Actor, draft: Draft, jobs: Sequence[TurnJob], key: IdempotencyKey | None

@@ -57,7 +57,11 @@ def is_chat(head: bytes) -> bool:
 def read_chat(document: memoryview) -> Owned:
     """The one conversation of such a file. Raises BadInput."""
     if len(document) > MAX_LINE_BYTES:
-        raise BadInput(f"The file is longer than the {MAX_LINE_BYTES} bytes one chat may have.", code="damaged_file")
+        raise BadInput(
+            "The file is longer than the %(most)s bytes one chat may have.",
+            values={"most": MAX_LINE_BYTES},
+            code="damaged_file",
+        )
     reader = _Reader()
     try:
         chat = decode_chat(document)
@@ -67,9 +71,15 @@ def read_chat(document: memoryview) -> Owned:
             reader.take(line)
         done = reader.take(EndLine(0, 1, len(chat.messages)))
     except Wrong as error:
-        raise BadInput(f"The chat in the file {error}. Nothing of it was taken.", code="damaged_file") from None
+        raise BadInput(
+            "The chat in the file %(fault)s. Nothing of it was taken.",
+            values={"fault": str(error)},
+            code="damaged_file",
+        ) from None
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise BadInput(f"The chat in the file cannot be read ({error}).", code="damaged_file") from None
+        raise BadInput(
+            "The chat in the file cannot be read (%(error)s).", values={"error": str(error)}, code="damaged_file"
+        ) from None
     assert done is not None
     return done
 
@@ -84,14 +94,19 @@ def read_export(file: BinaryIO, folder: Path | None = None) -> Iterator[Owned]:
         try:
             done = reader.take(_decode(raw))
         except Wrong as error:
-            raise BadInput(f"Line {number} {error}. Nothing of the file was taken.", code="damaged_file") from None
+            raise BadInput(
+                "Line %(number)s %(fault)s. Nothing of the file was taken.",
+                values={"number": number, "fault": str(error)},
+                code="damaged_file",
+            ) from None
         if done is not None:
             yield done
             for one in done[1].files:
                 Path(one.path).unlink(missing_ok=True)
     if not reader.has_ended:
         raise BadInput(
-            f"The file ends after line {number}, before its end: it was cut. Nothing of it was taken; export again.",
+            "The file ends after line %(number)s, before its end: it was cut. Nothing of it was taken; export again.",
+            values={"number": number},
             code="damaged_file",
         )
 

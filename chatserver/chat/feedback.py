@@ -47,7 +47,12 @@ class FeedbackBox:
             raise BadInput("Feedback is `good` or `bad`.", code="bad_verdict", status=422)
         unknown = next((tag for tag in tags or () if tag not in TAGS[verdict]), None)
         if unknown is not None:
-            raise BadInput(f"The tags of {verdict} are {', '.join(TAGS[verdict])}.", code="unknown_tag", status=422)
+            raise BadInput(
+                "The tags of %(verdict)s are %(tags)s.",
+                values={"verdict": verdict, "tags": ", ".join(TAGS[verdict])},
+                code="unknown_tag",
+                status=422,
+            )
         if reason is not None:
             reason = check_reason(reason)
 

@@ -45,7 +45,7 @@ class ImporterName(msgspec.Struct, frozen=True):
 
 class Unpacked(msgspec.Struct):
     """title: of the format. notes: what was not taken as it was, how often. refused: why nothing was taken, a code and
-    a sentence."""
+    a sentence with its values."""
 
     title: str = ""
     conversations: int = 0
@@ -53,7 +53,7 @@ class Unpacked(msgspec.Struct):
     files: int = 0
     notes: dict[str, int] = {}
     left: int = 0
-    refused: tuple[str, str] | None = None
+    refused: tuple[str, str, dict[str, str | int]] | None = None
 
 
 decode_unpacked = msgspec.json.Decoder(Unpacked).decode
@@ -75,7 +75,7 @@ def main(source: Path, target: Path, folder: Path, importers: list[ImporterName]
                 _write(out, conversation)
             out.write(encode_line(EndLine(0, found.conversations, found.messages, found.files)))
     except ChatserverError as error:
-        return Unpacked(refused=(error.code, error.message))
+        return Unpacked(refused=(error.code, error.sentence, error.values))
     found.title, found.left, found.notes = file.title, len(file.left), dict(notes.most_common(20))
     return found
 

@@ -17,7 +17,7 @@ import structlog
 
 from chatserver.chat.export_reader import HEAD_BYTES, Owned, is_chat, is_export, read_chat, read_export
 from chatserver.domain.extend import ImportedConversation, Importer
-from chatserver.errors import BadInput, ChatserverError
+from chatserver.errors import BadInput, ChatserverError, _
 
 log = structlog.get_logger("chatserver.imports")
 
@@ -71,11 +71,18 @@ class ImportFile:
                 while block := packed.read(1024 * 1024):
                     unpacked.write(block)
                     if unpacked.tell() > limit_bytes:
-                        raise BadInput(f"{self.path} unpacks to more than {limit_bytes} bytes, which is too much.")
+                        raise BadInput(
+                            "%(path)s unpacks to more than %(most)s bytes, which is too much.",
+                            values={"path": str(self.path), "most": limit_bytes},
+                        )
             unpacked.flush()
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             unpacked.close()
-            raise BadInput(f"The archive {self.path} is damaged: {error}.", code="damaged_file") from error
+            raise BadInput(
+                "The archive %(path)s is damaged: %(error)s.",
+                values={"path": str(self.path), "error": str(error)},
+                code="damaged_file",
+            ) from error
         except BaseException:
             unpacked.close()
             raise
@@ -86,7 +93,10 @@ class ImportFile:
             with zipfile.ZipFile(file) as archive:
                 entries = sorted(archive.infolist(), key=lambda entry: entry.filename)
                 if len(entries) > MAX_ENTRIES:
-                    raise BadInput(f"{self.path} holds more than {MAX_ENTRIES} files.")
+                    raise BadInput(
+                        "%(path)s holds more than %(most)s files.",
+                        values={"path": str(self.path), "most": MAX_ENTRIES},
+                    )
                 for entry in entries:
                     if entry.is_dir():
                         continue
@@ -96,22 +106,35 @@ class ImportFile:
                     with self._unpack(archive, entry) as unpacked:
                         yield from self._document(unpacked, entry.filename, is_alone=False)
         except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: it asks a password
-            raise BadInput(f"The archive {self.path} is damaged: {error}.", code="damaged_file") from error
+            raise BadInput(
+                "The archive %(path)s is damaged: %(error)s.",
+                values={"path": str(self.path), "error": str(error)},
+                code="damaged_file",
+            ) from error
         if not self.title:
             raise self._unknown()
 
     def _unpack(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> BinaryIO:
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise BadInput(f"{entry.filename} in {self.path} is packed in a way not known here. Unpack it first.")
+            raise BadInput(
+                "%(name)s in %(path)s is packed in a way not known here. Unpack it first.",
+                values={"name": entry.filename, "path": str(self.path)},
+            )
         if entry.file_size > MAX_UNPACKED_BYTES or entry.file_size > MAX_RATIO * max(entry.compress_size, 4_096):
-            raise BadInput(f"{entry.filename} in {self.path} unpacks to {entry.file_size} bytes, which is too much.")
+            raise BadInput(
+                "%(name)s in %(path)s unpacks to %(size)s bytes, which is too much.",
+                values={"name": entry.filename, "path": str(self.path), "size": entry.file_size},
+            )
         unpacked: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller
         try:
             with archive.open(entry) as packed:
                 while block := packed.read(1024 * 1024):
                     unpacked.write(block)
                     if unpacked.tell() > entry.file_size:
-                        raise BadInput(f"The archive {self.path} is damaged at {entry.filename}.")
+                        raise BadInput(
+                            "The archive %(path)s is damaged at %(name)s.",
+                            values={"path": str(self.path), "name": entry.filename},
+                        )
             unpacked.flush()
         except BaseException:
             unpacked.close()
@@ -139,22 +162,28 @@ class ImportFile:
                 raise
             except (msgspec.MsgspecError, RecursionError) as error:
                 raise BadInput(
-                    f"{name} looks like an export of {importer.title}, but cannot be read: {error}.",
+                    "%(name)s looks like an export of %(program)s, but cannot be read: %(error)s.",
+                    values={"name": name, "program": importer.title, "error": str(error)},
                     code="damaged_file",
                 ) from error
             except Exception as error:
                 log.error("importer_failed", importer=importer.name, exc_info=error)
                 raise BadInput(
-                    f"The importer for {importer.title} failed at {name} ({type(error).__name__}): tell its author.",
+                    "The importer for %(program)s failed at %(name)s (%(error)s): tell its author.",
+                    values={"program": importer.title, "name": name, "error": type(error).__name__},
                     code="importer_failed",
                 ) from error
 
     def _unknown(self) -> BadInput:
         known = ", ".join(["chatserver", *(importer.title for importer in self._importers)])
-        more = "" if self._importers else " Other programs' exports need a plugin that reads them: chatserver-imports."
-        return BadInput(
-            f"{self.path} holds no chats in a format known here. Known: {known}.{more}", code="unknown_format"
-        )
+        if self._importers:
+            sentence = _("%(path)s holds no chats in a format known here. Known: %(known)s.")
+        else:
+            sentence = _(
+                "%(path)s holds no chats in a format known here. Known: %(known)s. Other programs' exports need a"
+                " plugin that reads them: chatserver-imports."
+            )
+        return BadInput(sentence, values={"path": str(self.path), "known": known}, code="unknown_format")
 
 
 def _recognises(importer: Importer, view: memoryview) -> bool:
@@ -172,7 +201,11 @@ def _check_json(view: memoryview, name: str) -> None:
     try:
         msgspec.json.decode(view, type=msgspec.Raw)
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise BadInput(f"{name} is damaged or was cut: {error}.", code="damaged_file") from None
+        raise BadInput(
+            "%(name)s is damaged or was cut: %(error)s.",
+            values={"name": name, "error": str(error)},
+            code="damaged_file",
+        ) from None
 
 
 def _owned_by(importer: Importer, conversation: ImportedConversation) -> ImportedConversation:

@@ -262,7 +262,10 @@ class Imports:
                 continue
             missing, left_deleted = _missing(placed, here)
             return _Seat(placed, standing is None, is_hidden, missing, left_deleted)
-        raise BadInput(f"The conversation {source.id[:80]} was imported and deleted {MAX_ATTEMPTS} times.")
+        raise BadInput(
+            "The conversation %(id)s was imported and deleted %(count)s times.",
+            values={"id": source.id[:80], "count": MAX_ATTEMPTS},
+        )
 
     def _open(self, tx: Tx, seat: _Seat, deletion_id: str | None) -> None:
         conversation = seat.placed.conversation

@@ -153,8 +153,9 @@ def _refused_picture(why: str) -> Exception:
     if why == "no_room":
         return storage_full()
     if why in ("too_many_pixels", "memory"):
-        text = "This picture has more than 40 million pixels. Make it smaller first."
-        return BadInput(text, code="too_many_pixels", status=422)
+        return BadInput(
+            "This picture has more than 40 million pixels. Make it smaller first.", code="too_many_pixels", status=422
+        )
     if why == "time":
         return BadInput("This picture takes too long to open. Save it anew, smaller.", code="slow_picture", status=422)
     return BadInput(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatserver.domain.access import Actor, default_permission
-from chatserver.errors import Refused
+from chatserver.errors import Refused, _
 from chatserver.plugins import Plugins
 
 
@@ -24,5 +24,8 @@ class Permissions:
     async def require(self, actor: Actor, permission: str) -> None:
         """Raises Refused `not_allowed`."""
         if not await self.allows(actor, permission):
-            whose = "This key" if actor.key_id else "Your account"
-            raise Refused(f"{whose} may not do this ({permission}). Ask whoever runs this server.", code="not_allowed")
+            if actor.key_id:
+                sentence = _("This key may not do this (%(permission)s). Ask whoever runs this server.")
+            else:
+                sentence = _("Your account may not do this (%(permission)s). Ask whoever runs this server.")
+            raise Refused(sentence, values={"permission": permission}, code="not_allowed")

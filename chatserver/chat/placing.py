@@ -95,10 +95,16 @@ def _parents_first(source: ImportedConversation) -> list[ImportedMessage]:
     below: dict[str | None, list[ImportedMessage]] = {}
     known = {message.id for message in source.messages}
     if len(known) != len(source.messages) or "" in known:
-        raise BadInput(f"The conversation {source.id[:80]} has two messages of one id.", code="damaged_file")
+        raise BadInput(
+            "The conversation %(id)s has two messages of one id.", values={"id": source.id[:80]}, code="damaged_file"
+        )
     for message in source.messages:
         if message.parent_id is not None and message.parent_id not in known:
-            raise BadInput(f"The conversation {source.id[:80]} lacks a parent of a message.", code="damaged_file")
+            raise BadInput(
+                "The conversation %(id)s lacks a parent of a message.",
+                values={"id": source.id[:80]},
+                code="damaged_file",
+            )
         below.setdefault(message.parent_id, []).append(message)
     ordered: list[ImportedMessage] = []
     level: list[str | None] = [None]
@@ -107,7 +113,7 @@ def _parents_first(source: ImportedConversation) -> list[ImportedMessage]:
         ordered += found
         level = [one.id for one in found]
     if len(ordered) != len(source.messages):
-        raise BadInput(f"The conversation {source.id[:80]} runs in a circle.", code="damaged_file")
+        raise BadInput("The conversation %(id)s runs in a circle.", values={"id": source.id[:80]}, code="damaged_file")
     return ordered
 
 

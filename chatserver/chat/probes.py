@@ -45,7 +45,10 @@ class Probes:
         """One token asked of one channel. Raises NotFound when it does not serve the model."""
         through = next((one for one in self.pairs() if (one.channel.name, one.model.id) == (channel, model)), None)
         if through is None:
-            raise NotFound(f"The channel {channel} does not serve the model {model}.")
+            raise NotFound(
+                "The channel %(channel)s does not serve the model %(model)s.",
+                values={"channel": channel, "model": model},
+            )
         message = PromptMessage("user", (TextPart("Hi"),))
         answer = await self._asides.ask(HOUSE, "probe", model, (message,), max_output=1, through=through)
         if isinstance(answer, Refusal):

@@ -243,7 +243,9 @@ class Sending:
     def _check_fields(self, fields: Mapping[str, msgspec.Raw] | None) -> None:
         for name in fields or ():
             if not any(self._plugins.implements(name, hook) for hook in ("prepare_send", "prepare_prompt")):
-                raise BadInput(f"Nothing here takes the field {name!r}.", code="unknown_field", status=422)
+                raise BadInput(
+                    "Nothing here takes the field “%(name)s”.", values={"name": name}, code="unknown_field", status=422
+                )
 
     def _pick_model(
         self, actor: Actor, wanted: str, conversation: Conversation | None, *, liked: str = "", fall_back: bool = False

@@ -55,7 +55,12 @@ def check_change(change: TuningChange) -> None:
             status=422,
         )
     if effort is not UNSET and effort is not None and effort not in EFFORTS:
-        raise BadInput(f"A reasoning effort is one of {', '.join(EFFORTS)}.", code="bad_reasoning_effort", status=422)
+        raise BadInput(
+            "A reasoning effort is one of %(efforts)s.",
+            values={"efforts": ", ".join(EFFORTS)},
+            code="bad_reasoning_effort",
+            status=422,
+        )
 
 
 def _check_prompt(text: str) -> None:

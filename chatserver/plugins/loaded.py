@@ -531,8 +531,11 @@ class Plugins:
         plugin = self._plugins.get(name)
         if plugin is None:
             if any(other.name == name for other in self._others):
-                raise Conflict(f"The plugin {name} was not loaded at start: change the configuration and restart.")
-            raise NotFound(f"No plugin named {name} is installed.")
+                raise Conflict(
+                    "The plugin %(name)s was not loaded at start: change the configuration and restart.",
+                    values={"name": name},
+                )
+            raise NotFound("No plugin named %(name)s is installed.", values={"name": name})
         plugin.state, plugin.reason = ("on", "") if on else ("off", "switched off")
         self._faults.forget(name)
         if self.board is not None:

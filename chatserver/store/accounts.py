@@ -123,7 +123,9 @@ def create_account(tx: Tx, account: Account) -> None:
     """Store a new account and its event. Raises Conflict `email_taken` when the address is in use."""
     tx.lock(f"email {account.email}")
     if tx.one(int, "SELECT 1 FROM accounts WHERE email = :email", email=account.email) is not None:
-        raise Conflict(f"There is an account for {account.email} already.", code="email_taken")
+        raise Conflict(
+            "There is an account for %(email)s already.", values={"email": account.email}, code="email_taken"
+        )
     tx.run(
         "INSERT INTO accounts (id, email, name, role, state, groups, settings, created_at)"
         " VALUES (:id, :email, :name, :role, :state, :groups, '{}', :created_at)",

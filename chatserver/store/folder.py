@@ -110,7 +110,9 @@ async def _ask(function: Callable[..., R], *arguments: Any) -> R:
     except OSError as error:
         if error.errno in FULL:
             raise storage_full() from error
-        raise Unavailable(f"The folder of files cannot be used now: {error.strerror}. Try again.") from error
+        raise Unavailable(
+            "The folder of files cannot be used now: %(error)s. Try again.", values={"error": str(error.strerror)}
+        ) from error
 
 
 def storage_full() -> StorageFull:

@@ -129,7 +129,7 @@ async def sign_in(request: PageRequest) -> Response[bytes]:
         problem = Problem(title=_("That was not right."), text=text, code=error.code)
         return _sign_in_page(request, where=where, email=email, problem=problem, status=429, retry_after_s=wait_s)
     if isinstance(answer, Refusal):
-        problem = Problem(title=answer.message, text=answer.next_step, code=answer.code)
+        problem = Problem(title=_(answer.message), text=_(answer.next_step), code=answer.code)
         return _sign_in_page(
             request,
             where=where,

@@ -85,7 +85,7 @@ def check_text(body: bytes, content_type: bytes) -> None:
     if not content_type.startswith(b"application/x-www-form-urlencoded"):
         check_depth(body)
     elif body.count(b"&") >= FIELDS_MAX:
-        raise BadInput(f"The form has more than {FIELDS_MAX} fields.")
+        raise BadInput("The form has more than %(most)s fields.", values={"most": FIELDS_MAX})
 
 
 def check_depth(body: bytes) -> None:
@@ -97,7 +97,7 @@ def check_depth(body: bytes) -> None:
         if mark in b"[{":
             depth += 1
             if depth > DEPTH_MAX:
-                raise BadInput(f"The body is nested more than {DEPTH_MAX} deep.")
+                raise BadInput("The body is nested more than %(most)s deep.", values={"most": DEPTH_MAX})
         else:
             depth -= 1
 
@@ -114,4 +114,4 @@ def form_token(body: bytes, content_type: bytes) -> str:
 
 
 def _too_large(limit_bytes: int) -> TooLarge:
-    return TooLarge(f"The body is larger than {limit_bytes // 1024} KiB. Send less at once.")
+    return TooLarge("The body is larger than %(most)s KiB. Send less at once.", values={"most": limit_bytes // 1024})

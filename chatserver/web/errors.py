@@ -157,7 +157,7 @@ def _here(scope: Mapping[str, Any]) -> bytes:
 
 
 def _retryable(error: ChatserverError) -> Unavailable:
-    return Unavailable(error.message, code=error.code, retry_after_s=error.retry_after_s or 5)
+    return Unavailable(error.sentence, values=error.values, code=error.code, retry_after_s=error.retry_after_s or 5)
 
 
 def _of_http(error: HTTPException) -> ChatserverError:

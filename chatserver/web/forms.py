@@ -170,7 +170,10 @@ class _Reading:
             else:
                 self._text_bytes += len(event)
                 if self._text_bytes > BODY_MAX_BYTES:
-                    raise TooLarge(f"The texts of the form are larger than {BODY_MAX_BYTES // 1024} KiB.")
+                    raise TooLarge(
+                        "The texts of the form are larger than %(most)s KiB. Send less at once.",
+                        values={"most": BODY_MAX_BYTES // 1024},
+                    )
                 self._text += event
 
     async def _begin(self, segment: MultipartSegment) -> None:
@@ -179,11 +182,15 @@ class _Reading:
         if not segment.filename:
             self._fields += 1
             if self._fields > FIELDS_MAX:
-                raise BadInput(f"The form has more than {FIELDS_MAX} fields.")
+                raise BadInput("The form has more than %(most)s fields.", values={"most": FIELDS_MAX})
             return
         self._checked()
         if len(self.form.files) >= FILES_MAX:
-            raise TooLarge(f"At most {FILES_MAX} files at once. Send the others after these.", code="too_many_files")
+            raise TooLarge(
+                "At most %(most)s files at once. Send the others after these.",
+                values={"most": FILES_MAX},
+                code="too_many_files",
+            )
         self._path = self._spool / new_id()
         self._size = 0
         self._buffer = bytearray()
@@ -271,7 +278,9 @@ def _as_bad_input(error: Exception) -> BadInput:
 
 
 def _too_large(most_bytes: int) -> TooLarge:
-    return TooLarge(f"The form is larger than {most_bytes // 1024 // 1024} MiB. Send less at once.")
+    return TooLarge(
+        "The form is larger than %(most)s MiB. Send less at once.", values={"most": most_bytes // 1024 // 1024}
+    )
 
 
 def _disk_problem(error: OSError) -> ChatserverError:

@@ -174,7 +174,11 @@ class PageEvents:
         query = parse_qs(bytes(scope.get("query_string", b"")).decode("latin-1"))  # type: ignore[call-overload]
         wanted = [pair for pair in query.get("turns", [""])[0].split(",") if pair]
         if not wanted or len(wanted) > MAX_TURNS:
-            raise BadInput(f"Name between one and {MAX_TURNS} turns, as ?turns=ID:SEQ,…", code="bad_cursor")
+            raise BadInput(
+                "Name between one and %(most)s turns, as ?turns=ID:SEQ,…",
+                values={"most": MAX_TURNS},
+                code="bad_cursor",
+            )
         settings = await self._house.accounts.settings(actor)
         if words.knows(spoken := str(settings.get("language", ""))):
             words.speak(spoken)

@@ -13,7 +13,7 @@ from babel.messages.mofile import write_mo
 
 from chatserver import words
 from chatserver.errors import BadInput
-from chatserver.testing.server import Site
+from chatserver.testing.server import PASSWORD, Site
 from chatserver.web import templating
 from chatserver.web.errors import spoken
 from chatserver.web.views.times import day_title, moment_of, when_text
@@ -133,3 +133,29 @@ async def test_a_choice_that_makes_no_sense_changes_nothing(site: Site, odd: dic
     page = await ada.post("/settings/chatting", data=odd)
     assert page.status_code == 422 and "Nothing was changed." in page.text
     assert await site.house.accounts.settings(ada.actor) == before
+
+
+async def test_a_refusal_of_the_door_and_of_a_plugin_is_told_in_french(site: Site) -> None:
+    guest, french = site.browser(), {"accept-language": "fr"}
+    page = await guest.post("/sign-in", data={"email": "nobody@example.org", "password": "not it"}, headers=french)
+    assert page.status_code == 401
+    assert "L’adresse ou le mot de passe n’est pas le bon." in page.text and "Vérifiez les deux" in page.text
+    ada = await site.sign_up("ada@example.org")
+    await ada.post("/settings/chatting", data={"language": "fr", "send_key": "enter"})
+    many = "&".join(f"name{number}=1" for number in range(2000))
+    kind = {"content-type": "application/x-www-form-urlencoded"}
+    assert "Le formulaire a plus de" in (await ada.post("/settings/chatting", content=many, headers=kind | french)).text
+    short = await ada.post("/settings/password", data={"current": PASSWORD, "new": "court"})
+    assert "Un mot de passe a au moins 8 caractères." in short.text and "facile à retenir" in short.text
+
+
+def test_a_sentence_that_no_catalogue_can_know_is_found(tmp_path: Path) -> None:
+    package = tmp_path / "chatserver_odd"
+    package.mkdir()
+    (package / "door.py").write_text(
+        'raise BadInput("Well known.")\nraise BadInput(f"At most {MOST}.")\ntext = f"{a}"\nraise Conflict(text)\n'
+    )
+    script = "import sys; sys.path.insert(0, 'scripts'); from pathlib import Path; from sentences import *;"
+    script += f"p = Path({str(package)!r}); print(len(pieced(p)), [one.text for one in sentences(p)])"
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.split(maxsplit=1)[0] == "2" and "'Well known.'" in result.stdout

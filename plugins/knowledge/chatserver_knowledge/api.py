@@ -97,9 +97,13 @@ class Api:
     async def search(self, visit: ApiVisit) -> ApiAnswer:
         asked, most = visit.query.get("q", ""), visit.query.get("limit", "8")
         if len(asked) > QUERY_MOST:
-            raise BadInput(f"A question has at most {QUERY_MOST} characters.", code="too_long", status=422)
+            raise BadInput(
+                "A question has at most %(most)s characters.", values={"most": QUERY_MOST}, code="too_long", status=422
+            )
         if not most.isascii() or not most.isdigit() or not 1 <= int(most) <= HITS_MOST:
-            raise BadInput(f"`limit` is between 1 and {HITS_MOST}.", code="bad_limit", status=422)
+            raise BadInput(
+                "`limit` is between 1 and %(most)s.", values={"most": HITS_MOST}, code="bad_limit", status=422
+            )
         collections = [one for one in visit.listed("collection") if one]
         hits = await self._searching.search(visit.actor, asked, collections, int(most))
         return ApiAnswer({"hits": [_hit(hit) for hit in hits]})

@@ -16,10 +16,17 @@ from chatserver_knowledge.embedding import MODEL, Embedder
 from chatserver_knowledge.shelf import KnownFile, Passage, Shelf
 
 LEASE_S = 300
+
+
+def _(sentence: str) -> str:
+    """Marks a sentence for the catalogues; the page looks it up."""
+    return sentence
+
+
 BROKEN = {
-    "time": "Reading this file took too long. Cut it into smaller ones.",
-    "memory": "Reading this file takes too much memory. Cut it into smaller ones.",
-    "crash": "This file could not be read: it is damaged, or too much. Save it anew and try again.",
+    "time": _("Reading this file took too long. Cut it into smaller ones."),
+    "memory": _("Reading this file takes too much memory. Cut it into smaller ones."),
+    "crash": _("This file could not be read: it is damaged, or too much. Save it anew and try again."),
 }
 
 

@@ -75,7 +75,7 @@ def check_zip(source: Path) -> None:
     with zipfile.ZipFile(source) as packed:
         entries = packed.infolist()
     if len(entries) > ENTRIES_MOST:
-        raise Refused(f"The file holds more than {ENTRIES_MOST} parts.")
+        raise Refused("The file holds more parts than are read.")
     unpacked = sum(entry.file_size for entry in entries)
     if unpacked > UNPACKED_MOST or unpacked > RATIO_MOST * max(source.stat().st_size, 10_000):
         raise Refused("The file unpacks to far more than it is. It is not read.")
@@ -102,7 +102,7 @@ def read_pdf(source: Path):
     if reader.is_encrypted and not reader.decrypt(""):
         raise Refused("The PDF is encrypted. Save it without a password.")
     if len(reader.pages) > PAGES_MOST:
-        raise Refused(f"The PDF has more than {PAGES_MOST} pages. Cut it into smaller ones.")
+        raise Refused("The PDF has more pages than are read. Cut it into smaller ones.")
     for number, page in enumerate(reader.pages, 1):
         yield number, "", page.extract_text() or ""
 

@@ -74,12 +74,16 @@ class Shelf:
         name = " ".join(name.split())
         if not name or len(name) > NAME_MOST:
             raise BadInput(
-                f"Give the collection a name of at most {NAME_MOST} characters.", code="bad_name", status=422
+                "Give the collection a name of at most %(most)s characters.",
+                values={"most": NAME_MOST},
+                code="bad_name",
+                status=422,
             )
         own = actor.account.groups
         if actor.account.role != "admin" and (foreign := [one for one in groups.split() if one not in own]):
             raise BadInput(
-                f"You are not in the group {foreign[0][:40]}, so you cannot share with it.",
+                "You are not in the group %(group)s, so you cannot share with it.",
+                values={"group": foreign[0][:40]},
                 code="unknown_group",
                 status=422,
             )
@@ -155,7 +159,9 @@ class Shelf:
         collection = await self.own(actor, collection_id)
         stored = await self._ctx.files.get(actor, file_id)
         if len(await self.files(collection.id)) >= FILES_MOST:
-            raise Conflict(f"A collection holds at most {FILES_MOST} files.", code="collection_full")
+            raise Conflict(
+                "A collection holds at most %(most)s files.", values={"most": FILES_MOST}, code="collection_full"
+            )
         await self._ctx.files.hold(actor, file_id)
         place_id, now = self._ctx.clock.new_id(), self._ctx.clock.now_us()
 

@@ -235,7 +235,7 @@ async def test_an_admin_adds_tries_and_removes_a_server(
         stored = await site.house.db.read(lambda tx: tx.one(Sealed, "SELECT sealed_token FROM mcp_servers"))
         assert stored is not None and TOKEN not in stored.sealed_token
         tried = await boss.post("/x/mcp/garden/test", data={})
-        assert tried.status_code == 200 and "look, plant, wilt" in tried.text
+        assert tried.status_code == 200 and "look, plant, and wilt" in tried.text
         assert "could not be asked" in (await boss.post("/x/mcp/gone/test", data={})).text
         assert 'name="mcp.on.garden"' in (await ada.get("/")).text
 

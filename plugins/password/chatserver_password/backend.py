@@ -5,19 +5,10 @@ from __future__ import annotations
 import unicodedata
 
 from chatserver import Context, Refusal, SignInAttempt
+from chatserver import gettext as _
 from chatserver_password.hashing import Busy, Hasher
 from chatserver_password.rules import problem_with
 
-WRONG = Refusal(
-    code="sign_in_failed", message="E-mail or password is not right.", next_step="Check both and try again.", status=401
-)
-BUSY = Refusal(
-    code="password_queue",
-    message="Too many people are signing in at this moment.",
-    next_step="Try again in a few seconds.",
-    status=429,
-    retry_after_s=5,
-)
 MAX_LENGTH = 1024
 
 
@@ -47,17 +38,17 @@ class PasswordBackend:
         try:
             if account is None or held is None or len(password) > MAX_LENGTH:
                 await hasher.waste_time(password[:MAX_LENGTH])
-                return WRONG
+                return _wrong()
             if not await hasher.verify(held, password):
-                return WRONG
+                return _wrong()
             if hasher.is_outdated(held):
                 await self._keep(account.id, await hasher.hash(password))
         except Busy:
-            return BUSY
+            return _busy()
         return str(account.id)
 
     async def enroll(self, account_id: str, secret: str) -> Refusal | None:
-        _, hasher = self._opened()
+        hasher = self._opened()[1]
         password = _normal(secret)
         problem = problem_with(password)
         if problem is not None:
@@ -65,21 +56,21 @@ class PasswordBackend:
         try:
             await self._keep(account_id, await hasher.hash(password))
         except Busy:
-            return BUSY
+            return _busy()
         return None
 
     async def forget(self, account_id: str) -> None:
-        ctx, _ = self._opened()
+        ctx = self._opened()[0]
         await ctx.db.write(lambda tx: tx.run("DELETE FROM password_credentials WHERE account_id = :id", id=account_id))
 
     async def _hash_of(self, account_id: str) -> str | None:
-        ctx, _ = self._opened()
+        ctx = self._opened()[0]
         return await ctx.db.read(
             lambda tx: tx.one(str, "SELECT hash FROM password_credentials WHERE account_id = :id", id=account_id)
         )
 
     async def _keep(self, account_id: str, hashed: str) -> None:
-        ctx, _ = self._opened()
+        ctx = self._opened()[0]
         await ctx.db.write(
             lambda tx: tx.run(
                 "INSERT INTO password_credentials (account_id, hash, changed_at) VALUES (:id, :hash, :now)"
@@ -93,6 +84,25 @@ class PasswordBackend:
     def _opened(self) -> tuple[Context, Hasher]:
         assert self._open, "startup comes before the first sign-in"
         return self._open[-1]
+
+
+def _wrong() -> Refusal:
+    return Refusal(
+        code="sign_in_failed",
+        message=_("E-mail or password is not right."),
+        next_step=_("Check both and try again."),
+        status=401,
+    )
+
+
+def _busy() -> Refusal:
+    return Refusal(
+        code="password_queue",
+        message=_("Too many people are signing in at this moment."),
+        next_step=_("Try again in a few seconds."),
+        status=429,
+        retry_after_s=5,
+    )
 
 
 def _normal(password: str) -> str:

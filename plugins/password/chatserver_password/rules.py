@@ -5,22 +5,26 @@ from __future__ import annotations
 import functools
 from importlib.resources import files
 
-from chatserver import Refusal
+from chatserver import Refusal, number_text
+from chatserver import gettext as _
 
 MIN_LENGTH = 8
 """8, with 15 advised: NIST SP 800-63B-4 for a password beside other measures."""
 MAX_LENGTH = 1024
-NEXT_STEP = "A short sentence of four or five words is easy to keep and hard to guess."
 
 
 def problem_with(password: str) -> Refusal | None:
     """Why this will not do as a password, or None."""
+    advice = _("A short sentence of four or five words is easy to keep and hard to guess.")
     if len(password) < MIN_LENGTH:
-        return Refusal("password_too_short", f"A password has at least {MIN_LENGTH} characters.", NEXT_STEP, status=400)
+        text = _("A password has at least {count} characters.").format(count=MIN_LENGTH)
+        return Refusal("password_too_short", text, advice, status=400)
     if len(password) > MAX_LENGTH:
-        return Refusal("password_too_long", f"A password has at most {MAX_LENGTH} characters.", status=400)
+        text = _("A password has at most {count} characters.").format(count=number_text(MAX_LENGTH))
+        return Refusal("password_too_long", text, status=400)
     if is_common(password):
-        return Refusal("password_too_common", "This password is among the first anybody tries.", NEXT_STEP, status=400)
+        text = _("This password is among the first anybody tries.")
+        return Refusal("password_too_common", text, advice, status=400)
     return None
 
 
