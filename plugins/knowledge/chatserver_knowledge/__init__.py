@@ -22,7 +22,7 @@ from chatserver_knowledge.api import Api
 from chatserver_knowledge.embedding import Embedder
 from chatserver_knowledge.ingest import LEASE_S, Ingest
 from chatserver_knowledge.pages import FILES, Pages
-from chatserver_knowledge.passages import Passages
+from chatserver_knowledge.quotes import Quotes
 from chatserver_knowledge.searching import Searching
 from chatserver_knowledge.shelf import Shelf
 from chatserver_knowledge.tables import MIGRATIONS
@@ -38,8 +38,8 @@ class Knowledge:
         self.searching = Searching(self.shelf, embedder)
         self.answering = Answering(self.shelf, self.searching)
         self.api = Api(self.shelf, self.searching)
-        self.passages = Passages()
-        self.pages = Pages(self.shelf, self.passages)
+        self.quotes = Quotes()
+        self.pages = Pages(self.shelf, self.quotes)
 
     @hookimpl
     def register_migrations(self) -> list[Migration]:
@@ -59,7 +59,7 @@ class Knowledge:
 
     @hookimpl
     async def startup(self, ctx: Context) -> None:
-        for one in (self.shelf, self.ingest, self.passages, self.pages):
+        for one in (self.shelf, self.ingest, self.quotes, self.pages):
             one.open(ctx)
 
     @hookimpl

@@ -6,7 +6,7 @@ import msgspec
 
 from chatserver import Actor, BadInput, NotFound, Prompt, SendRequest, text_of
 from chatserver import gettext as _
-from chatserver_knowledge.passages import source_of
+from chatserver_knowledge.quotes import source_of
 from chatserver_knowledge.searching import Searching
 from chatserver_knowledge.shelf import Shelf
 

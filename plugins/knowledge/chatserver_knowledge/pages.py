@@ -6,7 +6,7 @@ from pathlib import Path
 
 from chatserver import Actor, BadInput, Context, NotFound, PageAnswer, PageFiles, PageVisit, Route, SlotContext
 from chatserver_knowledge.answering import FIELD, read_choice
-from chatserver_knowledge.passages import Passages
+from chatserver_knowledge.quotes import Quotes
 from chatserver_knowledge.shelf import Shelf
 
 HERE = Path(__file__).parent
@@ -15,9 +15,9 @@ POST = ("POST",)
 
 
 class Pages:
-    def __init__(self, shelf: Shelf, passages: Passages) -> None:
+    def __init__(self, shelf: Shelf, quotes: Quotes) -> None:
         self._shelf = shelf
-        self._passages = passages
+        self._quotes = quotes
 
     def open(self, ctx: Context) -> None:
         self._pages = ctx.pages
@@ -77,7 +77,7 @@ class Pages:
 
     async def show_passage(self, visit: PageVisit) -> PageAnswer:
         """Where a source of an answer leads: a fragment for the tab beside the chat, else a page."""
-        shown = await self._passages.show(visit.actor, visit.path["file"], visit.path["place"])
+        shown = await self._quotes.show(visit.actor, visit.path["file"], visit.path["place"])
         if visit.is_htmx:
             return visit.fragment("passage.html", shown=shown)
         return await visit.page("passage_page.html", shown=shown)

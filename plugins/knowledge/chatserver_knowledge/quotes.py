@@ -59,7 +59,7 @@ def source_of(hit: Hit) -> Source:
     )
 
 
-class Passages:
+class Quotes:
     def open(self, ctx: Context) -> None:
         self._ctx = ctx
 
