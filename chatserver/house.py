@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from chatserver.chat.files import Files
 from chatserver.chat.filing import Filing
 from chatserver.chat.flusher import Flusher
 from chatserver.chat.gauges import Gauges
+from chatserver.chat.house_settings import HouseSettings
 from chatserver.chat.housekeeping import Housekeeping
 from chatserver.chat.leaving import Leaving
 from chatserver.chat.live import Live
@@ -57,6 +58,7 @@ from chatserver.chat.wakes import Wakes
 from chatserver.clock import keep_after, new_id
 from chatserver.domain.access import Actor
 from chatserver.domain.extend import BlobStore, Bus, Egress, Migration
+from chatserver.domain.house_settings import SettingLine
 from chatserver.domain.models import Channel, Model
 from chatserver.gateway.catalog import Catalog
 from chatserver.gateway.egress import EgressClient
@@ -92,6 +94,7 @@ class House:
     limits: by name, 0 means none. public_url: '' on loopback. grace_s: how long running turns get at the end.
     bus: how the nodes of a shared database wake each other; without one they look by themselves, more often.
     blob_store: where the content of files lies. spool: a folder of this machine for what is on its way there.
+    settings: every one as the operator told it. knobs: of those outside the house, what changes them while it runs.
     """
 
     def __init__(
@@ -109,6 +112,8 @@ class House:
         bus: Bus | None = None,
         blob_store: BlobStore,
         spool: Path,
+        settings: Sequence[SettingLine] = (),
+        knobs: Mapping[str, Callable[[str], None]] | None = None,
     ) -> None:
         self.db = db
         self.plugins = plugins
@@ -136,6 +141,14 @@ class House:
         self.asides = Asides(db, self.calling, self.meters, self.node_id)
         self.permissions = Permissions(plugins)
         self.audit = Audit(db, self.permissions)
+        self.settings = HouseSettings(
+            db,
+            plugins,
+            self.permissions,
+            told=settings,
+            limits=self.limits,
+            knobs={"grace_s": self._set_grace, **(knobs or {})},
+        )
         self.directs = Directs(
             db,
             self.calling,
@@ -189,9 +202,9 @@ class House:
         self.shares = Shares(db, self.accounts, self.files)
         self.feedback = FeedbackBox(db, lambda: self._wake(False))
         self.sent_prompts = SentPrompts(db)
-        self.channels = Channels(db, plugins, self.catalog, self.asides, self.permissions, self.audit, secret_key)
+        self.channels = Channels(db, plugins, self.catalog, self.asides, self.permissions, secret_key)
         self.overviews = Overviews(db, self.permissions)
-        self.console = Console(db, self.channels, self.catalog, self.asides, self.permissions, self.audit)
+        self.console = Console(db, self.channels, self.catalog, self.asides, self.permissions)
         self.gauges = Gauges(
             self.meters,
             db,
@@ -205,6 +218,9 @@ class House:
     def is_draining(self) -> bool:
         return self.drafts.is_draining
 
+    def _set_grace(self, text: str) -> None:
+        self.grace_s = float(text)
+
     def _wake(self, has_job: bool) -> None:
         self.pump.wake()
         if has_job:
@@ -217,6 +233,7 @@ class House:
         self.plugins.board = self.notices.core
         await self.recovery.start()
         await self.blobs.start()
+        await self.settings.load()
         await self.plugins.start(
             db=self.db,
             http=self.http,
@@ -232,6 +249,7 @@ class House:
             calls=self.directs,
             speech=self.speeches,
             vaults=Vaults(self.secret_key),
+            audit=self.audit,
         )
         await self.catalog.start()
         await self.channels.start()
@@ -248,6 +266,7 @@ class House:
             ]
         )
         self.jobs.add(self.plugins.registered("register_jobs"))
+        await self.settings.start()
         await self.jobs.start()
         self.pump.start()
         await self.catalog.ready(FIRST_MODELS_S)
@@ -266,6 +285,7 @@ class House:
         await self.flusher.stop()
         await self.jobs.stop()
         await self.pump.stop()
+        await self.settings.stop()
         await self.channels.stop()
         await self.catalog.stop()
         await self.recovery.stop()

@@ -84,16 +84,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """The texts of what a plugin declared: its environment variable over `[plugins.<plugin>]` over its default."""
         table = self.plugin_tables.get(plugin, {})
         _refuse_unknown(table, {one.name for one in declared}, self.config_file, f"[plugins.{plugin}] ")
-        texts = {}
-        for one in declared:
-            if one.env and self.environ.get(one.env):
-                texts[one.name] = self.environ[one.env]
-            elif one.name in table:
-                text = _text_of(table[one.name], f"{self.config_file}: [plugins.{plugin}] {one.name}")
-                if one.kind == "secret":
-                    text = _resolve_secret(text, self.environ, f"{self.config_file}: [plugins.{plugin}] {one.name}")
-                texts[one.name] = text
-        return texts
+        texts = {one.name: self.plugin_text(plugin, one) for one in declared}
+        return {name: text for name, (text, source) in texts.items() if source}
+
+    def plugin_text(self, plugin: str, one: Setting) -> tuple[str, str]:
+        """What was told of a plugin's setting, and by which variable or file; both '' when nothing was."""
+        if one.env and self.environ.get(one.env):
+            return self.environ[one.env], one.env
+        table = self.plugin_tables.get(plugin, {})
+        if one.name not in table:
+            return "", ""
+        where = f"{self.config_file}: [plugins.{plugin}] {one.name}"
+        text = _text_of(table[one.name], where)
+        if one.kind == "secret":
+            text = _resolve_secret(text, self.environ, where)
+        return text, str(self.config_file)
 
 
 class ChannelTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,7 +126,7 @@ _TIMES = ("first_token_s", "gap_s", "total_s")
 
 
 class FileTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole of chatserver.toml as written."""
+    """The whole of chatserver.toml as written. limits_given: which of the limits stand there; no key of the file."""
 
     host: str = ""
     port: int | None = None
@@ -138,6 +143,7 @@ class FileTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     channels: tuple[ChannelTable, ...] = ()
     plugins: dict[str, Any] = {}
     limits: Limits = Limits()
+    limits_given: tuple[str, ...] = ()
 
 
 def load(options: Mapping[str, Any], environ: Mapping[str, str] | None = None, *, makes_key: bool = True) -> Settings:
@@ -158,6 +164,11 @@ def load(options: Mapping[str, Any], environ: Mapping[str, str] | None = None, *
     for name, section in plugins.items():
         if not isinstance(section, dict):
             raise SetupError(f"{config_file}: [plugins] has the unknown key {name!r}; it knows enabled and disabled.")
+    in_file = {"grace_s": table.grace_s, "trusted_proxies": table.trusted_proxies}
+    given.sources |= {name: str(config_file) for name, value in in_file.items() if value not in (None, ())}
+    if options.get("config") or environ.get("CHATSERVER_CONFIG"):
+        given.sources["config"] = "option" if options.get("config") else "CHATSERVER_CONFIG"
+    given.sources |= {f"limits.{name}": str(config_file) for name in table.limits_given}
     settings = Settings(
         host=given.text("host", "CHATSERVER_HOST") or DEFAULT_HOST,
         port=given.number("port", "CHATSERVER_PORT", DEFAULT_PORT),
@@ -276,13 +287,14 @@ def read_file(path: Path) -> FileTable:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SetupError(f"{path} is not valid TOML: {error}.") from error
-    _refuse_unknown(raw, set(FileTable.__struct_fields__), path, "")
+    _refuse_unknown(raw, set(FileTable.__struct_fields__) - {"limits_given"}, path, "")
     _refuse_unknown(raw.get("limits", {}), set(Limits.__struct_fields__), path, "[limits] ")
     rows = raw.get("channels", [])
     for number, row in enumerate(rows if isinstance(rows, list) else [], 1):
         _refuse_unknown(row, set(ChannelTable.__struct_fields__), path, f"[[channels]] number {number}: ")
     try:
-        return msgspec.convert(raw, FileTable)
+        table = msgspec.convert(raw, FileTable)
+        return msgspec.structs.replace(table, limits_given=tuple(raw.get("limits", ())))
     except msgspec.ValidationError as error:
         raise SetupError(f"{path}: {error}.") from error
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 import shlex
 import sqlite3
@@ -78,11 +80,17 @@ def test_an_account_and_its_key_on_a_fresh_folder(run: Run) -> None:
     assert "ann@example.org" in sentence(again)
 
 
-def test_updating_an_account(run: Run) -> None:
+def test_updating_an_account(run: Run, tmp_path: Path) -> None:
     run("account", "create", "--email", "ann@example.org")
     assert run("account", "update", "--email", "ann@example.org", "--role", "admin").returncode == 0
     assert run("account", "update", "--email", "ann@example.org", "--groups", "a,b").returncode == 0
     assert "last admin" in sentence(run("account", "update", "--email", "ann@example.org", "--suspend"))
+    run("key", "create", "--account", "ann@example.org")
+    with contextlib.closing(sqlite3.connect(tmp_path / "data" / "chatserver.sqlite")) as db:
+        noted = db.execute("SELECT actor_id, action, details FROM audit ORDER BY id").fetchall()
+    assert {who for who, _, _ in noted} == {"command line"}
+    actions = ["account_created", "account_changed", "account_changed", "key_created"]
+    assert [action for _, action, _ in noted] == actions and json.loads(noted[1][2]) == {"role": "admin"}
     assert "Say what to change" in sentence(run("account", "update", "--email", "ann@example.org"))
     assert "no account with the address" in sentence(run("account", "update", "--email", "x@y.z", "--name", "X"))
 

@@ -36,6 +36,8 @@ MAY_IMPORT = {
     # What an engine is made of: the seam, decoders of rows, the bookkeeping of migrations. And the jail, for plugins
     # that open what people bring.
     "": EVERYBODY | {"hookspecs", "plugins", "store", "words", "confined"},
+    # Where each setting comes from, for people.
+    "sources": EVERYBODY | {"settings"},
     # What the settings mean for the database; and the processes of one server.
     "databases": EVERYBODY | {"settings", "store", "plugins"},
     "workers": EVERYBODY,

@@ -7,20 +7,32 @@ import base64
 import hmac
 import re
 import secrets
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from chatserver.chat.audit import By, entry_by, tell, write_noted
 from chatserver.chat.credentials import IDLE_US, SECRET, Credentials, sha256
 from chatserver.chat.refusals import refused
 from chatserver.clock import new_id, now_us
-from chatserver.domain.access import PERMISSIONS, Account, AccountRole, AccountState, Actor, ApiKey, Session
+from chatserver.domain.access import (
+    PERMISSIONS,
+    Account,
+    AccountFilter,
+    AccountPage,
+    AccountRole,
+    AccountState,
+    Actor,
+    ApiKey,
+    Session,
+)
 from chatserver.domain.extend import AuthBackend, Refusal, SignInAttempt
-from chatserver.errors import BadInput, ChatserverError, Conflict, NotFound, Unavailable, _
+from chatserver.errors import BadInput, ChatserverError, Conflict, NotFound, StorageFull, Unavailable, _
+from chatserver.store import account_pages
 from chatserver.store import accounts as table
 from chatserver.store import turns as turn_rows
-from chatserver.store.database import Database
+from chatserver.store.database import Database, Tx
 
 ABSOLUTE_US = 90 * 86_400 * 1_000_000
 SETTINGS_MAX_BYTES = 16_384
@@ -84,19 +96,44 @@ class Accounts(Credentials):
             return WRONG
         return WRONG
 
-    async def open_session(self, account: Account, user_agent: str = "", replaces: str = "") -> str:
-        """A new session for the account; returns the cookie's value. replaces: the cookie the browser came with."""
+    async def open_session(
+        self, account: Account, user_agent: str = "", replaces: str = "", *, address: str | None = None
+    ) -> str:
+        """A new session for the account; returns the cookie's value. replaces: the cookie the browser came with.
+        address: where somebody signs in from, noted with it; None: nothing is noted."""
         cookie = self._mint_cookie(account.id)
         now = now_us()
-        session = Session(sha256(cookie), account.id, now, now, now + ABSOLUTE_US, _one_line(user_agent, 200))
-        await self._db.write(lambda tx: table.create_session(tx, session, sha256(replaces)), essential=True)
+        session = Session(sha256(cookie), account.id, now, now, now + ABSOLUTE_US, _one_line(user_agent, 200), now)
+        entry = None if address is None else entry_by(account, "signed_in", address=address)
+
+        def open_one(tx: Tx) -> bool:
+            table.create_session(tx, session, sha256(replaces))
+            return True
+
+        try:
+            await write_noted(self._db, open_one, entry, essential=True)
+        except StorageFull:  # who signs in to make room is not kept out by the room a note takes
+            await self._db.write(open_one, essential=True)
+            if entry is not None:
+                tell(entry)
         self.forget_credentials()
         return cookie
 
+    async def prove(self, actor: Actor) -> None:
+        """Whoever asks has just shown again who they are: for a while, acts of consequence need no more."""
+        now = now_us()
+        await self._db.write(
+            lambda tx: table.prove_session(tx, actor.account_id, actor.session_id, now), essential=True
+        )
+        self.forget_credentials()
+
     async def end_session(self, actor: Actor, session_id: str = "") -> None:
-        """End one of the actor's own sessions; without an id, the one they are asking with."""
-        ended = await self._db.write(
-            lambda tx: table.end_session(tx, actor.account_id, session_id or actor.session_id), essential=True
+        """End one of the actor's own sessions; without an id, the one they are asking with, which is noted."""
+        ended = await write_noted(
+            self._db,
+            lambda tx: table.end_session(tx, actor.account_id, session_id or actor.session_id),
+            None if session_id else entry_by(actor, "signed_out"),
+            essential=True,
         )
         self.forget_credentials()
         if not ended and session_id:
@@ -147,13 +184,22 @@ class Accounts(Credentials):
         role: AccountRole = "member",
         groups: Sequence[str] = ("default",),
         secret: str | None = None,
+        by: By | None = None,
     ) -> Account:
-        """A new account; with a secret it can sign in. Raises BadInput, Conflict `email_taken`, or Refused by a way
-        to sign in that does not take the secret."""
+        """A new account; with a secret it can sign in. by: who makes it, for the audit; None: nothing is noted.
+
+        Raises BadInput, Conflict `email_taken`, or Refused by a way to sign in that does not take the secret.
+        """
         account = _new_account(email, name, role, groups)
         if await self.by_email(account.email) is None and secret is not None:
             await self._enroll(account.id, secret)
-        await self._db.write(lambda tx: table.create_account(tx, account))
+
+        def create(tx: Tx) -> bool:
+            table.create_account(tx, account)
+            return True
+
+        entry = None if by is None else entry_by(by, "account_created", account.id, role=account.role)
+        await write_noted(self._db, create, entry)
         return account
 
     async def keep_key_mark(self) -> bool:
@@ -181,15 +227,27 @@ class Accounts(Credentials):
             if not await self.is_setup_token(token):
                 raise NotFound("This link has been used, or a newer one was printed.")
             await self._enroll(account.id, secret)
-            won = await self._db.write(lambda tx: table.create_first_admin(tx, account, sha256(token)))
+            won = await write_noted(
+                self._db,
+                lambda tx: table.create_first_admin(tx, account, sha256(token)),
+                entry_by(account, "first_admin_created"),
+            )
         if not won:
             raise NotFound("This link has been used, or a newer one was printed.")
         return account
 
-    async def set_secret(self, account_id: str, secret: str, keep: Actor | None = None) -> None:
-        """Change what the account signs in with, and end its other sessions."""
+    async def set_secret(
+        self, account_id: str, secret: str, keep: Actor | None = None, *, by: By | None = None
+    ) -> None:
+        """Change what the account signs in with, and end its other sessions. by: for the audit; None: not noted."""
         await self._enroll(account_id, secret)
-        await self._db.write(lambda tx: table.end_sessions(tx, account_id, keep.session_id if keep else ""))
+
+        def end_others(tx: Tx) -> bool:
+            table.end_sessions(tx, account_id, keep.session_id if keep else "")
+            return True
+
+        entry = None if by is None else entry_by(by, "password_changed", account_id)
+        await write_noted(self._db, end_others, entry)
         self.forget_credentials()
 
     async def _enroll(self, account_id: str, secret: str) -> None:
@@ -233,7 +291,16 @@ class Accounts(Credentials):
         return await self._db.read(lambda tx: table.account_by_id(tx, account_id))
 
     async def list(self) -> Sequence[Account]:
+        """All of them: for an export, never for a page."""
         return await self._db.read(table.list_accounts)
+
+    async def find(self, wanted: AccountFilter, *, page: int, size: int) -> AccountPage:
+        """One page of those wanted, the oldest first; a page beyond the last is the last."""
+        return await self._db.read(lambda tx: account_pages.find_accounts(tx, wanted, page, size))
+
+    async def emails(self, account_ids: Collection[str]) -> dict[str, str]:
+        """Of those that are accounts, by id."""
+        return await self._db.read(lambda tx: account_pages.emails_of(tx, account_ids))
 
     async def has_admin(self) -> bool:
         return await self._db.read(table.has_admin)
@@ -246,9 +313,11 @@ class Accounts(Credentials):
         role: AccountRole | None = None,
         state: AccountState | None = None,
         groups: Sequence[str] | None = None,
+        by: By | None = None,
     ) -> Account:
         """Change an account; a new role or state ends its sessions, and whoever may not sign in any more has its
-        running turns stopped, on whichever node. For the operator, never for the account itself.
+        running turns stopped, on whichever node. For the operator, never for the account itself. by: who does it, for
+        the audit; None: nothing is noted.
 
         Raises NotFound, Conflict `last_admin` for what would leave nobody to run the house.
         """
@@ -273,7 +342,10 @@ class Accounts(Credentials):
                 turn_rows.request_stops_of(tx, account_id)
             return changed
 
-        changed = await self._db.write(change)
+        told = {"name": name, "role": role, "state": state, "groups": ", ".join(groups) if groups is not None else None}
+        details = {key: value for key, value in told.items() if value is not None}
+        entry = None if by is None else entry_by(by, "account_changed", account_id, **details)
+        changed = await write_noted(self._db, change, entry)
         self.forget_credentials()
         if changed is None:
             raise NotFound
@@ -294,9 +366,12 @@ class Accounts(Credentials):
         *,
         models: Sequence[str] = (),
         requests_per_minute: int = 0,
+        by: By | None = None,
     ) -> NewKey:
-        """A key of the form cs_<6>_<43>; only its SHA-256 is stored. Raises BadInput for a scope nobody knows, a moment
-        that is over, or a limit below nothing."""
+        """A key of the form cs_<6>_<43>; only its SHA-256 is stored. by: who makes it, for the audit; None: not noted.
+
+        Raises BadInput for a scope nobody knows, a moment that is over, or a limit below nothing.
+        """
         check_key(scopes, models, expires_at, requests_per_minute)
         key_id = "".join(secrets.choice(_ID_LETTERS) for _ in range(6))
         secret = f"cs_{key_id}_{secrets.token_urlsafe(32)}"
@@ -311,15 +386,24 @@ class Accounts(Credentials):
             models=tuple(models),
             requests_per_minute=requests_per_minute,
         )
-        await self._db.write(lambda tx: table.create_key(tx, key, sha256(secret)))
+
+        def keep(tx: Tx) -> bool:
+            table.create_key(tx, key, sha256(secret))
+            return True
+
+        entry = None if by is None else entry_by(by, "key_created", key.id, name=key.name)
+        await write_noted(self._db, keep, entry)
         return NewKey(key, secret)
 
     async def keys(self, actor: Actor) -> Sequence[ApiKey]:
         return await self._db.read(lambda tx: table.list_keys(tx, actor.account_id))
 
     async def revoke_key(self, actor: Actor, key_id: str) -> None:
-        revoked = await self._db.write(
-            lambda tx: table.revoke_key(tx, actor.account_id, key_id, now_us()), essential=True
+        revoked = await write_noted(
+            self._db,
+            lambda tx: table.revoke_key(tx, actor.account_id, key_id, now_us()),
+            entry_by(actor, "key_revoked", key_id),
+            essential=True,
         )
         self.forget_credentials()
         if not revoked:

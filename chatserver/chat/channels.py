@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from chatserver.chat.asides import Asides
-from chatserver.chat.audit import Audit
+from chatserver.chat.audit import entry_by, write_noted
 from chatserver.chat.permissions import Permissions
 from chatserver.chat.refusals import refused
 from chatserver.chat.sealing import Seal
@@ -25,7 +25,7 @@ from chatserver.plugins import Plugins
 from chatserver.store import channels as channel_rows
 from chatserver.store import model_rules
 from chatserver.store.channels import ChannelRow
-from chatserver.store.database import Database
+from chatserver.store.database import Database, Tx
 
 log = structlog.get_logger("chatserver.channels")
 
@@ -68,7 +68,6 @@ class Channels:
         catalog: Catalog,
         asides: Asides,
         permissions: Permissions,
-        audit: Audit,
         secret_key: bytes,
     ) -> None:
         self._db = db
@@ -76,7 +75,6 @@ class Channels:
         self._catalog = catalog
         self._asides = asides
         self._permissions = permissions
-        self._audit = audit
         self._seal = Seal(secret_key, "channels")
         self._version = ""
         self._task: asyncio.Task[None] | None = None
@@ -144,18 +142,22 @@ class Channels:
         models = await self._catalog.look(self.channel_of(row))
         if not models:
             raise BadInput("It answers, but names no model. Look whether one is loaded there.", code="no_models")
-        if not await self._db.write(lambda tx: channel_rows.insert_channel(tx, row)):
+        entry = entry_by(actor, "channel_connected", name, provider=row.provider)
+        if not await write_noted(self._db, lambda tx: channel_rows.insert_channel(tx, row), entry):
             raise Conflict(TAKEN, code="name_taken")
-        await self._audit.note(actor, "channel_connected", name, provider=row.provider)
         await self.look()
         return name, models
 
     async def disconnect(self, actor: Actor, channel_id: str) -> None:
         """Raises NotFound."""
         await self._permissions.require(actor, PERMISSION)
-        if not await self._db.write(lambda tx: channel_rows.remove_channel(tx, channel_id, now_us())):
+
+        def remove(tx: Tx) -> str:
+            held = channel_rows.channel_of(tx, channel_id)
+            return held.name if held is not None and channel_rows.remove_channel(tx, channel_id, now_us()) else ""
+
+        if not await write_noted(self._db, remove, lambda name: entry_by(actor, "channel_removed", name)):
             raise NotFound
-        await self._audit.note(actor, "channel_removed", channel_id)
         await self.look()
 
     async def test(self, actor: Actor, model_id: str) -> Trial:

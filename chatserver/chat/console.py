@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from chatserver.chat.asides import Asides
-from chatserver.chat.audit import Audit
+from chatserver.chat.audit import entry_by, write_noted
 from chatserver.chat.channels import CONSOLE, PERMISSION, TAKEN, TRIAL_TOKENS, Channels, Trial
 from chatserver.chat.permissions import Permissions
 from chatserver.chat.refusals import refused
@@ -31,10 +31,9 @@ class Console:
     """Only who has `admin.console` sees or changes anything here; everybody else is Refused."""
 
     def __init__(
-        self, db: Database, channels: Channels, catalog: Catalog, asides: Asides, permissions: Permissions, audit: Audit
+        self, db: Database, channels: Channels, catalog: Catalog, asides: Asides, permissions: Permissions
     ) -> None:
         self._db = db
-        self._audit = audit
         self._channels = channels
         self._catalog = catalog
         self._asides = asides
@@ -90,9 +89,11 @@ class Console:
         wish = self._check(wish)
         now = now_us()
         row = self._row(wish, ChannelRow(new_id(), "", "", "", "", "[]", 0, 1, "[]", True, "", now, now))
-        if self._is_written(wish.name) or not await self._db.write(lambda tx: channel_rows.insert_channel(tx, row)):
+        entry = entry_by(actor, "channel_added", row.name, provider=row.provider)
+        if self._is_written(wish.name) or not await write_noted(
+            self._db, lambda tx: channel_rows.insert_channel(tx, row), entry
+        ):
             raise Conflict(TAKEN, code="name_taken")
-        await self._audit.note(actor, "channel_added", row.name, provider=row.provider)
         await self._channels.look()
         return row.id
 
@@ -110,9 +111,11 @@ class Console:
                 return False
             return channel_rows.change_channel(tx, self._row(wish, held))
 
-        if not await self._db.write(write):
+        key = "replaced" if wish.api_key else "forgotten" if wish.forgets_key else "kept"
+        if not await write_noted(
+            self._db, write, entry_by(actor, "channel_changed", wish.name, provider=wish.provider, key=key)
+        ):
             raise Conflict(TAKEN, code="name_taken")
-        await self._audit.note(actor, "channel_changed", wish.name, provider=wish.provider)
         await self._channels.look()
 
     async def switch(self, actor: Actor, channel_id: str, is_on: bool) -> str:
@@ -127,8 +130,8 @@ class Console:
             channel_rows.change_channel(tx, msgspec.structs.replace(held, is_on=is_on, changed_at=now_us()))
             return held.name
 
-        name = await self._db.write(write)
-        await self._audit.note(actor, "channel_switched", name, to="on" if is_on else "off")
+        to = "on" if is_on else "off"
+        name = await write_noted(self._db, write, lambda name: entry_by(actor, "channel_switched", name, to=to))
         await self._channels.look()
         return name
 
@@ -200,9 +203,15 @@ class Console:
         if all(entry.model != rule.model for entry in await self.models(actor)):
             raise NotFound
         rule = msgspec.structs.replace(rule, groups=check_groups(rule.groups))
-        await self._db.write(lambda tx: model_rules.put_model_rule(tx, rule, now_us()))
         to = "on" if rule.is_on else "off"
-        await self._audit.note(actor, "model_ruled", rule.model, to=to, groups=", ".join(rule.groups))
+
+        def write(tx: Tx) -> bool:
+            model_rules.put_model_rule(tx, rule, now_us())
+            return True
+
+        await write_noted(
+            self._db, write, entry_by(actor, "model_ruled", rule.model, to=to, groups=", ".join(rule.groups))
+        )
         await self._channels.look()
 
     def _check(self, wish: ChannelWish) -> ChannelWish:

@@ -91,7 +91,7 @@ class Credentials:
         session, account = held
         if abs(now - session.seen_at) > TOUCH_US:
             await self._touch(lambda tx: table.touch_session(tx, session_id, now))
-        return Actor(account=account, origin="web", session_id=session_id)
+        return Actor(account=account, origin="web", session_id=session_id, proved_at=session.proved_at)
 
     async def _actor_of_key_hash(self, key_hash: str) -> Actor | None:
         held = await self._db.read(lambda tx: table.find_key_by_hash(tx, key_hash))

@@ -34,9 +34,16 @@ class Files:
     def __init__(self, db: Database, blobs: Blobs, limits: Mapping[str, int]) -> None:
         self._db = db
         self._blobs = blobs
-        self._limit_bytes = limits.get("storage_mb", 0) * 1024 * 1024
-        self._limit_files = limits.get("files_per_account", 0)
+        self._limits = limits
         self._intake = Intake(blobs.spool)
+
+    @property
+    def _limit_bytes(self) -> int:
+        return self._limits.get("storage_mb", 0) * 1024 * 1024
+
+    @property
+    def _limit_files(self) -> int:
+        return self._limits.get("files_per_account", 0)
 
     async def bring_in(self, actor: Actor, name: str, path: Path, file_id: str = "") -> StoredFile:
         """Keep what lies at `path`, which stays the caller's, as a file of the actor's. file_id: if it had one.

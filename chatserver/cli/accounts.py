@@ -9,6 +9,7 @@ import click
 
 from chatserver.cli.base import account_of, commands, places, with_accounts
 from chatserver.clock import now_us
+from chatserver.domain.audit import COMMAND_LINE
 from chatserver.errors import SetupError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def create_account(
     secret = _read_password(password_stdin, asks=True)
 
     async def run(accounts: Accounts) -> Account:
-        return await accounts.create(email, name=name, role=role, groups=_names(groups), secret=secret)  # type: ignore[arg-type]
+        return await accounts.create(email, name=name, role=role, groups=_names(groups), secret=secret, by=COMMAND_LINE)  # type: ignore[arg-type]
 
     made = with_accounts(data, config, run)
     without = "" if secret else ", without a password"
@@ -76,9 +77,9 @@ def update_account(
     async def run(accounts: Accounts) -> None:
         found = await account_of(accounts, email)
         if given:
-            await accounts.update(found.id, **given)
+            await accounts.update(found.id, **given, by=COMMAND_LINE)
         if secret is not None:
-            await accounts.set_secret(found.id, secret)
+            await accounts.set_secret(found.id, secret, by=COMMAND_LINE)
 
     if not given and secret is None:
         raise click.UsageError(
@@ -123,6 +124,7 @@ def create_key(
             now_us() + days * DAY_US if days else None,
             models=_names(models),
             requests_per_minute=requests_per_minute or 0,
+            by=COMMAND_LINE,
         )
         return made.secret
 

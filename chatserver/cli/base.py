@@ -97,8 +97,10 @@ async def open_contents(db: Database, plugins: Plugins, settings: Settings) -> A
 
 @asynccontextmanager
 async def _open_beside(settings: Settings) -> AsyncIterator[tuple[Database, Plugins]]:
+    from chatserver import logs
     from chatserver.databases import open_database
 
+    logs.configure("warning", settings.log_format)  # standard output is for what was asked
     plugins = load_plugins(settings)
     await _migrate_if_needed(settings, plugins)
     db = await open_database(settings, plugins, alone=False)

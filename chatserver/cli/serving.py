@@ -101,9 +101,11 @@ async def _run_server(
     """speaks: say where it is and how to begin; of several workers one does."""
     import msgspec
 
+    from chatserver import logs
     from chatserver.databases import SPOOL, open_blobs, open_bus, open_database
     from chatserver.gateway.egress import EgressClient
     from chatserver.house import House, migration_sets
+    from chatserver.sources import setting_lines
     from chatserver.web import server
 
     db = await open_database(settings, plugins, alone=True)
@@ -127,6 +129,8 @@ async def _run_server(
             bus=bus,
             blob_store=blobs,
             spool=settings.data_dir / SPOOL,
+            settings=setting_lines(settings, plugins.declared_settings()),
+            knobs={"log_level": lambda level: logs.configure(level, settings.log_format)},
         )
         try:
             await house.start()

@@ -25,12 +25,30 @@ class Account(msgspec.Struct, frozen=True):
     created_at: int
 
 
+class AccountFilter(msgspec.Struct, frozen=True):
+    """text: in the address or the name, '' for any; role, state: '' for all."""
+
+    text: str = ""
+    role: str = ""
+    state: str = ""
+
+
+class AccountPage(msgspec.Struct, frozen=True):
+    """count: of all that are wanted. number: which page this is, from 1 to pages."""
+
+    accounts: tuple[Account, ...]
+    count: int
+    number: int
+    pages: int
+
+
 class Actor(msgspec.Struct, frozen=True):
     """Who asks, on this request. Origin follows the credential: cookie `web`, API key `api`, our own work `job`.
 
     scopes: empty means all the account may do. session_id: SHA-256 of the cookie, or empty. key_id: the API key's id,
     or empty. share_id: whoever holds a share link of the account's; the link may read that snapshot and nothing else.
     models: those a key may use, empty for all the account may. requests_per_minute: a key's own limit, 0 for none.
+    proved_at: when whoever holds the session last signed in or gave the password again.
     """
 
     account: Account
@@ -41,6 +59,7 @@ class Actor(msgspec.Struct, frozen=True):
     share_id: str = ""
     models: tuple[str, ...] = ()
     requests_per_minute: int = 0
+    proved_at: int = 0
 
     def may_use(self, model: str) -> bool:
         """Whether this credential is meant for the model; whether there is one of that name is another question."""
@@ -56,7 +75,9 @@ class Actor(msgspec.Struct, frozen=True):
 
 
 class Session(msgspec.Struct, frozen=True):
-    """A signed-in browser. `id` is the SHA-256 of the cookie, in hex; the cookie itself is never stored."""
+    """A signed-in browser. `id` is the SHA-256 of the cookie, in hex; the cookie itself is never stored.
+
+    proved_at: when its holder last showed who they are; never before created_at."""
 
     id: str
     account_id: str
@@ -64,6 +85,7 @@ class Session(msgspec.Struct, frozen=True):
     seen_at: int
     expires_at: int
     user_agent: str = ""
+    proved_at: int = 0
 
 
 class ApiKey(msgspec.Struct, frozen=True):

@@ -196,7 +196,9 @@ class Setting(msgspec.Struct, frozen=True):
     """A setting of a plugin: `[plugins.<plugin>] name = …` in the file, or the environment variable `env`.
 
     kind: text | number | boolean | secret; a list of texts in the file is one text, a line each. A secret is never
-    shown, only whether it is set.
+    shown, only whether it is set. is_live: the plugin looks it up in `ctx.settings` whenever it needs it, so that an
+    admin may change it in the console while neither file nor environment says it. least, most: of a number. choices:
+    all that a text may be.
     """
 
     name: str
@@ -204,6 +206,10 @@ class Setting(msgspec.Struct, frozen=True):
     kind: str = "text"
     default: str = ""
     env: str = ""
+    is_live: bool = False
+    least: float | None = None
+    most: float | None = None
+    choices: tuple[str, ...] = ()
 
 
 class Engine(msgspec.Struct, frozen=True):

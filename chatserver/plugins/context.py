@@ -22,10 +22,10 @@ class Context:
     db: read and write, within tables named `<plugin>_…`. http: the one egress client. settings: the declared settings
     by name, of their declared kind, secrets left out. clock: now_us, monotonic_s, new_id. log: structlog, bound to the
     plugin's name. pages: the plugin's templates and static files. blobs: content in the plugin's own name; files: those
-    of an Actor. calls: ask a model, outside any chat. speech: voices and who
-    listens. vault: seals texts that are kept. probes: whether channels answer. notices: tell and clear what the
-    admins should know. metrics: figures of its own at /metrics. jobs, events, accounts, conversations: services of the
-    core; one that is not there yet is None.
+    of an Actor. calls: ask a model, outside any chat. speech: voices and who listens. vault: seals texts that are kept.
+    probes: whether channels answer. notices: tell and clear what the admins should know. audit: notes who did what.
+    metrics: figures of its own at /metrics. jobs, events, accounts, conversations: services of the core; one that is
+    not there yet is None.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Context:
         self.speech: Any = services.get("speech")
         self.probes: Any = services.get("probes")
         self.vault: Any = services["vaults"].of_plugin(name) if "vaults" in services else None
+        self.audit: Any = services["audit"].of_plugin(name) if "audit" in services else None
         self.metrics: Any = services["metrics"].of_plugin(name) if "metrics" in services else None
         self.notices: Any = services["notices"].of_plugin(name) if "notices" in services else None
         self.pages: Any = services["pages"].of_plugin(name) if "pages" in services else None

@@ -255,6 +255,15 @@ class Plugins:
         """The declared settings of a plugin, as its `ctx` shows them."""
         return self._plugins[name].settings
 
+    def set_text(self, name: str, setting: str, text: str) -> None:
+        """Change a declared setting, in the plugin's `ctx.settings` too. Raises NotFound, SetupError naming what does
+        not fit."""
+        plugin = self._plugins.get(name)
+        declared = next((one for one in plugin.declared if one.name == setting), None) if plugin else None
+        if plugin is None or declared is None or declared.kind == "secret":
+            raise NotFound
+        plugin.settings.update(convert_settings(name, (declared,), {setting: text})[0])
+
     def secret_of(self, name: str) -> Callable[[str], str | None]:
         """A plugin's declared secrets, as its `ctx.secret` gives them."""
         secrets = self._plugins[name].secrets
@@ -283,7 +292,7 @@ class Plugins:
                 http=http,
                 settings=plugin.settings,
                 secrets=plugin.secrets,
-                log=structlog.get_logger(name).bind(plugin=name),
+                log=structlog.get_logger(name, plugin=name),
                 services=services,
             )
             for one in self._live.get("startup", ()):
@@ -511,6 +520,11 @@ class Plugins:
         """(plugin, item) of a register_* hook, of plugins that are not switched off; sorted as the hook is."""
         return [item for item in self._registered.get(hook, ()) if self._plugins[item[0]].state != "off"]
 
+    def brought(self, hook: str) -> list[tuple[str, Any]]:
+        """The same, also of plugins that are switched off: for what is laid out once, at the start, and asks `is_on`
+        whenever it is used."""
+        return list(self._registered.get(hook, ()))
+
     def migrations(self) -> list[tuple[str, list[Migration]]]:
         """Named sets, one a plugin. Those of a plugin that is switched off are kept: its tables are still there."""
         sets: dict[str, list[Migration]] = {}
@@ -526,16 +540,21 @@ class Plugins:
         plugin = self._plugins.get(name)
         return plugin is not None and plugin.state == "on"
 
+    def check_switch(self, name: str) -> None:
+        """Raises NotFound for a plugin that is not here, Conflict for one that was not loaded."""
+        if name in self._plugins:
+            return
+        if any(other.name == name for other in self._others):
+            raise Conflict(
+                "The plugin %(name)s was not loaded at start: change the configuration and restart.",
+                values={"name": name},
+            )
+        raise NotFound("No plugin named %(name)s is installed.", values={"name": name})
+
     def switch(self, name: str, on: bool) -> None:
         """Silence a plugin's hooks and routes, or let it speak again, at once. Its startup is not repeated."""
-        plugin = self._plugins.get(name)
-        if plugin is None:
-            if any(other.name == name for other in self._others):
-                raise Conflict(
-                    "The plugin %(name)s was not loaded at start: change the configuration and restart.",
-                    values={"name": name},
-                )
-            raise NotFound("No plugin named %(name)s is installed.", values={"name": name})
+        self.check_switch(name)
+        plugin = self._plugins[name]
         plugin.state, plugin.reason = ("on", "") if on else ("off", "switched off")
         self._faults.forget(name)
         if self.board is not None:
@@ -548,6 +567,7 @@ class Plugins:
         return sorted([*loaded, *self._others], key=lambda one: (one.name, one.distribution))
 
     def declared_settings(self) -> dict[str, tuple[Setting, ...]]:
+        """By plugin, those that declare any."""
         return {name: plugin.declared for name, plugin in self._plugins.items() if plugin.declared}
 
 

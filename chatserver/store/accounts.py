@@ -20,13 +20,13 @@ _encode = msgspec.json.Encoder().encode
 _decode_names = msgspec.json.Decoder(tuple[str, ...]).decode
 _decode_settings = msgspec.json.Decoder(dict[str, Any]).decode
 
-_ACCOUNT = (
+ACCOUNT_COLUMNS = (
     "a.id AS id, a.email AS email, a.name AS name, a.role AS role, a.state AS state, a.groups AS groups,"
     " a.created_at AS created_at"
 )
 _SESSION = (
     "s.id AS session_id, s.account_id AS account_id, s.created_at AS session_created_at, s.seen_at AS seen_at,"
-    " s.expires_at AS expires_at, s.user_agent AS user_agent"
+    " s.expires_at AS expires_at, s.user_agent AS user_agent, s.proved_at AS proved_at"
 )
 _KEY = (
     "id, account_id, name, last_four, scopes, created_at, expires_at, revoked_at, used_at, models, requests_per_minute"
@@ -70,6 +70,7 @@ class SessionRow(msgspec.Struct, frozen=True):
     seen_at: int
     expires_at: int
     user_agent: str
+    proved_at: int
 
     def account(self) -> Account:
         return Account(
@@ -84,6 +85,8 @@ class SessionRow(msgspec.Struct, frozen=True):
             seen_at=self.seen_at,
             expires_at=self.expires_at,
             user_agent=self.user_agent,
+            # A node of the version before writes no proof: signing in was one.
+            proved_at=max(self.proved_at, self.session_created_at),
         )
 
 
@@ -191,17 +194,17 @@ def has_admin(tx: Tx) -> bool:
 
 
 def account_by_id(tx: Tx, account_id: str) -> Account | None:
-    row = tx.one(AccountRow, f"SELECT {_ACCOUNT} FROM accounts a WHERE a.id = :id", id=account_id)
+    row = tx.one(AccountRow, f"SELECT {ACCOUNT_COLUMNS} FROM accounts a WHERE a.id = :id", id=account_id)
     return row.account() if row else None
 
 
 def account_by_email(tx: Tx, email: str) -> Account | None:
-    row = tx.one(AccountRow, f"SELECT {_ACCOUNT} FROM accounts a WHERE a.email = :email", email=email)
+    row = tx.one(AccountRow, f"SELECT {ACCOUNT_COLUMNS} FROM accounts a WHERE a.email = :email", email=email)
     return row.account() if row else None
 
 
 def list_accounts(tx: Tx) -> list[Account]:
-    return [row.account() for row in tx.all(AccountRow, f"SELECT {_ACCOUNT} FROM accounts a ORDER BY a.id")]
+    return [row.account() for row in tx.all(AccountRow, f"SELECT {ACCOUNT_COLUMNS} FROM accounts a ORDER BY a.id")]
 
 
 def update_account(tx: Tx, account: Account) -> bool:
@@ -240,21 +243,31 @@ def create_session(tx: Tx, session: Session, replaces: str = "") -> None:
         now=session.created_at,
     )
     tx.run(
-        "INSERT INTO sessions (id, account_id, created_at, seen_at, expires_at, user_agent)"
-        " VALUES (:id, :account_id, :created_at, :seen_at, :expires_at, :user_agent)",
+        "INSERT INTO sessions (id, account_id, created_at, seen_at, expires_at, user_agent, proved_at)"
+        " VALUES (:id, :account_id, :created_at, :seen_at, :expires_at, :user_agent, :proved_at)",
         id=session.id,
         account_id=session.account_id,
         created_at=session.created_at,
         seen_at=session.seen_at,
         expires_at=session.expires_at,
         user_agent=session.user_agent,
+        proved_at=session.proved_at,
+    )
+
+
+def prove_session(tx: Tx, account_id: str, session_id: str, now_us: int) -> None:
+    tx.run(
+        "UPDATE sessions SET proved_at = :now WHERE id = :id AND account_id = :account_id",
+        id=session_id,
+        account_id=account_id,
+        now=now_us,
     )
 
 
 def get_session(tx: Tx, session_id: str) -> tuple[Session, Account] | None:
     row = tx.one(
         SessionRow,
-        f"SELECT {_ACCOUNT}, {_SESSION} FROM sessions s JOIN accounts a ON a.id = s.account_id WHERE s.id = :id",
+        f"SELECT {ACCOUNT_COLUMNS}, {_SESSION} FROM sessions s JOIN accounts a ON a.id = s.account_id WHERE s.id = :id",
         id=session_id,
     )
     return (row.session(), row.account()) if row else None
@@ -287,7 +300,7 @@ def list_sessions(tx: Tx, account_id: str) -> list[Session]:
     """Newest sign-in first."""
     return tx.all(
         Session,
-        "SELECT id, account_id, created_at, seen_at, expires_at, user_agent FROM sessions"
+        "SELECT id, account_id, created_at, seen_at, expires_at, user_agent, proved_at FROM sessions"
         " WHERE account_id = :account_id ORDER BY created_at DESC, id",
         account_id=account_id,
     )

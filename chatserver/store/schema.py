@@ -231,4 +231,18 @@ CORE = [
             "CREATE INDEX message_sources_by_conversation ON message_sources (conversation_id)",
         ),
     ),
+    Migration(
+        "0016_house_settings",
+        (
+            "CREATE TABLE house_settings (name TEXT PRIMARY KEY, value TEXT NOT NULL, changed_at BIGINT NOT NULL)",
+            "CREATE TABLE plugin_switches (name TEXT PRIMARY KEY, is_on INTEGER NOT NULL, changed_at BIGINT NOT NULL)",
+        ),
+    ),
+    Migration(
+        "0017_proofs",
+        (
+            # When whoever holds the session last proved who they are; 0 for sessions of the version before.
+            "ALTER TABLE sessions ADD COLUMN proved_at BIGINT NOT NULL DEFAULT 0",
+        ),
+    ),
 ]

@@ -29,6 +29,7 @@ from chatserver.gateway.egress import EgressClient
 from chatserver.house import House, migration_sets
 from chatserver.plugins import Plugins
 from chatserver.settings import Limits
+from chatserver.sources import setting_lines
 from chatserver.store.folder import FolderStore
 from chatserver.web.app import create_app
 from chatserver.web.server import Server, bind, make_server
@@ -136,15 +137,18 @@ async def open_site(
     database_url: str = "",
     plugin_settings: Mapping[str, Mapping[str, str]] | None = None,
     disabled: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Site]:
     """A house with the installed plugins of ours but the demo model, served by the real server; over real SQLite, or
-    the database of a URL. plugin_settings: texts by plugin and setting. disabled: plugins that are left out."""
+    the database of a URL. plugin_settings: texts by plugin and setting. disabled: plugins that are left out.
+    environ: what the console shows as told by the environment; a chatserver.toml in the folder is read for the same."""
     loaded = Plugins.load(
         disabled=["local", *disabled], core_version=__version__, settings_values=plugin_settings, extra=list(plugins)
     )
-    environ = {"CHATSERVER_DATABASE_URL": database_url, "CHATSERVER_SECRET_KEY": SECRET.decode()}
+    environ = {**(environ or {}), "CHATSERVER_DATABASE_URL": database_url, "CHATSERVER_SECRET_KEY": SECRET.decode()}
     places = {"data": str(folder), "config": str(folder / "chatserver.toml")}
-    db = await open_database(settings.load(places, environ), loaded, alone=True)
+    told = settings.load(places, environ)
+    db = await open_database(told, loaded, alone=True)
     http = EgressClient()
     channels = []
     if upstream_url:
@@ -166,6 +170,7 @@ async def open_site(
             grace_s=grace_s,
             blob_store=FolderStore(folder / BLOBS),
             spool=folder / SPOOL,
+            settings=setting_lines(told, loaded.declared_settings()),
         )
         await house.start()
         listener = bind("127.0.0.1", 0)

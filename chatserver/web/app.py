@@ -51,11 +51,11 @@ def create_app(house: House, siblings: Siblings | None = None) -> Litestar:
     for folder in house.plugins.folders():
         if (folder / "locale").is_dir():
             words.add_catalogues(folder / "locale")
-    templating.install_themes([theme for _, theme in house.plugins.registered("register_themes")])
-    for plugin, files in house.plugins.registered("register_pages"):
+    templating.install_themes([theme for _, theme in house.plugins.brought("register_themes")])
+    for plugin, files in house.plugins.brought("register_pages"):
         templating.install_pages(plugin, files)
     house.press.set_up(templating.render, assets.url, lambda text: markdown.in_words(markdown.render(text)))
-    streams = Streams(house.accounts.still_valid, per_account=house.limits["streams_per_account"])
+    streams = Streams(house.accounts.still_valid, per_account=lambda: house.limits["streams_per_account"])
     build = {"version": chatserver.__version__, "python": platform.python_version(), "engine": house.db.engine}
     house.meters.gauge("chatserver_build_info", "1; what runs here is in the labels", lambda: [(build, 1)])
     house.meters.gauge("chatserver_streams_open", "Event streams that are open on this node", lambda: len(streams))
@@ -137,7 +137,7 @@ def create_app(house: House, siblings: Siblings | None = None) -> Litestar:
             "siblings": siblings,
             "painters": painters,
             "extensions": plugin_routes,
-            "sign_in": auth.SignIn(house.accounts, door, house.limits["sign_ins_per_quarter_hour"]),
+            "sign_in": auth.SignIn(house.accounts, door, lambda: house.limits["sign_ins_per_quarter_hour"]),
             "description": openapi.Description([api.api], chatserver.__version__),
         }
     )

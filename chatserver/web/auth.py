@@ -15,7 +15,6 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.params import FromPath
 
 from chatserver.chat.accounts import WRONG, Accounts
-from chatserver.chat.audit import Audit
 from chatserver.domain.access import Account, Actor
 from chatserver.domain.extend import Refusal, SignInAttempt
 from chatserver.errors import BadInput, ChatserverError, NotFound
@@ -23,7 +22,7 @@ from chatserver.web import templating
 from chatserver.web.door import Door, cookie_of
 from chatserver.web.errors import NotSignedIn
 from chatserver.web.forms import form_in
-from chatserver.web.limits import SignInGuard
+from chatserver.web.limits import Most, SignInGuard
 from chatserver.web.views import Frame, Problem
 from chatserver.words import gettext as _
 
@@ -50,7 +49,7 @@ async def require_actor(connection: ASGIConnection[Any, Any, Any, Any], handler:
 class SignIn:
     """What the handlers of this file share; one per app, in `app.state.sign_in`."""
 
-    def __init__(self, accounts: Accounts, door: Door, tries_per_quarter_hour: int) -> None:
+    def __init__(self, accounts: Accounts, door: Door, tries_per_quarter_hour: Most) -> None:
         self.accounts = accounts
         self.origin = door.origin
         self.guard = SignInGuard(tries_per_quarter_hour)
@@ -95,9 +94,11 @@ class SignIn:
     async def let_in(self, account: Account, request: PageRequest, where: str) -> Response[bytes]:
         """A fresh session, whatever cookie there was before."""
         cookie = await self.accounts.open_session(
-            account, request.headers.get("user-agent", ""), replaces=self.cookie(request)
+            account,
+            request.headers.get("user-agent", ""),
+            replaces=self.cookie(request),
+            address=request.scope["state"]["address"],
         )
-        await audit_of(request).note(account, "signed_in", address=request.scope["state"]["address"])
         return go_to(request, where, cookie=self.set_cookie(cookie))
 
 
@@ -149,7 +150,6 @@ async def sign_out(request: PageRequest) -> Response[bytes]:
     if not actor.session_id:
         raise BadInput("A key has no session to end; revoke it in Settings instead.")
     await desk.accounts.end_session(actor)
-    await audit_of(request).note(actor, "signed_out")
     return go_to(request, "/sign-in", cookie=desk.set_cookie(desk.accounts.mark_browser(actor.account_id)))
 
 
@@ -177,18 +177,12 @@ async def set_up(request: PageRequest, token: FromPath[str]) -> Response[bytes]:
             raise
         problem = Problem(title=_("Not yet."), text=error.message, code=error.code)
         return _setup_page(request, token, email=email, name=name, problem=problem, status=error.status)
-    await audit_of(request).note(account, "first_admin_created")
     return await desk.let_in(account, request, "/")
 
 
 def desk_of(request: PageRequest) -> SignIn:
     desk: SignIn = request.app.state.sign_in
     return desk
-
-
-def audit_of(request: PageRequest) -> Audit:
-    audit: Audit = request.app.state.house.audit
-    return audit
 
 
 async def form_of(request: PageRequest) -> dict[str, str]:

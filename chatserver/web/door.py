@@ -60,13 +60,13 @@ class Door:
         self.origin = security.Origin(house.public_url)
         self.proxies = security.TrustedProxies(house.trusted_proxies)
         self._defaults = headers.default_headers(self.origin)
-        self._api = limits.Window("api_requests_per_minute", house.limits["api_requests_per_minute"], 60)
-        self._sends = limits.Window("sends_per_minute", house.limits["sends_per_minute"], 60)
-        self._shared = limits.Window("shared_pages_per_minute", house.limits["shared_pages_per_minute"], 60)
-        self._forms = FormReader(house.blobs.spool, house.limits["upload_mb"])
+        self._api = _window(house, "api_requests_per_minute")
+        self._sends = _window(house, "sends_per_minute")
+        self._shared = _window(house, "shared_pages_per_minute")
+        self._forms = FormReader(house.blobs.spool, lambda: house.limits["upload_mb"])
         self._keys = limits.Window("key_requests_per_minute", 0, 60)
         self.endpoints = Endpoints(house)
-        self._strangers = limits.Window("api_requests_per_minute", house.limits["api_requests_per_minute"], 60)
+        self._strangers = _window(house, "api_requests_per_minute")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -245,6 +245,11 @@ class Door:
         in_form = check if has_session and not in_header else None
         state["form"] = await self._forms.read(actor.account_id, receive, given, in_form)
         return bodies.replay(b"", receive)
+
+
+def _window(house: House, name: str) -> limits.Window:
+    """A limit a minute, as it stands at each request."""
+    return limits.Window(name, lambda: house.limits[name], 60)
 
 
 def _bearer_of(given: Mapping[bytes, bytes]) -> str | None:

@@ -21,7 +21,7 @@ class Endpoints:
         self._plugins = house.plugins
         self._exact: dict[str, tuple[str, Endpoint]] = {}
         self._below: list[tuple[str, Endpoint]] = []
-        for name, endpoint in self._plugins.registered("register_endpoints"):
+        for name, endpoint in self._plugins.brought("register_endpoints"):
             if not endpoint.path.startswith("/") or endpoint.path == "/" or endpoint.path.startswith(OURS):
                 raise SetupError(f"The plugin {name} may not speak at {endpoint.path!r}.")
             if endpoint.path.endswith("/"):

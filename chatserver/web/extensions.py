@@ -32,7 +32,7 @@ class Extensions:
         self._places: dict[str, list[_Place]] = {}
         self._public: dict[str, list[_Place]] = {}
         self._owners: dict[str, str] = {}
-        for name, route in self._plugins.registered("register_routes"):
+        for name, route in self._plugins.brought("register_routes"):
             place = _Place(_pattern(route.path), route)
             if not route.prefix:
                 self._places.setdefault(name, []).append(place)

@@ -19,6 +19,7 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser, par
 from chatserver.clock import new_id
 from chatserver.errors import BadInput, ChatserverError, LimitReached, StorageFull
 from chatserver.web.bodies import BODY_MAX_BYTES, ClientGone, Receive, TooLarge
+from chatserver.web.limits import Most, now_most
 
 FILES_MAX = 10
 FIELDS_MAX = 200
@@ -56,7 +57,7 @@ class Form:
 class FormReader:
     """Reads forms with files of people who are signed in."""
 
-    def __init__(self, spool: Path, upload_mb: int) -> None:
+    def __init__(self, spool: Path, upload_mb: Most) -> None:
         """upload_mb: how large one file may be, 0 for any size."""
         self._spool = spool
         self._upload_mb = upload_mb
@@ -81,7 +82,7 @@ class FormReader:
                 retry_after_s=2,
             )
         self._readers[account_id] = self._readers.get(account_id, 0) + 1
-        reading = _Reading(self._spool, self._upload_mb, check_token)
+        reading = _Reading(self._spool, now_most(self._upload_mb), check_token)
         try:
             await reading.take_all(receive, headers)
         except BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import deque
+from collections.abc import Callable
 
 from chatserver.clock import monotonic_s
 from chatserver.errors import LimitReached
@@ -17,14 +18,28 @@ ACCOUNT_FACTOR = 10
 """Failures allowed for one account from everywhere; after them only browsers that signed in before may try."""
 
 
+Most = int | Callable[[], int]
+"""A number, or what tells the one that holds now."""
+
+
+def now_most(most: Most) -> int:
+    return most if isinstance(most, int) else most()
+
+
 class Window:
     """At most `most` things per key in any `window_s` seconds, counted one by one."""
 
-    def __init__(self, name: str, most: int, window_s: float) -> None:
+    def __init__(self, name: str, most: Most, window_s: float, factor: int = 1) -> None:
+        """factor: the limit is so many times `most`."""
         self.name = name
-        self.most = most
+        self._most = most
+        self._factor = factor
         self.window_s = window_s
         self._times: dict[str, deque[float]] = {}
+
+    @property
+    def most(self) -> int:
+        return now_most(self._most) * self._factor
 
     def wait_s(self, key: str, most: int = 0) -> float:
         """Seconds until one more is allowed; 0 when it is now. most: this key's own, 0 for everybody's."""
@@ -86,11 +101,11 @@ class SignInGuard:
     elsewhere can keep the owner out.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: Most) -> None:
         name = "sign_ins_per_quarter_hour"
         self._near = Window(name, most, QUARTER_HOUR_S)
-        self._address = Window(name, most * ADDRESS_FACTOR, QUARTER_HOUR_S)
-        self._account = Window(name, most * ACCOUNT_FACTOR, QUARTER_HOUR_S)
+        self._address = Window(name, most, QUARTER_HOUR_S, ADDRESS_FACTOR)
+        self._account = Window(name, most, QUARTER_HOUR_S, ACCOUNT_FACTOR)
 
     def attempt(self, account: str, address: str, known_browser: str) -> Attempt:
         """Count a try before it is made, so that a thousand at once are no more than ten. Raises LimitReached.

@@ -46,11 +46,15 @@ class _Doorkeeper:
     """What all connections of a server share."""
 
     def __init__(self, house: House) -> None:
-        self.per_address = house.limits["connections_per_address"]
+        self._limits = house.limits
         self.proxies = TrustedProxies(house.trusted_proxies)
         self.open: Counter[str] = Counter()
         headers = default_headers(Origin(house.public_url))
         self.head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+
+    @property
+    def per_address(self) -> int:
+        return self._limits["connections_per_address"]
 
 
 class Protocol(HttpToolsProtocol):

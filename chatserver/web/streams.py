@@ -12,6 +12,7 @@ import structlog
 from chatserver.clock import monotonic_s
 from chatserver.domain.access import Actor
 from chatserver.errors import LimitReached
+from chatserver.web.limits import Most, now_most
 
 log = structlog.get_logger("chatserver.streams")
 
@@ -110,7 +111,7 @@ class EventStream:
 class Streams:
     """All open streams of this node: beats their hearts, ends the stuck, the old, and those of the signed out."""
 
-    def __init__(self, still_valid: StillValid, *, per_account: int) -> None:
+    def __init__(self, still_valid: StillValid, *, per_account: Most) -> None:
         self._still_valid = still_valid
         self._per_account = per_account
         self._open: set[EventStream] = set()
@@ -134,7 +135,7 @@ class Streams:
         """Raises LimitReached `streams_per_account` before a byte is sent."""
         account = stream.actor.account_id
         count = self._by_account.get(account, 0)
-        if self._per_account and count >= self._per_account:
+        if 0 < now_most(self._per_account) <= count:
             raise LimitReached(
                 "Too many pages of yours are following answers. Close one.", code="streams_per_account", retry_after_s=5
             )

@@ -8,9 +8,20 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from chatserver.domain.audit import COMMAND_LINE
+from chatserver.store import audit as rows
 from chatserver.testing.server import Site, open_site
 from tests.engines import ENGINES, postgres_with_schema
 
+VOICE = {
+    "id": "ours",
+    "title": "Ours",
+    "base_url": "http://127.0.0.1:9/v1",
+    "model": "tts",
+    "voice": "a",
+    "groups": "default",
+    "key": "sk-voice",
+}
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -64,3 +75,53 @@ async def test_the_database_refuses_to_change_a_line(each_site: Site, change: st
         await each_site.house.db.write(write)
     kept = await each_site.house.db.read(lambda tx: tx.all(str, "SELECT action FROM audit WHERE action = 'tried'"))
     assert kept
+
+
+async def test_a_change_and_its_line_are_kept_together_or_not_at_all(
+    each_site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = each_site
+    root = await site.sign_up("chief@example.org", role="admin")
+    ann = await site.sign_up("ada@example.org")
+    assert root.actor is not None and ann.actor is not None
+    before = len(await site.house.audit.entries(root.actor))
+
+    def refuse(*_: Any) -> None:
+        raise OSError("the line could not be written")
+
+    form = {"name": "Ours", "provider": "openai", "base_url": "http://127.0.0.1:9/v1", "is_on": "1"}
+    with monkeypatch.context() as broken:
+        broken.setattr(rows, "add_entry", refuse)
+        deeds = [
+            root.post(f"/admin/accounts/{ann.actor.account_id}", data={"role": "admin"}),
+            root.post("/admin/accounts", data={"email": "half@example.org"}),
+            root.post("/admin/channels", data=form),
+            root.post("/admin/plugins/presets", data={"on": "0"}),
+            root.post("/admin/settings", data={"name": "limits.upload_mb", "value": "77"}),
+            root.post("/x/voices/admin", data=VOICE, headers={"accept": "text/html"}),
+            ann.post("/settings/keys", data={"name": "laptop"}),
+        ]
+        assert {(await deed).status_code for deed in deeds} == {500}
+    assert (await site.house.accounts.by_id(ann.actor.account_id)) == ann.actor.account
+    assert await site.house.accounts.by_email("half@example.org") is None
+    assert all(entry.wish.name != "Ours" for entry in await site.house.console.entries(root.actor))
+    assert site.house.plugins.is_on("presets") and site.house.limits["upload_mb"] != 77
+    assert await site.house.accounts.keys(ann.actor) == []
+    assert len(await site.house.audit.entries(root.actor)) == before
+    refused = await root.post("/admin/accounts/" + "0" * 26, data={"role": "admin"})
+    assert refused.status_code == 404 and len(await site.house.audit.entries(root.actor)) == before
+
+
+async def test_plugins_and_the_command_line_have_their_lines(each_site: Site) -> None:
+    site = each_site
+    root = await site.sign_up("head@example.org", role="admin")
+    assert root.actor is not None
+    assert (await root.post("/x/voices/admin", data=VOICE, headers={"accept": "text/html"})).status_code == 303
+    await site.house.accounts.create("made@example.org", by=COMMAND_LINE)
+    created, added = (await site.house.audit.entries(root.actor))[:2]
+    assert (created.action, created.actor_id) == ("account_created", "command line")
+    assert (added.action, added.subject, added.actor_id) == ("voices.voice_added", "ours", root.actor.account_id)
+    page = (await root.get("/admin/audit")).text
+    assert "command line" in page and "<code>voices.voice_added</code>" in page and "sk-voice" not in page
+    assert (await root.post("/x/voices/admin/ours/remove", data={}, headers={"accept": "text/html"})).is_redirect
+    assert (await site.house.audit.entries(root.actor))[0].action == "voices.voice_removed"

@@ -113,6 +113,8 @@ ADMINS = {
     "POST /admin/accounts/{account_id}",
     "GET /admin/plugins",
     "POST /admin/plugins/{name}",
+    "GET /admin/settings",
+    "POST /admin/settings",
     "GET /admin/audit",
     "GET /admin/notices",
     "POST /admin/notices/put-away",
@@ -498,7 +500,8 @@ def recorded(site: Site) -> Iterator[list[str]]:
     """The statements of all transactions in between, background work and the look at the credential aside."""
     statements: list[str] = []
     background = ("jobs", "outbox", "turn_events", "lease_", "model_factors")
-    background += ("FROM facts", "FROM channels", "FROM conversations c WHERE c.temporary = 1")
+    background += ("FROM facts", "FROM channels", "FROM house_settings", "FROM plugin_switches")
+    background += ("FROM conversations c WHERE c.temporary = 1",)
     background += ("FROM sessions s", "FROM api_keys WHERE hash", "FROM accounts a", "gateway_figures", "nodes")
 
     class Recorder:

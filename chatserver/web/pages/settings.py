@@ -85,10 +85,9 @@ async def set_password(request: PageRequest) -> Page:
             visit, problem=Problem(_("The password was not changed."), _("The old one is not right."))
         )
     try:
-        await visit.house.accounts.set_secret(account.id, form.get("new", ""), keep=visit.actor)
+        await visit.house.accounts.set_secret(account.id, form.get("new", ""), keep=visit.actor, by=visit.actor)
     except ChatserverError as error:
         return await _settings_page(visit, problem=Problem(_("The password was not changed."), spoken(error)))
-    await visit.house.audit.note(visit.actor, "password_changed")
     return await _settings_page(visit, news=_("The password was changed, and every other device signed out."))
 
 
@@ -117,8 +116,8 @@ async def make_key(request: PageRequest) -> Page:
             wish.expires_at,
             models=wish.models,
             requests_per_minute=wish.requests_per_minute,
+            by=visit.actor,
         )
-        await visit.house.audit.note(visit.actor, "key_created", made.key.id, name=made.key.name)
     except BadInput as error:
         problem = Problem(_("No key was made."), spoken(error), code=error.code)
         return await _settings_page(visit, problem=problem, key_form=typed, status=error.status)
@@ -130,7 +129,6 @@ async def revoke_key(request: PageRequest) -> Page:
     visit = await Visit.of(request)
     form = await form_of(request)
     await visit.house.accounts.revoke_key(visit.actor, form.get("key_id", ""))
-    await visit.house.audit.note(visit.actor, "key_revoked", form.get("key_id", ""))
     return go("/settings")
 
 

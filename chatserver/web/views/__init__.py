@@ -28,6 +28,7 @@ from chatserver.web.views.console_channels import (
 from chatserver.web.views.details import Fact, PromptView, outcome_text, prompt_view, reply_facts
 from chatserver.web.views.feedback import tag_text
 from chatserver.web.views.frame import Frame, Me, Problem, me_of, no_model, problem_title
+from chatserver.web.views.house_settings import SettingSection, SettingView, setting_sections
 from chatserver.web.views.messages import (
     LANES,
     MessageView,
@@ -110,6 +111,8 @@ __all__ = [
     "PromptView",
     "Render",
     "SessionView",
+    "SettingSection",
+    "SettingView",
     "ShareLine",
     "SharedView",
     "Sidebar",
@@ -167,6 +170,7 @@ __all__ = [
     "reply_facts",
     "seconds_text",
     "session_views",
+    "setting_sections",
     "share_lines",
     "shared_view",
     "sidebar",

@@ -35,6 +35,7 @@ def own_entries(notices: int) -> tuple[ConsoleEntry, ...]:
         ConsoleEntry(_("Channels"), "/admin/channels", "network"),
         ConsoleEntry(_("Accounts"), "/admin/accounts", "users"),
         ConsoleEntry(_("Plugins"), "/admin/plugins", "puzzle"),
+        ConsoleEntry(_("Settings"), "/admin/settings", "settings"),
         ConsoleEntry(_("Audit"), "/admin/audit", "shield-check"),
         ConsoleEntry(_("Notices"), "/admin/notices", "bell", notices),
     )

@@ -11,6 +11,8 @@ SETTINGS = [
         "instruct",
         "Tell models how to write artifacts: able (those known to call tools), all, or none",
         default="able",
+        is_live=True,
+        choices=("able", "all", "none"),
     )
 ]
 TEXT = (
@@ -23,11 +25,12 @@ TEXT = (
 
 class Instruction:
     def open(self, ctx: Context) -> None:
-        self._wanted = str(ctx.settings["instruct"])
+        self._settings = ctx.settings
 
     def add(self, prompt: Prompt) -> Prompt | None:
         """A system message more, where the model may be told."""
-        if self._wanted == "none" or (self._wanted != "all" and "tools" not in prompt.model.abilities):
+        wanted = self._settings["instruct"]
+        if wanted == "none" or (wanted != "all" and "tools" not in prompt.model.abilities):
             return None
         told = PromptMessage("system", (TextPart(TEXT),))
         place = next((at for at, one in enumerate(prompt.messages) if one.role != "system"), len(prompt.messages))

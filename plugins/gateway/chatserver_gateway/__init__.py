@@ -45,8 +45,24 @@ class Gateway:
     @hookimpl
     def register_settings(self) -> list[Setting]:
         return [
-            Setting("heartbeat_minutes", "How often a channel that nobody uses is asked; 0 for never.", "number", "5"),
-            Setting("heartbeat_tokens_per_day", "How many tokens heartbeats may use in a day.", "number", "20000"),
+            Setting(
+                "heartbeat_minutes",
+                "How often a channel that nobody uses is asked; 0 for never.",
+                "number",
+                "5",
+                is_live=True,
+                least=0,
+                most=1_440,
+            ),
+            Setting(
+                "heartbeat_tokens_per_day",
+                "How many tokens heartbeats may use in a day.",
+                "number",
+                "20000",
+                is_live=True,
+                least=0,
+                most=1_000_000_000,
+            ),
         ]
 
     @hookimpl

@@ -27,13 +27,20 @@ class Heartbeats:
 
     def open(self, ctx: Context) -> None:
         self._ctx = ctx
-        self.every_s = float(ctx.settings["heartbeat_minutes"]) * 60
-        self.tokens_per_day = int(ctx.settings["heartbeat_tokens_per_day"])
-        self._first_at = ctx.clock.monotonic_s() + self.every_s
+        self._began_s = ctx.clock.monotonic_s()
+
+    @property
+    def every_s(self) -> float:
+        """As it is set now; 0 for never."""
+        return float(self._ctx.settings["heartbeat_minutes"]) * 60
+
+    @property
+    def tokens_per_day(self) -> int:
+        return int(self._ctx.settings["heartbeat_tokens_per_day"])
 
     async def run(self, payload: dict[str, Any]) -> None:
         """Not within the first minutes of a server: what is used shows by itself."""
-        if self.every_s > 0 and self._ctx.clock.monotonic_s() >= self._first_at:
+        if self.every_s > 0 and self._ctx.clock.monotonic_s() >= self._began_s + self.every_s:
             await self.beat()
 
     async def beat(self) -> int:

@@ -96,7 +96,8 @@ async def test_heartbeats_ask_who_was_not_used_and_keep_to_their_budget(
     assert all(1 in (seen.json.get("max_tokens"), seen.json.get("max_completion_tokens")) for seen in asked)
     assert await gateway.heartbeats.beat() == 0, "they were asked just now"
     assert await gateway.heartbeats.used_tokens() > 0
-    gateway.heartbeats.tokens_per_day, gateway.heartbeats.every_s = 1, -60
+    site.house.plugins.set_text("gateway", "heartbeat_minutes", "-1")
+    site.house.plugins.set_text("gateway", "heartbeat_tokens_per_day", "1")
     before = len(fake_upstream.chats())
     assert await gateway.heartbeats.beat() == 3
     assert len(fake_upstream.chats()) == before, "the budget of the day is spent"
@@ -106,7 +107,7 @@ async def test_a_heartbeat_that_nobody_answers_is_an_outage(
     site: Site, gateway: Gateway, fake_upstream: FakeUpstream
 ) -> None:
     fake_upstream.rules = [Rule("*", "*", "err500")]
-    gateway.heartbeats.every_s = -60
+    site.house.plugins.set_text("gateway", "heartbeat_minutes", "-1")
     await gateway.heartbeats.beat()
     assert {one.model for one in await gateway.shelf.down_minutes(0)} == {MODEL}
     fake_upstream.rules = []

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from chatserver import BadInput, ChatserverError, Context, SetupError, Tool, ToolOutcome, ToolSpec, ToolUse
+from chatserver import Actor, BadInput, ChatserverError, Context, SetupError, Tool, ToolOutcome, ToolSpec, ToolUse
 from chatserver import gettext as _
 from chatserver_mcp.connection import Connection
 from chatserver_mcp.protocol import DESCRIPTION_CHARS, SCHEMA_MAX_BYTES, RemoteTool, encode, to_outcome
@@ -56,6 +56,7 @@ class Offering:
         self._looked_until_s = 0.0
         self._shelves: dict[str, Shelf] = {}
         self._asking: dict[str, asyncio.Lock] = {}
+        self._goodbyes: set[asyncio.Task[None]] = set()
 
     async def open(self, ctx: Context, written: Sequence[ServerAddress]) -> None:
         """written: those of the file or the environment; they win over one of the same name in the database."""
@@ -72,7 +73,7 @@ class Offering:
         except SetupError as error:  # another node has another secret key; what this one knows still holds
             self._log.warning("mcp_token_sealed_otherwise", reason=error.message)
 
-    async def add(self, server: ServerAddress) -> None:
+    async def add(self, actor: Actor, server: ServerAddress) -> None:
         """Raises Unavailable when its tools cannot be listed, BadInput when its name is taken."""
         if server.name in self.written:
             raise BadInput(_("The configuration has a server of this name already."), code="taken", status=422)
@@ -81,12 +82,12 @@ class Offering:
             await trial.tools()
         finally:
             await trial.close()
-        await self._stored.add(server, SERVERS_MAX)
+        await self._stored.add(actor, server, SERVERS_MAX)
         await self._reload()
 
-    async def remove(self, name: str) -> None:
+    async def remove(self, actor: Actor, name: str) -> None:
         """Raises NotFound. One of the configuration is not there to be taken away."""
-        await self._stored.remove(name)
+        await self._stored.remove(actor, name)
         await self._reload()
 
     async def test(self, name: str) -> list[RemoteTool]:
@@ -106,9 +107,17 @@ class Offering:
             if self.connections.get(name) is not connection:
                 self._shelves.pop(name, None)
                 self._asking.pop(name, None)
+                self._say_goodbye(connection)
+
+    def _say_goodbye(self, connection: Connection) -> None:
+        """Tell a server that is gone from here that its session is over. Nobody waits for what it says to that."""
+        task = asyncio.ensure_future(connection.close())
+        self._goodbyes.add(task)
+        task.add_done_callback(self._goodbyes.discard)
 
     async def close(self) -> None:
-        await asyncio.gather(*(one.close() for one in self.connections.values()), return_exceptions=True)
+        open_ones = [one.close() for one in self.connections.values()]
+        await asyncio.gather(*open_ones, *self._goodbyes, return_exceptions=True)
 
     async def offer(self, names: Sequence[str]) -> list[Tool]:
         """The tools of these servers. A server that cannot be asked has none, and the log says why."""

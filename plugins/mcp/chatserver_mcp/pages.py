@@ -39,7 +39,7 @@ class Pages:
         )
         try:
             check_server(server)
-            await self._offering.add(server)
+            await self._offering.add(visit.actor, server)
         except ChatserverError as problem:
             return await self._page(visit, typed=server, problem=problem, status=422)
         return visit.go(HERE)
@@ -57,7 +57,7 @@ class Pages:
         return await self._page(visit, news=_("{name} answered. Its tools: {tools}").format(name=name, tools=names))
 
     async def remove(self, visit: PageVisit) -> PageAnswer:
-        await self._offering.remove(visit.path["server"])
+        await self._offering.remove(visit.actor, visit.path["server"])
         return visit.go(HERE)
 
     async def _page(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from chatserver import BadInput, Context, NotFound, Tx
+from chatserver import Actor, BadInput, Context, NotFound, Tx
 from chatserver import gettext as _
 from chatserver_mcp.servers import ServerAddress
 
@@ -30,7 +30,7 @@ class ServerShelf:
         """Raises SetupError when a token cannot be opened with this server's secret key."""
         return [self._opened(row) for row in await self._rows()]
 
-    async def add(self, server: ServerAddress, limit: int) -> None:
+    async def add(self, actor: Actor, server: ServerAddress, limit: int) -> None:
         """Raises BadInput when the name is taken, or there are so many already."""
         sealed = self._ctx.vault.seal(server.token, _place(server.name, server.url)) if server.token else ""
         row = ServerRow(server.name, server.url, sealed, self._ctx.clock.now_us())
@@ -44,13 +44,17 @@ class ServerShelf:
                 **msgspec.structs.asdict(row),
             )
 
-        if not await self._ctx.db.write(insert):
+        place = server.url.partition("?")[0]
+        if not await self._ctx.audit.write(insert, actor, "server_added", server.name, url=place):
             raise BadInput(
                 _("There is a server of this name already, or there are as many as are read."), code="taken", status=422
             )
 
-    async def remove(self, name: str) -> None:
-        if not await self._ctx.db.write(lambda tx: tx.run("DELETE FROM mcp_servers WHERE name = :name", name=name)):
+    async def remove(self, actor: Actor, name: str) -> None:
+        def delete(tx: Tx) -> int:
+            return tx.run("DELETE FROM mcp_servers WHERE name = :name", name=name)
+
+        if not await self._ctx.audit.write(delete, actor, "server_removed", name):
             raise NotFound
 
     async def _rows(self) -> Sequence[ServerRow]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from chatserver import AudioFormat, BadInput, Context, NotFound, SpeechRequest, UpstreamError, Voice, clock
+from chatserver import Actor, AudioFormat, BadInput, Context, NotFound, SpeechRequest, UpstreamError, Voice, clock
 from chatserver import gettext as _
 
 FORMATS: tuple[AudioFormat, ...] = ("mp3", "opus", "aac", "flac", "wav", "pcm")
@@ -61,7 +61,7 @@ class Endpoints:
             lambda tx: tx.all(Endpoint, f"SELECT {_COLUMNS} FROM voices_endpoints ORDER BY made_at, id")
         )
 
-    async def add(self, endpoint: Endpoint, key: str) -> None:
+    async def add(self, actor: Actor, endpoint: Endpoint, key: str) -> None:
         """Raises BadInput when it cannot be spoken with, or its id is taken."""
         check(endpoint)
         row = msgspec.structs.replace(endpoint, sealed_key=self._seal(endpoint, key), made_at=clock.now_us())
@@ -75,11 +75,14 @@ class Endpoints:
                 )
             )
 
-        if not await self._ctx.db.write(insert):
+        if not await self._ctx.audit.write(insert, actor, "voice_added", row.id, url=row.base_url.partition("?")[0]):
             raise BadInput(_("There is a voice of this name already. Pick another name."), code="taken", status=422)
 
-    async def remove(self, voice_id: str) -> None:
-        if not await self._ctx.db.write(lambda tx: tx.run("DELETE FROM voices_endpoints WHERE id = :id", id=voice_id)):
+    async def remove(self, actor: Actor, voice_id: str) -> None:
+        def delete(tx: Any) -> int:
+            return int(tx.run("DELETE FROM voices_endpoints WHERE id = :id", id=voice_id))
+
+        if not await self._ctx.audit.write(delete, actor, "voice_removed", voice_id):
             raise NotFound
 
     async def list_voices(self) -> Sequence[Voice]:

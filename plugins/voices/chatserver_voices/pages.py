@@ -63,13 +63,13 @@ class Pages:
         listed = {name: " ".join(typed[name].replace(",", " ").split()) for name in ("languages", "groups", "formats")}
         endpoint = Endpoint(**{**typed, **listed, "sealed_key": "", "made_at": 0})
         try:
-            await self._endpoints.add(endpoint, visit.form.get("key", "").strip())
+            await self._endpoints.add(visit.actor, endpoint, visit.form.get("key", "").strip())
         except BadInput as error:
             return await self._admin(visit, typed, problem=error)
         return visit.go("/x/voices/admin")
 
     async def remove(self, visit: PageVisit) -> PageAnswer:
-        await self._endpoints.remove(visit.path["voice"])
+        await self._endpoints.remove(visit.actor, visit.path["voice"])
         return visit.go("/x/voices/admin")
 
     async def _own(self, visit: PageVisit, *, news: str = "", problem: Exception | None = None) -> PageAnswer:

@@ -9,7 +9,7 @@ import msgspec
 from litestar import get, post
 from litestar.params import FromPath
 
-from chatserver.domain.access import Account, AccountRole, AccountState
+from chatserver.domain.access import Account, AccountFilter, AccountRole, AccountState
 from chatserver.errors import BadInput, ChatserverError, Conflict, NotFound
 from chatserver.web import views
 from chatserver.web.auth import form_of
@@ -50,16 +50,16 @@ async def create_account(request: PageRequest) -> Page:
     form = await form_of(request)
     groups = form.get("groups", "").replace(",", " ").split()
     try:
-        made = await visit.house.accounts.create(
+        await visit.house.accounts.create(
             form.get("email", ""),
             name=form.get("name", ""),
             role=_role(form.get("role", "member")),
             groups=groups or ["default"],
             secret=form.get("password", "") or None,
+            by=visit.actor,
         )
     except ChatserverError as error:
         return await _list(visit, error=error, typed=form)
-    await visit.house.audit.note(visit.actor, "account_created", made.id, role=made.role)
     return go(f"{HERE}?news=made")
 
 
@@ -74,15 +74,13 @@ async def change_account(request: PageRequest, account_id: FromPath[str]) -> Pag
         groups = form["groups"].replace(",", " ").split() or ["default"] if "groups" in form else None
         if account_id == visit.actor.account_id and (role == "member" or state == "suspended"):
             raise Conflict("Another admin can do that; you would shut yourself out.", code="yourself")
-        await visit.house.accounts.update(account_id, role=role, state=state, groups=groups)
+        await visit.house.accounts.update(account_id, role=role, state=state, groups=groups, by=visit.actor)
     except NotFound:
         raise
     except ChatserverError as error:
         return await _list(visit, error=error)
-    said = {"role": role or "", "state": state or "", "groups": ", ".join(groups or ())}
-    told = {name: value for name, value in said.items() if value}
-    await visit.house.audit.note(visit.actor, "account_changed", account_id, **told)
-    return go(f"{HERE}?{urlencode({'news': 'changed', 'q': form.get('q', '')})}")
+    kept = {name: form[name] for name in ("q", "of_role", "of_state", "page") if form.get(name)}
+    return go(f"{HERE}?{urlencode({'news': 'changed', **kept})}")
 
 
 def _role(text: str) -> AccountRole:
@@ -100,23 +98,26 @@ def _state(text: str) -> AccountState:
 async def _list(
     visit: Visit, *, news: str = "", error: ChatserverError | None = None, typed: dict[str, str] | None = None
 ) -> Page:
-    query = " ".join(visit.request.query_params.get("q", "").lower().split())[:100]
-    told = visit.request.query_params.get("page", "1")
-    found = [one for one in await visit.house.accounts.list() if query in f"{one.email} {one.name.lower()}"]
-    pages = max(1, -(-len(found) // PAGE))
-    number = min(int(told), pages) if told.isascii() and told.isdigit() and int(told) else 1
-    lines = [_line(one, visit) for one in found[(number - 1) * PAGE : number * PAGE]]
+    asked = visit.request.query_params
+    told = asked.get("page", "1")[:9]
+    wanted = AccountFilter(
+        " ".join(asked.get("q", "").split())[:100],
+        asked.get("of_role", "") if asked.get("of_role", "") in ROLES else "",
+        asked.get("of_state", "") if asked.get("of_state", "") in (*STATES, "disabled") else "",
+    )
+    page = int(told) if told.isascii() and told.isdigit() else 1
+    found = await visit.house.accounts.find(wanted, page=page, size=PAGE)
+    narrowed = {"q": wanted.text, "of_role": wanted.role, "of_state": wanted.state}
     return await show(
         visit,
         "accounts.html",
         news=news,
         problem=problem_of(error) if error is not None else None,
         status=error.status if error is not None else 200,
-        lines=lines,
-        query=query,
-        count=len(found),
-        number=number,
-        pages=pages,
+        lines=[_line(one, visit) for one in found.accounts],
+        wanted=wanted,
+        found=found,
+        others=urlencode({name: value for name, value in narrowed.items() if value}),
         typed=typed or {},
     )
 

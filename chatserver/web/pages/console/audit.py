@@ -6,11 +6,12 @@ import msgspec
 from litestar import get
 
 from chatserver.clock import now_us
-from chatserver.domain.audit import AuditEntry
+from chatserver.domain.audit import COMMAND_LINE, AuditEntry
 from chatserver.web import views
 from chatserver.web.pages.console.desk import CONSOLE, show
 from chatserver.web.pages.visit import Page, PageRequest, Visit
 from chatserver.web.views.times import moment_of, when_text
+from chatserver.words import gettext as _
 
 HERE = "/admin/audit"
 PAGE = 50
@@ -35,7 +36,7 @@ async def show_audit(request: PageRequest) -> Page:
     action, before = asked.get("action", "")[:60], asked.get("before", "")[:40]
     audit = visit.house.audit
     found = await audit.entries(visit.actor, before=before, action=action, limit=PAGE + 1)
-    emails = {one.id: one.email for one in await visit.house.accounts.list()}
+    emails = await visit.house.accounts.emails({name for one in found for name in (one.actor_id, one.subject)})
     return await show(
         visit,
         "audit.html",
@@ -47,9 +48,15 @@ async def show_audit(request: PageRequest) -> Page:
     )
 
 
+def _who(actor_id: str, emails: dict[str, str]) -> str:
+    if actor_id == COMMAND_LINE:
+        return _("command line")
+    return emails.get(actor_id, actor_id) if actor_id else _("the server")
+
+
 def _line(entry: AuditEntry, visit: Visit, emails: dict[str, str]) -> AuditLine:
     return AuditLine(
-        emails.get(entry.actor_id, entry.actor_id),
+        _who(entry.actor_id, emails),
         entry.action,
         emails.get(entry.subject, entry.subject),
         tuple(entry.details.items()),

@@ -21,16 +21,13 @@ async def show_plugins(request: PageRequest) -> Page:
 
 @post(HERE + "/{name:str}", opt=CONSOLE)
 async def switch_plugin(request: PageRequest, name: FromPath[str]) -> Page:
-    """On this node at once, until it is started again."""
+    """Here at once, on every other node within seconds, and after a restart."""
     visit = await Visit.of(request)
     form = await form_of(request)
     try:
-        is_on = form.get("on") == "1"
-        visit.house.plugins.switch(name, is_on)
+        await visit.house.settings.switch(visit.actor, name, form.get("on") == "1")
     except ChatserverError as error:
         return await _list(visit, error=error)
-    to = "on" if form.get("on") == "1" else "off"
-    await visit.house.audit.note(visit.actor, "plugin_switched", name, to=to)
     return go(HERE)
 
 
