@@ -75,7 +75,7 @@ def test_an_account_and_its_key_on_a_fresh_folder(run: Run) -> None:
     narrow = ("--scopes", "models.use", "--models", "a,b", "--days", "30", "--requests-per-minute", "5")
     assert run("key", "create", "--account", "ann@example.org", *narrow).returncode == 0
     wrong = run("key", "create", "--account", "ann@example.org", "--scopes", "everything")
-    assert "There is no right 'everything'" in sentence(wrong)
+    assert "There is no right “everything”" in sentence(wrong)
     again = run("account", "create", "--email", "ann@example.org")
     assert "ann@example.org" in sentence(again)
 
