@@ -23,7 +23,7 @@ WIDTHS = (390, 768, 1440)
 SCHEMES = ("light", "dark")
 LOOKS = ("grove", "paper")
 NAMES = [*tour.PAGES, *tour.OUTSIDE]
-BY_SIGHT = "{type: 'rule', values: ['color-contrast', 'scrollable-region-focusable']}"
+BY_SIGHT = "{type: 'rule', values: ['color-contrast', 'scrollable-region-focusable', 'target-size']}"
 """The rules whose answer may change while the words and the structure stay."""
 
 
@@ -55,8 +55,8 @@ def faults_of(page: Page, scheme: str, width: int, rules: str = "") -> list[str]
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
     page.set_viewport_size({"width": width, "height": 900})
     page.evaluate("document.getAnimations().forEach(one => { try { one.finish() } catch { one.cancel() } })")
-    chosen = f", runOnly: {rules}" if rules else ""
-    result = AxeResults(page.evaluate(f"axe.run({{resultTypes: ['violations']{chosen}}})"))
+    chosen = f"runOnly: {rules}" if rules else "rules: {'target-size': {enabled: true}}"
+    result = AxeResults(page.evaluate(f"axe.run({{resultTypes: ['violations'], {chosen}}})"))
     if result.violations_count:
         found.append(f"{scheme} at {width}: {result.generate_report()}")
     wide = page.evaluate("document.documentElement.scrollWidth")

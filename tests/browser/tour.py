@@ -52,7 +52,7 @@ def furnish(site: Site, email: str = "ada@example.org", name: str = "Ada Grove")
             await asyncio.sleep(0.005)
 
     async def live() -> tuple[Sent, Sent]:
-        await site.house.notices.core.tell("disk", "The disk of the data folder has %(free)s MB left.", free=412)
+        await site.house.notices.core.tell("disk", NEARLY_FULL)
         first = await ask(None, None, PLAN)
         await ended(await site.house.sending.regenerate(actor, first.reply_id))
         await ask(first.conversation_id, first.reply_id, "And in an append-only log?")
@@ -120,6 +120,12 @@ async def show_files(site: Site, actor: Actor) -> str:
 
 
 Address = Callable[[World], str]
+
+NEARLY_FULL = (
+    "The disk of the data folder is nearly full. Make room, or move the data folder to a larger one:"
+    " when it is full, nothing new is taken."
+)
+"""As the disk's watch says it, so that its translations are seen."""
 
 PAGES: dict[str, Address] = {
     "new": lambda w: "/",
