@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.cookiejar
+import importlib.metadata
 import json
 import os
 import re
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from chatserver.plugins.found import BUNDLED
 from chatserver.testing.upstream import FakeUpstream
@@ -27,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "wheels"
 BOX_MAX_MB = 130
 BOX_MAX_PACKAGES = 60
+GPL = re.compile(r"(?<!L)(?<!Lesser )(A?GPL|General Public License)")
 PASSWORD = "correct horse battery"
 
 pytestmark = pytest.mark.timeout(400)
@@ -254,6 +258,35 @@ def test_versions_move_together() -> None:
     extras = read(ROOT / "pyproject.toml")["project"]["optional-dependencies"]
     ours = [one for name in ("box", "all", "cloud") for one in extras[name] if one.startswith("chatserver-")]
     assert all(one.endswith(f"=={chatserver.__version__}") for one in ours)
+
+
+def test_our_sets_bring_nothing_under_the_gpl() -> None:
+    """`[all]` promises it. PyAV says BSD of itself and carries x264 and x265 in its wheel, so it is named."""
+    met: set[str] = set()
+    waiting = [Requirement(f"chatserver[{name}]") for name in ("box", "all", "cloud")]
+    while waiting:
+        wanted = waiting.pop()
+        known = f"{canonicalize_name(wanted.name)}[{','.join(sorted(wanted.extras))}]"
+        if known in met:
+            continue
+        met.add(known)
+        for text in importlib.metadata.requires(wanted.name) or ():
+            one = Requirement(text)
+            if one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in ("", *wanted.extras)):
+                waiting.append(one)
+    names = {one.partition("[")[0] for one in met}
+    assert {"chatserver-dictation", "chatserver-knowledge", "msgspec"} <= names
+    assert not names & {"av", "faster-whisper", "piper-tts", "chatserver-piper"}
+    told = {name: importlib.metadata.metadata(name) for name in names}
+    licences = {
+        name: [
+            str(one.get("License-Expression", "")),
+            str(one.get("License", ""))[:200],
+            *(one.get_all("Classifier") or ()),
+        ]
+        for name, one in told.items()
+    }
+    assert [name for name, texts in licences.items() if any(GPL.search(text) for text in texts)] == []
 
 
 def test_no_package_host_is_named_anywhere() -> None:

@@ -24,6 +24,7 @@ from chatserver.domain.voices import (
     DEFAULT_VOICE,
     AudioFormat,
     ListenRequest,
+    Readying,
     Speaker,
     SpeechRequest,
     Transcriber,
@@ -132,8 +133,16 @@ class Speeches:
         """All there are, the site's default first; also those of other groups, which may not be used."""
         return [OfferedVoice(voice, voice.is_for(actor.account.groups)) for _, voice in await self._voices()]
 
-    def transcribers(self) -> list[Transcriber]:
-        return [one for _, one in self._plugins.registered("register_transcribers")]
+    async def transcribers(self) -> list[Transcriber]:
+        """Those that can be asked now, the site's default first."""
+        ready: list[Transcriber] = []
+        for plugin, one in self._plugins.registered("register_transcribers"):
+            try:
+                if not isinstance(one, Readying) or await one.is_ready():
+                    ready.append(one)
+            except Exception as error:  # a transcriber is a plugin's: the others can still be asked
+                self._plugins.report_fault(plugin, "is_ready", error)
+        return ready
 
     async def speak(
         self,
@@ -171,7 +180,7 @@ class Speeches:
         Raises NotFound `no_transcriber`, BadInput for what is no recording, UpstreamError.
         """
         await self._permissions.require(actor, "models.use")
-        listeners = self.transcribers()
+        listeners = await self.transcribers()
         listener = next((one for one in listeners if one.name == name), listeners[0] if listeners else None)
         if listener is None:
             raise NotFound(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -98,3 +98,11 @@ class Transcriber(Protocol):
     title: str
 
     async def transcribe(self, request: ListenRequest) -> Transcript: ...
+
+
+@runtime_checkable
+class Readying(Protocol):
+    """What a transcriber may say besides: whether it can be asked now. Asked often, so it must be quick; one that says
+    nothing always can."""
+
+    async def is_ready(self) -> bool: ...

@@ -178,6 +178,7 @@ PAGES: dict[str, Address] = {
     "voices": lambda w: "/x/voices/",
     "knowledge": lambda w: "/x/knowledge/",
     "voices-admin": lambda w: "/x/voices/admin",
+    "dictation-admin": lambda w: "/x/dictation/admin",
     "tool-servers": lambda w: "/x/mcp/",
     "unknown": lambda w: "/c/unknown",
 }

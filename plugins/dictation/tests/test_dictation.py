@@ -90,7 +90,7 @@ async def test_no_recording_opens_another_file(site: Site) -> None:
 
 
 async def test_a_process_that_died_is_begun_again(site: Site, tmp_path: Path) -> None:
-    whisper = next(one for one in site.house.speeches.transcribers() if isinstance(one, Whisper))
+    whisper = next(one for one in await site.house.speeches.transcribers() if isinstance(one, Whisper))
     path = tmp_path / "said.wav"
     path.write_bytes(await spoken(SENTENCES[1]))
     request = ListenRequest(str(path), "said.wav", path.stat().st_size)

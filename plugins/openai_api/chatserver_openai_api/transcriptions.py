@@ -64,7 +64,7 @@ class Transcriptions:
         wanted = form.fields.get("response_format", "json")
         if wanted not in FORMATS:
             raise Wrong(f"`response_format` is one of {', '.join(FORMATS)}.", "response_format")
-        transcribers = self._speech.transcribers()
+        transcribers = await self._speech.transcribers()
         if not transcribers:
             raise NotFound(
                 "Nobody here writes down what was said. An admin can install a plugin that does.", code="no_transcriber"

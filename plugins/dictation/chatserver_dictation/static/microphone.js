@@ -13,8 +13,9 @@ async function listen(button, house) {
   let stream
   try {
     stream = await navigator.mediaDevices.getUserMedia({ audio: true })
-  } catch {
-    return house.notice(button.dataset.refused)
+  } catch (error) {
+    const why = !navigator.mediaDevices ? "insecure" : error.name === "NotFoundError" ? "missing" : "refused"
+    return house.notice(button.dataset[why])
   }
   const pieces = []
   recorder = new MediaRecorder(stream, { audioBitsPerSecond: 24_000 })
