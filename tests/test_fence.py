@@ -74,6 +74,9 @@ class OneTx:
     def run(self, sql: str, **parameters: Any) -> int:
         return 1
 
+    def queue(self, sql: str, **parameters: Any) -> None:
+        """Nothing comes of it here."""
+
     def lock(self, name: str) -> None:
         assert name == "w_till"
 

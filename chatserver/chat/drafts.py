@@ -297,7 +297,7 @@ def _write_messages(tx: Tx, actor: Actor, draft: Draft, now: int) -> None:
         message_rows.insert_message(tx, message)
         text = text_of(message.parts)
         if text:
-            search.index_message(
+            search.index_new_message(
                 tx,
                 owner_id=actor.account_id,
                 conversation_id=draft.conversation_id,

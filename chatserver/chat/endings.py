@@ -123,7 +123,7 @@ def _end(
     message_rows.seal_message(tx, turn.reply_id, ending.state, with_citations(parts, ending.citations))
     text = text_of(parts)
     if text and message_rows.is_visible(tx, turn.conversation_id, turn.reply_id):
-        search.index_message(
+        search.index_new_message(
             tx,
             owner_id=turn.account_id,
             conversation_id=turn.conversation_id,

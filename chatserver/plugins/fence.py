@@ -162,6 +162,7 @@ class PlainTx(Protocol):
     def all(self, row_type: type[T], sql: str, **parameters: Value) -> list[T]: ...
     def one(self, row_type: type[T], sql: str, **parameters: Value) -> T | None: ...
     def run(self, sql: str, **parameters: Value) -> int: ...
+    def queue(self, sql: str, **parameters: Value) -> None: ...
     def lock(self, name: str) -> None: ...
 
 
@@ -191,6 +192,11 @@ class FencedTx:
     def run(self, sql: str, **parameters: Value) -> int:
         check(sql, self._prefix)
         return self._tx.run(sql, **parameters)
+
+    def queue(self, sql: str, **parameters: Value) -> None:
+        """As run, for a statement of which nobody asks how many rows it changed."""
+        check(sql, self._prefix)
+        self._tx.queue(sql, **parameters)
 
     def lock(self, name: str) -> None:
         """One transaction at a time holds a name, on all nodes; names of other plugins are others."""

@@ -25,7 +25,7 @@ class ModelFactor(msgspec.Struct, frozen=True):
 
 
 def insert_call(tx: Tx, call: Call) -> None:
-    tx.run(
+    tx.queue(
         "INSERT INTO calls (id, turn_id, account_id, kind, origin, model, channel, state, started_at, first_token_at,"
         " ended_at, usage, attempts, labels, node) VALUES (:id, :turn, :account, :kind, :origin, :model, :channel,"
         " :state, :started, NULL, NULL, '{}', '[]', :labels, :node)",

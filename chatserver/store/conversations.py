@@ -205,14 +205,14 @@ def set_flags(tx: Tx, actor: Actor, conversation_id: str, *, pinned: bool, archi
 
 def move_tip(tx: Tx, actor: Actor, conversation_id: str, tip_id: str | None, now: int) -> None:
     """Point the conversation at a tip, and remember that it was looked at."""
-    tx.run(
+    tx.queue(
         "UPDATE conversations SET tip_id = :tip WHERE id = :id AND owner_id = :owner",
         tip=tip_id,
         id=conversation_id,
         owner=actor.account_id,
     )
     if tip_id is not None:
-        tx.run(
+        tx.queue(
             "INSERT INTO views (conversation_id, tip_id, seen_at) VALUES (:id, :tip, :now)"
             " ON CONFLICT (conversation_id, tip_id) DO UPDATE SET seen_at = excluded.seen_at",
             id=conversation_id,
@@ -223,7 +223,7 @@ def move_tip(tx: Tx, actor: Actor, conversation_id: str, tip_id: str | None, now
 
 def forget_view(tx: Tx, conversation_id: str, tip_id: str) -> None:
     """Something was written below: it is no tip any more."""
-    tx.run(
+    tx.queue(
         "DELETE FROM views WHERE conversation_id = :id AND tip_id = :tip",
         id=conversation_id,
         tip=tip_id,
@@ -234,7 +234,7 @@ def touch_conversation(
     tx: Tx, conversation_id: str, owner_id: str, *, now: int, model: str = "", more_branches: int = 0
 ) -> None:
     """A message came: the conversation rises in the list, and remembers the model last used."""
-    tx.run(
+    tx.queue(
         "UPDATE conversations SET updated_at = :now, branches = branches + :more,"
         " model = CASE WHEN :model = '' THEN model ELSE :model END, archived = 0,"
         " ends_at = CASE WHEN temporary = 1 AND deletion_id IS NULL THEN :ends_at ELSE ends_at END"

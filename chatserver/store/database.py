@@ -26,6 +26,11 @@ class Tx(Protocol):
         """Run a statement and return how many rows it changed."""
         ...
 
+    def queue(self, sql: str, **parameters: Value) -> None:
+        """Run a statement of which nobody asks how many rows it changed: at the latest before the next question, or the
+        commit. What is wrong with it is raised there. An engine behind a socket sends many in one go."""
+        ...
+
     def lock(self, name: str) -> None:
         """Until this transaction ends no other one holds a lock of this name, on any node: what is read from here on
         under it stays true. For functions that look before they write; an engine that runs one write at a time, and

@@ -57,6 +57,9 @@ class SqliteTx:
             return len(cursor.fetchall())
         return max(cursor.rowcount, 0)
 
+    def queue(self, sql: str, **parameters: Value) -> None:
+        self._execute(sql, parameters).close()
+
     def lock(self, name: str) -> None:
         """One thread writes, so everything is locked already."""
 

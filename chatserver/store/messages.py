@@ -72,7 +72,7 @@ def newest_id(tx: Tx) -> str:
 
 def insert_message(tx: Tx, message: Message) -> None:
     """A new node below its parent; the caller has checked that the parent is of this conversation."""
-    tx.run(
+    tx.queue(
         "INSERT INTO messages (id, conversation_id, parent_id, role, state, parts, model, continues, created_at,"
         " deletion_id) VALUES (:id, :conversation, :parent, :role, :state, :parts, :model, :continues, :at, NULL)",
         id=message.id,

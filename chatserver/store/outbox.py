@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from chatserver.clock import now_us
 from chatserver.domain.events import Delivery, Event, decode_event, encode_event
+from chatserver.store.batches import parameters_of, runs_of, values_of
 from chatserver.store.database import Tx
 
 LEASE_US = 60_000_000
@@ -34,21 +35,25 @@ class Due(msgspec.Struct, frozen=True):
     attempts: int
 
 
+class _Had(msgspec.Struct, frozen=True):
+    seq: int
+    plugin: str
+
+
 class Waiting(msgspec.Struct, frozen=True):
     many: int
     oldest_at: int | None
 
 
-def append(tx: Tx, event: Event) -> int:
-    """Add a fact to the transaction that makes it true. Returns its seq."""
-    now = now_us()
-    sql = (
+def append(tx: Tx, event: Event) -> None:
+    """Add a fact to the transaction that makes it true."""
+    tx.queue(
         "INSERT INTO outbox (name, payload, created_at, available_at, attempts)"
-        " VALUES (:name, :payload, :now, :now, 0) RETURNING seq"
+        " VALUES (:name, :payload, :now, :now, 0)",
+        name=event.__struct_config__.tag,
+        payload=encode_event(event).decode(),
+        now=now_us(),
     )
-    seq = tx.one(int, sql, name=event.__struct_config__.tag, payload=encode_event(event).decode(), now=now)
-    assert seq is not None
-    return seq
 
 
 def claim(tx: Tx, *, now: int, lease_us: int = LEASE_US, limit: int = 100) -> list[Claimed]:
@@ -58,27 +63,54 @@ def claim(tx: Tx, *, now: int, lease_us: int = LEASE_US, limit: int = 100) -> li
         " WHERE done_at IS NULL AND available_at <= :now ORDER BY seq LIMIT :limit"
     )
     claimed = []
-    for due in tx.all(Due, sql, now=now, limit=limit):
-        if due.attempts >= MAX_ATTEMPTS:  # nobody lived to say what became of the last one
-            park(tx, due.seq)
-            continue
-        taken = tx.run(
-            "UPDATE outbox SET available_at = :until, attempts = attempts + 1"
-            " WHERE seq = :seq AND done_at IS NULL AND available_at = :seen",
-            until=now + lease_us,
-            seq=due.seq,
-            seen=due.available_at,
-        )
-        if not taken:
+    due = tx.all(Due, sql, now=now, limit=limit)
+    taken = _take(tx, [one for one in due if one.attempts < MAX_ATTEMPTS], now + lease_us)
+    delivered = _delivered(tx, sorted(taken))
+    for one in due:
+        if one.attempts >= MAX_ATTEMPTS:  # nobody lived to say what became of the last one
+            park(tx, one.seq)
+        if one.seq not in taken:
             continue
         try:
-            event = decode_event(due.payload)
+            event = decode_event(one.payload)
         except msgspec.DecodeError:  # written by a version that knows more: kept for it
-            park(tx, due.seq)
+            park(tx, one.seq)
             continue
-        delivered = tx.all(str, "SELECT plugin FROM outbox_deliveries WHERE seq = :seq ORDER BY plugin", seq=due.seq)
-        claimed.append(Claimed(Delivery(due.seq, event, due.created_at), tuple(delivered), due.attempts + 1))
+        plugins = tuple(delivered.get(one.seq, ()))
+        claimed.append(Claimed(Delivery(one.seq, event, one.created_at), plugins, one.attempts + 1))
     return claimed
+
+
+def _take(tx: Tx, due: Sequence[Due], until: int) -> set[int]:
+    """The seqs of those that nobody else took meanwhile."""
+    taken: set[int] = set()
+    for run in runs_of(due):
+        taken.update(
+            tx.all(
+                int,
+                "UPDATE outbox SET available_at = :until, attempts = attempts + 1"
+                f" FROM (VALUES {values_of(('{}',) * 2, len(run))}) AS v"
+                " WHERE outbox.seq = v.column1 AND done_at IS NULL AND available_at = v.column2 RETURNING seq",
+                until=until,
+                **parameters_of([(one.seq, one.available_at) for one in run]),
+            )
+        )
+    return taken
+
+
+def _delivered(tx: Tx, seqs: Sequence[int]) -> dict[int, list[str]]:
+    """The plugins that had an event, by its seq."""
+    found: dict[int, list[str]] = {}
+    for run in runs_of(seqs):
+        rows = tx.all(
+            _Had,
+            f"SELECT seq, plugin FROM outbox_deliveries WHERE seq IN (VALUES {values_of(('{}',), len(run))})"
+            " ORDER BY seq, plugin",
+            **parameters_of([(seq,) for seq in run]),
+        )
+        for row in rows:
+            found.setdefault(row.seq, []).append(row.plugin)
+    return found
 
 
 def next_due(tx: Tx) -> int | None:
@@ -90,7 +122,7 @@ def next_due(tx: Tx) -> int | None:
 def mark_delivered(tx: Tx, seq: int, plugins: Iterable[str], *, now: int) -> None:
     """These plugins have the event; a later attempt leaves them out."""
     for plugin in plugins:
-        tx.run(
+        tx.queue(
             "INSERT INTO outbox_deliveries (seq, plugin, done_at) VALUES (:seq, :plugin, :now)"
             " ON CONFLICT (seq, plugin) DO NOTHING",
             seq=seq,
@@ -101,7 +133,7 @@ def mark_delivered(tx: Tx, seq: int, plugins: Iterable[str], *, now: int) -> Non
 
 def finish(tx: Tx, seq: int, *, now: int) -> None:
     """Every plugin has the event."""
-    tx.run("UPDATE outbox SET done_at = :now WHERE seq = :seq AND done_at IS NULL", seq=seq, now=now)
+    tx.queue("UPDATE outbox SET done_at = :now WHERE seq = :seq AND done_at IS NULL", seq=seq, now=now)
 
 
 def retry(tx: Tx, claimed: Claimed, *, now: int) -> bool:
@@ -110,7 +142,7 @@ def retry(tx: Tx, claimed: Claimed, *, now: int) -> bool:
     if claimed.attempts >= MAX_ATTEMPTS:
         park(tx, seq)
         return False
-    tx.run(
+    tx.queue(
         "UPDATE outbox SET available_at = :at WHERE seq = :seq AND done_at IS NULL",
         seq=seq,
         at=now + pause_us(claimed.attempts),
@@ -124,7 +156,7 @@ def pause_us(attempts: int) -> int:
 
 
 def park(tx: Tx, seq: int) -> None:
-    tx.run("UPDATE outbox SET available_at = :at WHERE seq = :seq AND done_at IS NULL", seq=seq, at=PARKED_AT)
+    tx.queue("UPDATE outbox SET available_at = :at WHERE seq = :seq AND done_at IS NULL", seq=seq, at=PARKED_AT)
 
 
 def waiting(tx: Tx) -> Waiting:

@@ -10,7 +10,7 @@ from chatserver.store.database import Tx
 def keep_prompt(tx: Tx, turn: Turn, record: PromptRecord, texts: Texts) -> None:
     """Keep what was sent for a turn; twice is once. The texts are seen to again at the end of a turn, under the lock of
     its conversation: what it shares with a branch that was just erased may have gone with that."""
-    tx.run(
+    tx.queue(
         "INSERT INTO turn_prompts (turn_id, conversation_id, record) VALUES (:turn, :conversation, :record)"
         " ON CONFLICT (turn_id) DO NOTHING",
         turn=turn.id,
@@ -18,7 +18,7 @@ def keep_prompt(tx: Tx, turn: Turn, record: PromptRecord, texts: Texts) -> None:
         record=encode_record(record).decode(),
     )
     for name, body in sorted(texts.items()):
-        tx.run(
+        tx.queue(
             "INSERT INTO prompt_texts (conversation_id, hash, body) VALUES (:conversation, :hash, :body)"
             " ON CONFLICT (conversation_id, hash) DO NOTHING",
             conversation=turn.conversation_id,

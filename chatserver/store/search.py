@@ -47,9 +47,11 @@ class Body(Protocol):
 
     def expect_many(self, tx: Tx) -> None: ...
     def settle(self, tx: Tx) -> None: ...
-    def add(self, tx: Tx, entry_id: int, words: list[str]) -> None: ...
+    def add(self, tx: Tx, conversation_id: str, message_id: str, words: list[str]) -> None:
+        """The words of the entry that stands there."""
+
     def add_many(self, tx: Tx, rows: list[tuple[int, list[str]]]) -> None:
-        """As add, for many, in order of their ids."""
+        """As add, for many entries by id, in order of their ids."""
 
     def remove(self, tx: Tx, entry_id: int) -> None: ...
     def query(self, words: list[Word]) -> str: ...
@@ -66,6 +68,9 @@ _FIND = (
 )
 NARROWED = "/* narrowed */"
 """Where a question's filters go, between what an engine finds and the order it is told in."""
+
+
+_ENTRY_OF = "SELECT id FROM search_entries WHERE conversation_id = :conversation_id AND message_id = :message_id"
 
 
 class Fts5:
@@ -93,13 +98,18 @@ class Fts5:
     def settle(self, tx: Tx) -> None:
         """Nothing was changed."""
 
-    def add(self, tx: Tx, entry_id: int, words: list[str]) -> None:
-        tx.run("INSERT INTO search_index (rowid, words) VALUES (:id, :words)", id=entry_id, words=" ".join(words))
+    def add(self, tx: Tx, conversation_id: str, message_id: str, words: list[str]) -> None:
+        entry_id = tx.one(int, _ENTRY_OF, conversation_id=conversation_id, message_id=message_id)
+        assert entry_id is not None
+        self._add(tx, entry_id, words)
+
+    def _add(self, tx: Tx, entry_id: int, words: list[str]) -> None:
+        tx.queue("INSERT INTO search_index (rowid, words) VALUES (:id, :words)", id=entry_id, words=" ".join(words))
 
     def add_many(self, tx: Tx, rows: list[tuple[int, list[str]]]) -> None:
         # One by one, and nothing between: beside a statement of many rows FTS5 writes out what it holds each time.
         for entry_id, words in rows:
-            self.add(tx, entry_id, words)
+            self._add(tx, entry_id, words)
 
     def remove(self, tx: Tx, entry_id: int) -> None:
         tx.run("DELETE FROM search_index WHERE rowid = :id", id=entry_id)
@@ -138,12 +148,13 @@ class Lexemes:
         tx.run("ALTER INDEX search_index_words SET (fastupdate = off)")
         tx.one(int, "SELECT gin_clean_pending_list('search_index_words')")
 
-    def add(self, tx: Tx, entry_id: int, words: list[str]) -> None:
-        tx.run(
+    def add(self, tx: Tx, conversation_id: str, message_id: str, words: list[str]) -> None:
+        tx.queue(
             "INSERT INTO search_index (id, owner_id, conversation_id, message_id, words)"
             " SELECT id, owner_id, conversation_id, message_id, array_to_tsvector(string_to_array(:words, ' '))"
-            " FROM search_entries WHERE id = :id",
-            id=entry_id,
+            " FROM search_entries WHERE conversation_id = :conversation_id AND message_id = :message_id",
+            conversation_id=conversation_id,
+            message_id=message_id,
             words=" ".join(_that_fit(words)),
         )
 
@@ -196,6 +207,11 @@ def expect_many(tx: Tx) -> None:
 def settle(tx: Tx) -> None:
     """No more are coming. Left out, as by a process that was killed, it costs others a moment now and then."""
     _BODIES[tx.engine].settle(tx)
+
+
+def index_new_message(tx: Tx, *, owner_id: str, conversation_id: str, message_id: str, text: str) -> None:
+    """As index_message, for a message whose text is new in this transaction, so that nothing is found by it yet."""
+    _add(tx, owner_id, conversation_id, message_id, text)
 
 
 def index_message(tx: Tx, *, owner_id: str, conversation_id: str, message_id: str, text: str) -> None:
@@ -436,16 +452,13 @@ def _add(tx: Tx, owner_id: str, conversation_id: str, message_id: str, text: str
         return
     owner = _owner(owner_id)
     place = {"conversation_id": conversation_id, "message_id": message_id}
-    tx.run(  # no RETURNING: beside it FTS5 writes out what it holds, one segment a message
+    tx.queue(  # no RETURNING: beside it FTS5 writes out what it holds, one segment a message
         "INSERT INTO search_entries (owner_id, conversation_id, message_id)"
         " VALUES (:owner_id, :conversation_id, :message_id)",
         owner_id=owner_id,
         **place,
     )
-    sql = "SELECT id FROM search_entries WHERE conversation_id = :conversation_id AND message_id = :message_id"
-    entry_id = tx.one(int, sql, **place)
-    assert entry_id is not None
-    _BODIES[tx.engine].add(tx, entry_id, [owner + word for word in words])
+    _BODIES[tx.engine].add(tx, conversation_id, message_id, [owner + word for word in words])
 
 
 def _entries_of_message(tx: Tx, message_id: str) -> list[int]:

@@ -105,7 +105,7 @@ class _EventRow(msgspec.Struct, frozen=True):
 
 
 def insert_turn(tx: Tx, turn: Turn) -> None:
-    tx.run(
+    tx.queue(
         "INSERT INTO turns (id, conversation_id, account_id, question_id, reply_id, state, model, origin, created_at,"
         " lease_owner, lease_epoch, lease_until, last_seq, ended_at, first_token_at, error, usage, attempts,"
         " left_out, labels, parameters, stop_requested) VALUES (:id, :conversation, :account, :question, :reply,"
@@ -194,7 +194,7 @@ def expired_turns(tx: Tx, now: int, *, all_running: bool = False) -> list[Turn]:
 
 def renew_leases(tx: Tx, turn_ids: Sequence[str], owner: str, until: int) -> None:
     for run in runs_of(turn_ids):
-        tx.run(
+        tx.queue(
             "UPDATE turns SET lease_until = :until WHERE state = 'running' AND lease_owner = :owner"
             f" AND id IN (VALUES {values_of(('{}',), len(run))})",
             until=until,
@@ -280,7 +280,7 @@ def _event_rows(turn_id: str, first_seq: int, deltas: Sequence[Delta], now: int)
 
 def _insert_events(tx: Tx, rows: Sequence[tuple[Value, ...]]) -> None:
     for run in runs_of(rows):
-        tx.run(
+        tx.queue(
             "INSERT INTO turn_events (turn_id, first_seq, last_seq, deltas, created_at) VALUES "
             + values_of(("{}",) * 5, len(run)),
             **parameters_of(run),

@@ -111,6 +111,55 @@ class EngineContract:
         assert await things.write(lambda tx: tx.run(update, id="a")) == 2
         assert await things.write(lambda tx: tx.run("DELETE FROM things WHERE id = :id", id="z")) == 0
 
+    async def test_what_is_queued_is_seen_by_the_next_question(self, things: Database) -> None:
+        def work(tx: Tx) -> tuple[list[str], int]:
+            for name in ("b", "c"):
+                tx.queue("INSERT INTO things (id, count, is_new) VALUES (:id, 2, 0)", id=name)
+            tx.lock("things")
+            found = tx.all(str, "SELECT id FROM things WHERE count = 2 ORDER BY id")
+            tx.queue("UPDATE things SET count = 3 WHERE id = 'b'")
+            changed = tx.run("UPDATE things SET count = 4 WHERE count = 3")
+            tx.queue("DELETE FROM things WHERE id = 'c'")
+            return found, changed
+
+        assert await things.write(work) == (["b", "c"], 1)
+        assert await things.read(lambda tx: tx.all(int, "SELECT count FROM things WHERE id IN ('b', 'c')")) == [4]
+
+    async def test_a_long_queue_and_long_values_keep_their_order(self, things: Database) -> None:
+        long = "x" * 300_000
+
+        def work(tx: Tx) -> None:
+            for number in range(200):
+                tx.queue(
+                    "INSERT INTO things (id, count, is_new) VALUES (:id, :size, 0)", id=f"n{number:03}", size=number
+                )
+            tx.queue("INSERT INTO things (id, count, is_new, note) VALUES ('z', 7, 0, :note)", note=long)
+            tx.queue("UPDATE things SET count = count + 1")
+
+        await things.write(work)
+        sizes = await things.read(lambda tx: tx.all(int, "SELECT count FROM things WHERE id LIKE 'n%' ORDER BY id"))
+        assert sizes == list(range(1, 201))
+        assert await things.read(lambda tx: tx.one(str, "SELECT note FROM things WHERE count = 8 AND id = 'z'")) == long
+
+    async def test_what_is_wrong_in_a_queue_is_raised_before_anything_is_kept(self, things: Database) -> None:
+        asked: list[int] = []
+
+        def spoil(tx: Tx) -> None:
+            tx.queue("INSERT INTO things (id, count, is_new) VALUES ('b', 1, 0)")
+            tx.queue("INSERT INTO things (id, count, is_new) VALUES ('b', 2, 0)")
+            tx.queue("INSERT INTO things (id, count, is_new) VALUES ('c', 3, 0)")
+
+        def spoil_and_ask(tx: Tx) -> None:
+            spoil(tx)
+            asked.append(tx.run("INSERT INTO things (id, count, is_new) VALUES ('d', 4, 0)"))
+
+        for _ in range(6):  # plain, then prepared
+            for work in (spoil, spoil_and_ask):
+                with pytest.raises(Exception, match="(?i)unique"):
+                    await things.write(work)
+        assert asked == []
+        assert await things.read(lambda tx: tx.one(int, "SELECT COUNT(*) FROM things WHERE id > 'a'")) == 0
+
     async def test_bytes_and_growing_numbers(self, things: Database) -> None:
         insert = "INSERT INTO pieces (thing_id, body) VALUES ('a', :body) RETURNING seq"
 

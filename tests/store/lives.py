@@ -99,6 +99,9 @@ class RecordingTx:
         self._note(sql, parameters, None, changed)
         return changed
 
+    def queue(self, sql: str, **parameters: Any) -> None:
+        self.run(sql, **parameters)
+
     def lock(self, name: str) -> None:
         self._tx.lock(name)
 

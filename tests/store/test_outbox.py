@@ -13,12 +13,17 @@ from chatserver.store.outbox import Claimed
 SECOND = 1_000_000
 
 
+def append(tx: Tx, event: AccountCreated) -> int:
+    outbox.append(tx, event)
+    return tx.one(int, "SELECT MAX(seq) FROM outbox") or 0
+
+
 async def claim(db: Database, now: int) -> list[Claimed]:
     return await db.write(lambda tx: outbox.claim(tx, now=now, lease_us=60 * SECOND))
 
 
 async def test_events_are_claimed_in_order_by_one_caller_at_a_time(db: Database) -> None:
-    seqs = await db.write(lambda tx: [outbox.append(tx, AccountCreated(name)) for name in ("a", "b")])
+    seqs = await db.write(lambda tx: [append(tx, AccountCreated(name)) for name in ("a", "b")])
     assert seqs == sorted(seqs)
     now = now_us()
     first = await claim(db, now)
@@ -91,7 +96,7 @@ async def test_an_event_that_kills_every_pump_is_parked(db: Database) -> None:
 
 async def test_an_event_nobody_here_knows_is_parked_and_stops_no_other(db: Database) -> None:
     def add(tx: Tx) -> None:
-        seq = outbox.append(tx, AccountCreated("a"))
+        seq = append(tx, AccountCreated("a"))
         tx.run("UPDATE outbox SET payload = :payload WHERE seq = :seq", payload='{"name":"from.tomorrow"}', seq=seq)
         outbox.append(tx, AccountCreated("b"))
 
@@ -101,7 +106,7 @@ async def test_an_event_nobody_here_knows_is_parked_and_stops_no_other(db: Datab
 
 
 async def test_finished_events_are_purged_and_no_others(db: Database) -> None:
-    first, second = await db.write(lambda tx: [outbox.append(tx, AccountCreated(name)) for name in ("a", "b")])
+    first, second = await db.write(lambda tx: [append(tx, AccountCreated(name)) for name in ("a", "b")])
 
     def settle(tx: Tx) -> int:
         outbox.mark_delivered(tx, first, ["mail"], now=5)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 from psycopg import errors, pq
@@ -32,6 +33,8 @@ DEFAULTS = {
 PREPARED_AT = 3
 """How often a statement runs on a connection before it is prepared there."""
 MAX_PREPARED = 1_000
+MAX_QUEUED_BYTES = 32_768
+"""What is sent in one go: less than a socket takes without waiting for the server to read."""
 _ALWAYS = b"SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; SET bytea_output = 'hex';"
 WRITER_SETUP = _ALWAYS + (
     b"SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off;"
@@ -109,13 +112,32 @@ class PostgresTx:
         result = lane.execute(sql, parameters)
         return result.ntuples if result.nfields else result.command_tuples or 0
 
+    def queue(self, sql: str, **parameters: Value) -> None:
+        (self._lane or _is_over()).queue(sql, parameters)
+
     def lock(self, name: str) -> None:
         lane = self._lane or _is_over()
         if self._locks:
-            lane.execute("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))", {"name": name})
+            lane.queue("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))", {"name": name})
 
     def end(self) -> None:
         self._lane = None
+
+
+class Order(NamedTuple):
+    """A statement as it goes over the wire; name: of a prepared one, else its text is sent."""
+
+    name: bytes
+    sql: bytes
+    values: list[bytes | None]
+    types: tuple[int, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(len(value) for value in self.values if value is not None)
+
+
+_BEGIN, _COMMIT = Order(b"", b"BEGIN", [], ()), Order(b"", b"COMMIT", [], ())
 
 
 class Lane:
@@ -131,6 +153,8 @@ class Lane:
         self._transformer: Any = None
         self._prepared: dict[tuple[str, tuple[int, ...]], bytes] = {}
         self._seen: dict[str, int] = {}
+        self._queued: list[Order] = []
+        self._queued_bytes = 0
 
     @property
     def is_open(self) -> bool:
@@ -169,8 +193,8 @@ class Lane:
         """Run a function in a transaction of its own. Raises Lost, Unsure, Collision, what `explain` makes of other
         trouble, or what the function raises; but for Unsure, nothing was kept then."""
         tx = PostgresTx(self, not self.reads_only)
+        self._queued, self._queued_bytes = [_BEGIN], 0
         try:
-            self._plain(b"BEGIN")
             value = function(tx)
         except BaseException as error:
             self._roll_back()
@@ -184,24 +208,47 @@ class Lane:
         return value
 
     def execute(self, sql: str, parameters: dict[str, Value]) -> pq.abc.PGresult:
-        statement = translate(sql)
-        values, types = encode(statement.names, parameters)
-        name = self._prepared.get((sql, types))
-        if name is None:
-            seen = self._seen[sql] = self._seen.get(sql, 0) + 1
-            if seen <= PREPARED_AT:
-                if len(self._seen) > 4 * MAX_PREPARED:
-                    self._seen.clear()
-                return self._check(self._pg.exec_params(statement.sql, values, types, [BINARY] * len(values), BINARY))
-            name = self._prepare(sql, statement.sql, types)
-        return self._check(self._pg.exec_prepared(name, values, [BINARY] * len(values), BINARY))
+        """Run what is queued, then this."""
+        order = self._order(sql, parameters)
+        if self._queued and order.size_bytes <= MAX_QUEUED_BYTES:
+            return self._run_queued(order)
+        if self._queued:
+            self._run_queued()
+        return self._alone(order)
+
+    def queue(self, sql: str, parameters: dict[str, Value]) -> None:
+        """Run this before the next statement that is asked for, or the commit."""
+        order = self._order(sql, parameters)
+        if self._queued_bytes + order.size_bytes > MAX_QUEUED_BYTES:
+            if self._queued:
+                self._run_queued()
+            if order.size_bytes > MAX_QUEUED_BYTES:
+                self._alone(order)
+                return
+        self._queued.append(order)
+        self._queued_bytes += order.size_bytes
 
     def rows(self, result: pq.abc.PGresult) -> list[tuple[Any, ...]]:
         self._transformer.set_pgresult(result)
         rows: list[tuple[Any, ...]] = self._transformer.load_rows(0, result.ntuples, tuple)
         return rows
 
+    def _order(self, sql: str, parameters: dict[str, Value]) -> Order:
+        """Prepared from the fourth time on, on this connection."""
+        statement = translate(sql)
+        values, types = encode(statement.names, parameters)
+        name = self._prepared.get((sql, types), b"")
+        if not name:
+            seen = self._seen[sql] = self._seen.get(sql, 0) + 1
+            if seen > PREPARED_AT:
+                name = self._prepare(sql, statement.sql, types)
+            elif len(self._seen) > 4 * MAX_PREPARED:
+                self._seen.clear()
+        return Order(name, statement.sql, values, types)
+
     def _prepare(self, sql: str, text: bytes, types: tuple[int, ...]) -> bytes:
+        if self._queued:
+            self._run_queued()
         if len(self._prepared) >= MAX_PREPARED:
             self._plain(b"DEALLOCATE ALL")
             self._prepared.clear()
@@ -209,6 +256,53 @@ class Lane:
         self._check(self._pg.prepare(name, text, types))
         self._prepared[sql, types] = name
         return name
+
+    def _alone(self, order: Order) -> pq.abc.PGresult:
+        formats = [BINARY] * len(order.values)
+        if order.name:
+            return self._check(self._pg.exec_prepared(order.name, order.values, formats, BINARY))
+        return self._check(self._pg.exec_params(order.sql, order.values, order.types, formats, BINARY))
+
+    def _run_queued(self, *last: Order) -> pq.abc.PGresult:
+        """Send what is queued and the last of all in one go; the result of the last. Raises psycopg.Error of the first
+        that failed: the server passes over those behind it."""
+        orders = [*self._queued, *last]
+        self._queued, self._queued_bytes = [], 0
+        if len(orders) == 1:
+            return self._alone(orders[0])
+        pg = self._pg
+        pg.enter_pipeline_mode()
+        for order in orders:
+            formats = [BINARY] * len(order.values)
+            if order.name:
+                pg.send_query_prepared(order.name, order.values, formats, BINARY)
+            else:
+                pg.send_query_params(order.sql, order.values, order.types, formats, BINARY)
+        pg.pipeline_sync()
+        results = self._collect()
+        pg.exit_pipeline_mode()
+        for result in results:
+            self._check(result)
+        return results[-1]
+
+    def _collect(self) -> list[pq.abc.PGresult]:
+        """All results up to the sync. Waits beside the interpreter's lock: get_result would hold it."""
+        pg = self._pg
+        ready = select.poll()
+        ready.register(pg.socket, select.POLLIN)
+        results: list[pq.abc.PGresult] = []
+        while True:
+            while pg.is_busy():
+                ready.poll()
+                pg.consume_input()
+            result = pg.get_result()
+            if result is None:
+                if pg.status != pq.ConnStatus.OK:
+                    raise psycopg.OperationalError("the connection was closed")
+            elif result.status == pq.ExecStatus.PIPELINE_SYNC:
+                return results
+            else:
+                results.append(result)
 
     def _plain(self, sql: bytes) -> pq.abc.PGresult:
         return self._check(self._pg.exec_(sql))
@@ -219,8 +313,12 @@ class Lane:
         return result
 
     def _commit(self) -> None:
+        """Raises Unsure when nobody can know whether it was kept. A function that asked nothing kept nothing."""
+        if self._queued == [_BEGIN]:
+            self._queued = []
+            return
         try:
-            done = self._plain(b"COMMIT")
+            done = self._run_queued(_COMMIT)
         except psycopg.Error as error:
             told = self._explain(error)
             if isinstance(told, Lost) and not self.reads_only:
@@ -234,10 +332,11 @@ class Lane:
 
     def _roll_back(self) -> None:
         """To a clean connection, or none."""
+        self._queued = []
         if self._pg is None:
             return
         try:
-            if self._pg.status != pq.ConnStatus.OK:
+            if self._pg.status != pq.ConnStatus.OK or self._pg.pipeline_status != pq.PipelineStatus.OFF:
                 self.close()
             elif self._pg.transaction_status != pq.TransactionStatus.IDLE:
                 self._plain(b"ROLLBACK")
