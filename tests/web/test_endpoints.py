@@ -74,7 +74,7 @@ def test_the_house_keeps_its_own_addresses() -> None:
     oracle = Oracle()
     oracle.path = "/api/account"
     house = SimpleNamespace(
-        plugins=SimpleNamespace(registered=lambda hook: [("oracle", one) for one in oracle.register_endpoints()])
+        plugins=SimpleNamespace(brought=lambda hook: [("oracle", one) for one in oracle.register_endpoints()])
     )
     with pytest.raises(SetupError, match="may not speak"):
         Endpoints(house)  # type: ignore[arg-type]
@@ -85,7 +85,7 @@ def test_an_address_that_is_taken_stops_the_start(path: str) -> None:
     oracle = Oracle()
     oracle.path = path
     house = SimpleNamespace(
-        plugins=SimpleNamespace(registered=lambda hook: [("oracle", one) for one in oracle.register_endpoints()])
+        plugins=SimpleNamespace(brought=lambda hook: [("oracle", one) for one in oracle.register_endpoints()])
     )
     endpoints = Endpoints(house)  # type: ignore[arg-type]
     with pytest.raises(SetupError, match=f"oracle may not speak at '{path}'"):
