@@ -133,7 +133,7 @@ def erase_conversation(tx: Tx, conversation_id: str) -> None:
         "DELETE FROM turn_events WHERE turn_id IN (SELECT id FROM turns WHERE conversation_id = :id)",
         id=conversation_id,
     )
-    for table in ("turns", "views", "context_markers", "branch_names", "deletions", "messages"):
+    for table in ("turns", "views", "context_markers", "branch_names", "deletions", "message_sources", "messages"):
         tx.run(f"DELETE FROM {table} WHERE conversation_id = :id", id=conversation_id)
     tx.run("DELETE FROM conversations WHERE id = :id", id=conversation_id)
 
