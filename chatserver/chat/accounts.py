@@ -119,13 +119,20 @@ class Accounts(Credentials):
         self.forget_credentials()
         return cookie
 
-    async def prove(self, actor: Actor) -> None:
+    async def prove(self, actor: Actor, *, address: str = "") -> None:
         """Whoever asks has just shown again who they are: for a while, acts of consequence need no more."""
         now = now_us()
-        await self._db.write(
-            lambda tx: table.prove_session(tx, actor.account_id, actor.session_id, now), essential=True
+        await write_noted(
+            self._db,
+            lambda tx: table.prove_session(tx, actor.account_id, actor.session_id, now),
+            entry_by(actor, "proved_again", address=address),
         )
         self.forget_credentials()
+
+    async def proved_at(self, actor: Actor) -> int:
+        """When the actor's session was last proved, as the database knows it; 0 when there is no session."""
+        held = await self._db.read(lambda tx: table.get_session(tx, actor.session_id))
+        return held[0].proved_at if held is not None else 0
 
     async def end_session(self, actor: Actor, session_id: str = "") -> None:
         """End one of the actor's own sessions; without an id, the one they are asking with, which is noted."""

@@ -268,7 +268,8 @@ class Route(msgspec.Struct, frozen=True):
     app: raw ASGI, asked for anybody. page: a page in the house's frame, for who is signed in and has `permission`.
     api: JSON or content for scripts and programs, for who is signed in or sends a key, and has `permission`.
     public_page: a page for anybody, at the address `prefix` (as `/status`), which is then this plugin's alone; a path
-    goes on below it. One of the four.
+    goes on below it. One of the four. is_light: a change that admins alone may make, and of so little consequence that
+    nobody is asked to sign in again for it.
     """
 
     path: str
@@ -279,6 +280,7 @@ class Route(msgspec.Struct, frozen=True):
     public_page: Callable[[PublicVisit], Awaitable[PageAnswer]] | None = None
     prefix: str = ""
     api: Callable[[ApiVisit], Awaitable[ApiAnswer]] | None = None
+    is_light: bool = False
 
     def __post_init__(self) -> None:
         if [self.app, self.page, self.public_page, self.api].count(None) != 3:

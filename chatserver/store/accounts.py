@@ -255,8 +255,8 @@ def create_session(tx: Tx, session: Session, replaces: str = "") -> None:
     )
 
 
-def prove_session(tx: Tx, account_id: str, session_id: str, now_us: int) -> None:
-    tx.run(
+def prove_session(tx: Tx, account_id: str, session_id: str, now_us: int) -> int:
+    return tx.run(
         "UPDATE sessions SET proved_at = :now WHERE id = :id AND account_id = :account_id",
         id=session_id,
         account_id=account_id,

@@ -26,6 +26,7 @@ from chatserver.web import (
     markdown,
     openapi,
     pages,
+    proving,
     templating,
 )
 from chatserver.web.door import Door
@@ -45,8 +46,8 @@ def create_app(house: House, siblings: Siblings | None = None) -> Litestar:
     """The ASGI app over a house. Its lifespan starts and stops the streams; the house is started by who made it.
     siblings: the other processes of this server, if there are any.
 
-    `app.state` holds house, door, streams, sign_in and description. Every route wants somebody signed in but those
-    with `opt={"public": True}`.
+    `app.state` holds house, door, streams, sign_in, proofs and description. Every route wants somebody signed in but
+    those with `opt={"public": True}`.
     """
     for folder in house.plugins.folders():
         if (folder / "locale").is_dir():
@@ -129,6 +130,8 @@ def create_app(house: House, siblings: Siblings | None = None) -> Litestar:
     door = Door(route, house)
     door.endpoints.check((*(one.path for one in app.routes), PAGE_EVENTS), plugin_routes.owns)
     app.asgi_handler = door  # type: ignore[assignment]
+    desk = auth.SignIn(house.accounts, door, lambda: house.limits["sign_ins_per_quarter_hour"])
+    proofs = door.proofs = proving.Proofs(house, desk)
     app.state = State(
         {
             "house": house,
@@ -137,7 +140,8 @@ def create_app(house: House, siblings: Siblings | None = None) -> Litestar:
             "siblings": siblings,
             "painters": painters,
             "extensions": plugin_routes,
-            "sign_in": auth.SignIn(house.accounts, door, lambda: house.limits["sign_ins_per_quarter_hour"]),
+            "sign_in": desk,
+            "proofs": proofs,
             "description": openapi.Description([api.api], chatserver.__version__),
         }
     )

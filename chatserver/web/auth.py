@@ -23,6 +23,7 @@ from chatserver.web.door import Door, cookie_of
 from chatserver.web.errors import NotSignedIn
 from chatserver.web.forms import form_in
 from chatserver.web.limits import Most, SignInGuard
+from chatserver.web.security import SAFE_METHODS
 from chatserver.web.views import Frame, Problem
 from chatserver.words import gettext as _
 
@@ -36,7 +37,9 @@ PASSWORD_MAX = 1024
 
 async def require_actor(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """The guard on every route that does not say `opt={"public": True}`. Raises NotSignedIn, or Refused when the actor
-    has not the permission in `opt["permission"]`: chat.use when it says nothing, none when it is empty."""
+    has not the permission in `opt["permission"]`: chat.use when it says nothing, none when it is empty. A change in the
+    console, and what says `opt={"proof": True}` of an admin, wants a sign-in that is fresh; `opt={"is_light": True}` is
+    of no consequence. Raises ProofNeeded."""
     if handler.opt.get("public"):
         return
     actor = connection.scope["state"].get("actor")
@@ -44,6 +47,10 @@ async def require_actor(connection: ASGIConnection[Any, Any, Any, Any], handler:
         raise NotSignedIn
     if permission := handler.opt.get("permission", "chat.use"):
         await connection.app.state.house.permissions.require(actor, permission)
+    if connection.scope["state"]["method"] in SAFE_METHODS or handler.opt.get("is_light"):
+        return
+    if permission == "admin.console" or (handler.opt.get("proof") and actor.is_admin):
+        await connection.app.state.proofs.require(connection.scope)
 
 
 class SignIn:

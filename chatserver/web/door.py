@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
@@ -44,6 +44,16 @@ SESSION_ONLY = re.compile(r"/settings(?:/.*)?|/sign-out")
 """What nobody may do with a key: a key that leaked must not make another one."""
 
 
+PROVE = "/prove"
+"""Where the page that asks again who it is sends what it holds: the request goes on as the one that was held."""
+
+
+class Prover(Protocol):
+    """What is needed of web/proving.py here."""
+
+    async def go_on(self, scope: Any, receive: Any) -> tuple[Any, Any]: ...
+
+
 class Door:
     """Wraps the app. After it, `scope["state"]` holds `request_id`, `actor` (or None), `share` (the actor of a share
     link in the path, or None), `csrf`, `address`, `form` (of what may bring files), and `method` and `path` as they
@@ -66,6 +76,7 @@ class Door:
         self._forms = FormReader(house.blobs.spool, lambda: house.limits["upload_mb"])
         self._keys = limits.Window("key_requests_per_minute", 0, 60)
         self.endpoints = Endpoints(house)
+        self.proofs: Prover | None = None
         self._strangers = _window(house, "api_requests_per_minute")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -155,6 +166,8 @@ class Door:
             self._count(actor)
         if method not in security.SAFE_METHODS:
             receive = await self._check_change(scope, given, actor, host, receive)
+            if path == PROVE and method == "POST" and self.proofs is not None:
+                scope, receive = await self.proofs.go_on(scope, receive)
         await self._inner(_as_get(scope), receive, send)
 
     def _count(self, actor: Actor) -> None:
@@ -224,7 +237,9 @@ class Door:
         if actor is not None and UPLOADS.fullmatch(path) and content_type.startswith(b"multipart/form-data"):
             return await self._read_form(scope, given, actor, receive)
         body = await bodies.read_body(receive, given)
-        if has_session and not makes_session:
+        scope["state"]["body"] = body
+        # What /prove brings was sealed for this account; its session may be a new one since.
+        if has_session and not makes_session and path != PROVE:
             token = given.get(b"x-csrf", b"").decode("latin-1") or bodies.form_token(body, content_type)
             security.check_token(token, scope["state"]["csrf"])
         if body:

@@ -44,6 +44,21 @@ class NotSignedIn(ChatserverError):
         super().__init__(message)
 
 
+class ProofNeeded(ChatserverError):
+    """Whoever asks must show again who they are before this is done. html: the page that asks for it, and that holds
+    what was being done; programs and fragments get the sentence."""
+
+    code = "proof_needed"
+
+    def __init__(self, html: str, *, status: int = 403, retry_after_s: float | None = None) -> None:
+        super().__init__(
+            "You signed in more than 15 minutes ago. Sign in again, then repeat this.",
+            status=status,
+            retry_after_s=retry_after_s,
+        )
+        self.html = html
+
+
 class ErrorBody(msgspec.Struct, frozen=True):
     code: str
     message: str
@@ -98,6 +113,8 @@ def answer(error: Exception, scope: Mapping[str, Any]) -> Answer:
         body = msgspec.json.encode({"error": ErrorBody(known.code, known.message, request_id)})
         return Answer(known.status, [*headers, (b"content-type", b"application/json")], body)
     is_htmx = b"hx-request" in given
+    if isinstance(error, ProofNeeded) and not is_htmx:
+        return Answer(known.status, [*headers, (b"content-type", b"text/html; charset=utf-8")], error.html.encode())
     if known.status == 401:
         where = b"/sign-in" + (b"" if is_htmx or scope["method"] != "GET" else b"?next=" + _here(scope))
         if is_htmx:

@@ -109,6 +109,8 @@ class Extensions:
                 if place.route.app is not None:
                     await place.route.app(inner, receive, send)
                 elif place.route.api is not None:
+                    if plugin_pages.is_of_consequence(place.route, scope["method"]) and scope["state"].get("actor"):
+                        await scope["litestar_app"].state.proofs.require(scope)
                     await plugin_api.serve(self._permissions, place.route, inner, receive, send)
                 else:
                     await plugin_pages.serve(name, place.route, inner, receive, send)

@@ -13,6 +13,7 @@ from chatserver.web.views import Problem
 from chatserver.words import gettext as _
 
 ADMINS = {"permission": "admin.console"}
+LIGHT = {**ADMINS, "is_light": True}
 
 
 @get("/welcome", opt=ADMINS)
@@ -43,7 +44,7 @@ async def connect(request: PageRequest) -> Page:
     return await _page(visit, news=_("{name} is connected.").format(name=name))
 
 
-@post("/welcome/test", opt=ADMINS, status_code=200)
+@post("/welcome/test", opt=LIGHT, status_code=200)
 async def test(request: PageRequest) -> Page:
     """One real request to a model, and how long its first word took."""
     visit = await Visit.of(request)
@@ -56,7 +57,7 @@ async def test(request: PageRequest) -> Page:
     return await _page(visit, news=views.trial_text(trial.model, trial.first_token_ms))
 
 
-@post("/welcome/begin", opt=ADMINS, status_code=200)
+@post("/welcome/begin", opt=LIGHT, status_code=200)
 async def begin(request: PageRequest) -> Page:
     """Start with a model: new chats ask it from now on."""
     visit = await Visit.of(request)
@@ -68,7 +69,7 @@ async def begin(request: PageRequest) -> Page:
     return go("/")
 
 
-@post("/welcome/skip", opt=ADMINS, status_code=200)
+@post("/welcome/skip", opt=LIGHT, status_code=200)
 async def skip(request: PageRequest) -> Page:
     """Do not offer this page on the empty chat any more; it stays at its address."""
     visit = await Visit.of(request)

@@ -101,7 +101,7 @@ async def end_session(request: PageRequest) -> Page:
     return go("/settings")
 
 
-@post("/settings/keys", opt={"permission": "keys.manage"}, status_code=200)
+@post("/settings/keys", opt={"permission": "keys.manage", "proof": True}, status_code=200)
 async def make_key(request: PageRequest) -> Page:
     """The page is the answer itself: the key is shown here and never again."""
     visit = await Visit.of(request)

@@ -25,7 +25,7 @@ class Pages:
         return [
             Route("/", page=self.show, permission=ADMIN),
             Route("/", page=self.add, methods=POST, permission=ADMIN),
-            Route("/{server}/test", page=self.test, methods=POST, permission=ADMIN),
+            Route("/{server}/test", page=self.test, methods=POST, permission=ADMIN, is_light=True),
             Route("/{server}/remove", page=self.remove, methods=POST, permission=ADMIN),
         ]
 

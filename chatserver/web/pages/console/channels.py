@@ -13,7 +13,7 @@ from chatserver.errors import BadInput, ChatserverError, NotFound
 from chatserver.web import views
 from chatserver.web.auth import form_of
 from chatserver.web.errors import spoken
-from chatserver.web.pages.console.desk import CONSOLE, show
+from chatserver.web.pages.console.desk import CONSOLE, LIGHT, show
 from chatserver.web.pages.visit import Page, PageRequest, Visit, go
 from chatserver.web.views import Problem
 from chatserver.words import gettext as _
@@ -84,7 +84,7 @@ async def remove_channel(request: PageRequest, channel_id: FromPath[str]) -> Pag
     return _done("removed", "")
 
 
-@post(f"{HERE}/test", opt=CONSOLE, status_code=200)
+@post(f"{HERE}/test", opt=LIGHT, status_code=200)
 async def test_channel(request: PageRequest) -> Page:
     """By name, because those of the file have no id. One real request, and how long its first word took."""
     visit = await Visit.of(request)

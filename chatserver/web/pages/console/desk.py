@@ -10,6 +10,8 @@ from chatserver.web.views import Console, Problem
 
 CONSOLE = {"permission": "admin.console"}
 """The options of every route of the console."""
+LIGHT = {**CONSOLE, "is_light": True}
+"""Those of what changes nothing of consequence: nobody is asked to sign in again for it."""
 
 
 async def console_of(visit: Visit) -> Console:

@@ -7,7 +7,7 @@ from litestar import get, post
 from chatserver.clock import now_us
 from chatserver.errors import NotFound
 from chatserver.web.auth import form_of
-from chatserver.web.pages.console.desk import CONSOLE, show
+from chatserver.web.pages.console.desk import CONSOLE, LIGHT, show
 from chatserver.web.pages.visit import Page, PageRequest, Visit, go
 from chatserver.web.views.notices import NoticeView, notice_views
 
@@ -18,7 +18,7 @@ async def show_notices(request: PageRequest) -> Page:
     return await show(visit, "notices.html", notices=await unread(visit))
 
 
-@post("/admin/notices/put-away", opt=CONSOLE)
+@post("/admin/notices/put-away", opt=LIGHT)
 async def put_away(request: PageRequest) -> Page:
     """One that is gone meanwhile is as good as put away."""
     visit = await Visit.of(request)
