@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ERRORS = set("BadInput NotFound Conflict Refused LimitReached Unavailable TooLarge StorageFull ChatserverError".split())
+ERRORS |= {"MethodNotAllowed", "ProofNeeded"}
 ROOMS = ("chat/", "web/", "store/", "plugins/")
 """Of the core, those that stand behind a page. What the command line says stays English."""
 SPOKEN_ELSEWHERE = set("backups copying exports doctor shared_backups sqlite snapshot direct".split())

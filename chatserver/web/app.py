@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from litestar import Litestar, Router, asgi
 from litestar.datastructures import State
+from litestar.routes import HTTPRoute
 
 import chatserver
 from chatserver import words
-from chatserver.errors import ChatserverError, NotFound
+from chatserver.errors import NotFound
 from chatserver.house import House
 from chatserver.web import (
     api,
@@ -67,7 +68,7 @@ def create_app(house: House, siblings: Siblings | None = None) -> Litestar:
 
     @asgi("/static", is_mount=True, opt={"public": True}, copy_scope=True)
     async def serve_static(scope: Any, receive: Any, send: Any) -> None:
-        _only_get(scope)
+        _only_get(scope, head=True)
         await send_static(scope, send)
 
     @asgi("/x", is_mount=True, opt={"public": True}, copy_scope=True)
@@ -106,6 +107,11 @@ def create_app(house: House, siblings: Siblings | None = None) -> Litestar:
         request_max_body_size=None,  # the door has measured it
     )
     handle = app.asgi_handler
+    methods = {
+        re.sub(r":\w+", "", one.path): sorted(errors.with_head(one.methods))
+        for one in app.routes
+        if isinstance(one, HTTPRoute)
+    }
     plugin_routes.check(one.path for one in app.routes)
 
     async def require_chat(scope: Any) -> None:
@@ -124,6 +130,8 @@ def create_app(house: House, siblings: Siblings | None = None) -> Litestar:
             await turn_events.serve(scope, receive, send, found[1])
         elif plugin_routes.owns(scope["path"]):
             await plugin_routes.serve_public(scope, receive, send)
+        elif scope["method"] == "OPTIONS":
+            await handle(scope, receive, _telling_methods(scope, methods, send))
         else:
             await handle(scope, receive, send)
 
@@ -148,6 +156,19 @@ def create_app(house: House, siblings: Siblings | None = None) -> Litestar:
     return app
 
 
+def _telling_methods(scope: Any, methods: Mapping[str, list[str]], send: Any) -> Any:
+    """Litestar's answer to OPTIONS with all of a path's methods: it names those of one handler."""
+
+    async def tell(message: Any) -> None:
+        allowed = methods.get(str(scope.get("path_template", "")))
+        if message["type"] == "http.response.start" and message["status"] == 204 and allowed:
+            kept = [(name, value) for name, value in message["headers"] if name.lower() != b"allow"]
+            message = {**message, "headers": [*kept, (b"allow", ", ".join(allowed).encode())]}
+        await send(message)
+
+    return tell
+
+
 async def send_static(scope: dict[str, Any], send: Any) -> None:
     """A file at its hashed address, kept by browsers for ever. Raises NotFound."""
     parts = scope["state"]["path"].removeprefix("/static/").split("/", 2)
@@ -168,6 +189,8 @@ async def send_static(scope: dict[str, Any], send: Any) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def _only_get(scope: dict[str, Any]) -> None:
-    if scope["state"]["method"] != "GET":
-        raise ChatserverError("This address can only be read.", code="method_not_allowed", status=405)
+def _only_get(scope: dict[str, Any], *, head: bool = False) -> None:
+    """head: whether it may also be asked for without its content."""
+    allowed = ("GET", "HEAD") if head else ("GET",)
+    if scope["state"]["method"] not in allowed:
+        raise errors.MethodNotAllowed("This address can only be read.", allowed)

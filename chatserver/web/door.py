@@ -185,8 +185,9 @@ class Door:
         actor = scope["state"]["actor"] = await self._key_actor(key, scope["state"]["address"])
         self._count(actor)
         await self._permissions.require(actor, endpoint.permission)
+        scope = _as_get(scope)
         if scope["method"] not in endpoint.methods:
-            raise ChatserverError("This address does not do that.", code="method_not_allowed", status=405)
+            raise errors.MethodNotAllowed("This address does not do that.", errors.with_head(endpoint.methods))
         if scope["method"] not in security.SAFE_METHODS:
             body = await bodies.read_body(receive, given, endpoint.body_max_bytes)
             bodies.check_text(body, given.get(b"content-type", b"").lower())

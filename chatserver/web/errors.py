@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -44,18 +44,30 @@ class NotSignedIn(ChatserverError):
         super().__init__(message)
 
 
+class MethodNotAllowed(ChatserverError):
+    """The address is there, and does not do that. allowed: what it does."""
+
+    code = "method_not_allowed"
+    status = 405
+
+    def __init__(self, message: str, allowed: Iterable[str]) -> None:
+        super().__init__(message)
+        self.allowed = sorted(allowed)
+
+
+def with_head(methods: Iterable[str]) -> set[str]:
+    """HEAD is asked of whoever answers GET."""
+    return {*methods, "HEAD"} if "GET" in methods else set(methods)
+
+
 class ProofNeeded(ChatserverError):
     """Whoever asks must show again who they are before this is done. html: the page that asks for it, and that holds
     what was being done; programs and fragments get the sentence."""
 
     code = "proof_needed"
 
-    def __init__(self, html: str, *, status: int = 403, retry_after_s: float | None = None) -> None:
-        super().__init__(
-            "You signed in more than 15 minutes ago. Sign in again, then repeat this.",
-            status=status,
-            retry_after_s=retry_after_s,
-        )
+    def __init__(self, message: str, html: str, *, status: int = 403, retry_after_s: float | None = None) -> None:
+        super().__init__(message, status=status, retry_after_s=retry_after_s)
         self.html = html
 
 
@@ -98,7 +110,9 @@ def answer(error: Exception, scope: Mapping[str, Any]) -> Answer:
     retry_s = known.retry_after_s or RETRY_AFTER_S.get(known.status)
     if retry_s:
         headers.append((b"retry-after", b"%d" % max(1, round(retry_s))))
-    if isinstance(error, HTTPException) and known.status == 405:
+    if isinstance(known, MethodNotAllowed):
+        headers.append((b"allow", ", ".join(known.allowed).encode()))
+    elif isinstance(error, HTTPException) and known.status == 405:
         headers += [
             (b"allow", value.encode()) for name, value in (error.headers or {}).items() if name.lower() == "allow"
         ]

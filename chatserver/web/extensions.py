@@ -10,9 +10,10 @@ from urllib.parse import unquote
 import msgspec
 
 from chatserver.domain.extend import Route
-from chatserver.errors import ChatserverError, NotFound, SetupError
+from chatserver.errors import NotFound, SetupError
 from chatserver.house import House
 from chatserver.web import plugin_api, plugin_pages
+from chatserver.web.errors import MethodNotAllowed, with_head
 
 PREFIX = "/x/"
 _PARAMETER = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
@@ -63,7 +64,7 @@ class Extensions:
         if not self._plugins.is_on(name):
             raise NotFound
         if scope["state"]["method"] not in ("GET", "HEAD"):
-            raise ChatserverError("This address can only be read.", code="method_not_allowed", status=405)
+            raise MethodNotAllowed("This address can only be read.", ("GET", "HEAD"))
         rest = full.removeprefix(prefix) or "/"
         for place in self._public[prefix]:
             if (found := place.pattern.fullmatch(rest)) is not None:
@@ -95,13 +96,13 @@ class Extensions:
         name, _, rest = full.removeprefix(PREFIX).partition("/")
         if name not in self._places or not self._plugins.is_on(name):
             raise NotFound
-        other_methods = False
+        other_methods: set[str] = set()
         for place in self._places[name]:
             found = place.pattern.fullmatch(f"/{rest}")
             if found is None:
                 continue
             if scope["method"] not in place.route.methods:
-                other_methods = True
+                other_methods.update(place.route.methods)
                 continue
             parameters = {key: unquote(value) for key, value in found.groupdict().items()}
             inner = {**scope, "path": f"/{rest}", "root_path": f"{PREFIX}{name}", "path_params": parameters}
@@ -119,7 +120,7 @@ class Extensions:
                 raise
             return
         if other_methods:
-            raise ChatserverError("This address does not do that.", code="method_not_allowed", status=405)
+            raise MethodNotAllowed("This address does not do that.", with_head(other_methods))
         raise NotFound
 
 

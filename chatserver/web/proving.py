@@ -111,7 +111,10 @@ class Proofs:
             problem=Problem(_("Not yet."), text) if text else None,
         )
         return ProofNeeded(
-            html, status=like.status if like else 403, retry_after_s=like.retry_after_s if like else None
+            "You signed in more than 15 minutes ago. Sign in again, then repeat this.",
+            html,
+            status=like.status if like else 403,
+            retry_after_s=like.retry_after_s if like else None,
         )
 
     def _held(self, scope: Any, actor: Actor) -> str:

@@ -431,3 +431,34 @@ async def test_on_a_plain_home_network_forms_still_tell_their_origin(tmp_path: P
             fields = {"email": "a@b.example", "password": "x"}
             request = browser.build_request("POST", "/sign-in", data=fields, headers={"origin": origin})
             assert (await browser.send(request)).status_code == status
+
+
+async def test_every_address_tells_what_it_can_be_asked(shared_site: Site) -> None:
+    site = shared_site
+    root = await site.sign_up("verbs@example.org", role="admin")
+    key = site.api(await site.make_key("verbs@example.org"))
+    for client, path, told in (
+        (root, "/settings", "GET, HEAD, OPTIONS"),
+        (root, "/admin/settings", "GET, HEAD, OPTIONS, POST"),
+        (key, "/api/conversations", "GET, HEAD, OPTIONS, POST"),
+        (key, f"/api/conversations/{'0' * 26}", "DELETE, GET, HEAD, OPTIONS, PATCH"),
+    ):
+        options = await client.options(path)
+        assert (options.status_code, options.headers["allow"], options.content) == (204, told, b""), path
+        assert not any(name.startswith("access-control") for name in options.headers), "no other site may ask"
+    for client, method, path, told in (
+        (root, "POST", "/static/core/x", "GET, HEAD"),
+        (root, "DELETE", "/x/presets/", "GET, HEAD"),
+        (key, "GET", "/v1/chat/completions", "POST"),
+        (key, "OPTIONS", "/v1/models", "GET, HEAD"),
+        (root, "HEAD", "/events", "GET"),
+    ):
+        refused = await client.request(method, path)
+        assert (refused.status_code, refused.headers["allow"]) == (405, told), path
+    page = (await root.get("/settings")).text
+    style = re.findall(r'href="(/static/[^"]+\.css)"', page)[0]
+    paths = ((root, "/settings"), (root, style), (root, "/healthz"), (key, "/v1/models"), (key, "/api/models"))
+    for client, path in paths:
+        head, got = await client.head(path), await client.get(path)
+        assert (head.status_code, head.content) == (200, b""), path
+        assert head.headers["content-type"] == got.headers["content-type"], path

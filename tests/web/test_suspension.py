@@ -77,6 +77,47 @@ async def test_a_suspension_by_another_process_ends_all_that_runs(each_site: Sit
             await asyncio.sleep(0.02)
 
 
+async def test_within_five_seconds_nothing_of_a_suspended_account_is_open(each_site: Site) -> None:
+    """With the looks of a server as it runs, none of them hurried; the act is another process's."""
+    site = each_site
+    bea = await site.sign_up("bea@example.org")
+    assert bea.actor is not None
+    program, stranger = site.api(await site.make_key("bea@example.org")), site.browser()
+    asked = (await send(bea, "fake-n5")).json()
+    await bea.get(f"/api/turns/{asked['turn_id']}/events")
+    chat = (await bea.get("/api/conversations")).json()["conversations"][0]["id"]
+    share = await bea.post(f"/api/conversations/{chat}/shares", json={"tip": asked["reply_id"]})
+    shared = httpx.URL(share.json()["url"]).path
+    assert [(await stranger.get(f"{shared}{rest}")).status_code for rest in ("", "/alive")] == [200, 204]
+    turns = [(await send(bea, "fake-hang")).json()["turn_id"] for _ in range(2)]
+    streams = [
+        asyncio.create_task(bea.get(f"/events?turns={turns[0]}:0")),
+        asyncio.create_task(program.get(f"/api/turns/{turns[1]}/events")),
+        asyncio.create_task(said_by_v1(program)),
+    ]
+    async with asyncio.timeout(DEADLINE_S):
+        while not len(site.house.directs) or len(site.app.state.streams) < 2:
+            await asyncio.sleep(0.01)
+    elsewhere = Accounts(site.house.db, site.house.plugins, site.house.secret_key)
+    await elsewhere.update(bea.actor.account_id, state="suspended")
+    async with asyncio.timeout(5):
+        await asyncio.gather(*streams)
+        while [(await site.house.readers.turn(bea.actor, turn)).state for turn in turns] != ["stopped"] * 2:
+            await asyncio.sleep(0.02)
+        while len(site.house.live) or len(site.house.directs) or len(site.app.state.streams):
+            await asyncio.sleep(0.02)
+        for client, path, status in (
+            (bea, "/api/account", 401),
+            (bea, "/", 303),
+            (program, "/api/account", 401),
+            (program, "/v1/models", 401),
+            (stranger, shared, 404),
+            (stranger, f"{shared}/alive", 404),
+        ):
+            while (await client.get(path, headers={"accept": "text/html"})).status_code != status:
+                await asyncio.sleep(0.02)
+
+
 async def test_groups_hold_from_the_next_request_on(each_site: Site) -> None:
     site = each_site
     boss = await site.sign_up("boss@example.org", role="admin")

@@ -114,3 +114,25 @@ async def test_a_heartbeat_that_nobody_answers_is_an_outage(
     await gateway.heartbeats.beat()
     status = await gateway.book.work_out()
     assert status.models[0].state == "weak"
+
+
+async def test_a_new_key_for_a_refused_channel_is_asked_at_once(
+    site: Site, gateway: Gateway, fake_upstream: FakeUpstream
+) -> None:
+    """Not only when the refused one would be tried again, minutes later."""
+    root = await site.sign_up("root@example.org", role="admin")
+    fake_upstream.rules = [Rule("sk-revoked", "*", "err401")]
+    form = {"name": "first", "provider": "openai", "base_url": fake_upstream.base_url, "models": MODEL, "weight": "1"}
+    form |= {"priority": "9", "groups": "default", "is_on": "1", "api_key": "sk-revoked"}
+    added = await root.post("/admin/channels", data=form)
+    assert added.status_code == 303, added.text
+    chat = await open_chat(root)
+    for _ in range(2):
+        assert await ask(root, chat) == "done"
+    keys = [seen.key for seen in fake_upstream.chats()]
+    assert keys.count("sk-revoked") == 1, "it has left the ranking"
+    (channel,) = re.findall(r'href="(/admin/channels/[0-9a-z]{26})"', (await root.get("/admin/channels")).text)[:1]
+    assert (await root.post(channel, data={**form, "api_key": "sk-new"})).status_code == 303
+    assert await ask(root, chat) == "done"
+    assert [seen.key for seen in fake_upstream.chats()][-1] == "sk-new"
+    assert "sk-new" not in (await root.get("/x/gateway/")).text

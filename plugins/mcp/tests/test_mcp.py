@@ -30,11 +30,12 @@ TOKEN = "canary-token-of-mcp"
 
 
 class Garden:
-    """The stranger. written: what its tool that acts was told."""
+    """The stranger. written: what its tool that acts was told. ended: the sessions that were closed with a good-bye."""
 
     def __init__(self) -> None:
         self.written: list[str] = []
         self.headers: list[dict[str, str]] = []
+        self.ended: list[str] = []
         self.server = MCPServer("garden")
 
         @self.server.tool(annotations=ToolAnnotations(readOnlyHint=True))
@@ -58,7 +59,10 @@ class Garden:
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             if scope["type"] == "http":
-                self.headers.append({name.decode(): value.decode() for name, value in scope["headers"]})
+                headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+                self.headers.append(headers)
+                if scope["method"] == "DELETE":
+                    self.ended.append(headers["mcp-session-id"])
             await inner(scope, receive, send)
 
         return app
@@ -240,7 +244,12 @@ async def test_an_admin_adds_tries_and_removes_a_server(
         assert 'name="mcp.on.garden"' in (await ada.get("/")).text
 
         assert (await boss.post("/x/mcp/gone/remove", data={})).status_code == 404, "the configuration has it"
+        session = made.headers[-1]["mcp-session-id"]
+        assert session not in made.ended
         assert (await boss.post("/x/mcp/garden/remove", data={})).status_code == 303
+        async with asyncio.timeout(10):
+            while session not in made.ended:
+                await asyncio.sleep(0.01)
         for path in ("/x/mcp/garden/remove", "/x/mcp/garden/test"):
             assert (await boss.post(path, data={})).status_code == 404
         page = (await ada.get("/")).text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email.utils
 from typing import Any
 
 import msgspec
@@ -25,6 +26,7 @@ from chatserver import (
     ToolCallPart,
     ToolResultPart,
     ToolSpec,
+    clock,
 )
 from chatserver.testing.provider import ask, collect, open_egress, said
 from chatserver.testing.upstream import FakeUpstream, Rule
@@ -319,6 +321,12 @@ def test_error_bodies_in_the_shapes_found_in_the_wild(status: int, body: bytes, 
 )
 def test_retry_after_in_either_form(headers: dict[str, str], wait_s: float | None) -> None:
     assert read_retry_after(headers) == wait_s
+
+
+def test_retry_after_as_a_date_is_counted_from_now() -> None:
+    then = email.utils.formatdate(clock.now_us() / 1_000_000 + 90, usegmt=True)
+    wait_s = read_retry_after({"Retry-After": then})
+    assert wait_s is not None and 60 < wait_s <= 90
 
 
 # --- what is found --------------------------------------------------------------------------------------------------

@@ -142,10 +142,22 @@ def read_question(body: bytes) -> Asked:
         raise Wrong("Only text is answered here. Leave `modalities` out.", "modalities")
     if asked.tools and len(asked.tools) > TOOLS_MAX:
         raise Wrong(f"At most {TOOLS_MAX} tools a request.", "tools")
+    _check_format(asked.response_format)
     bound = asked.max_completion_tokens if asked.max_completion_tokens is not None else asked.max_tokens
     if bound is not None and bound < 1:
         raise Wrong("The answer must be allowed at least one token.", "max_tokens")
     return asked
+
+
+def _check_format(wanted: dict[str, Any] | None) -> None:
+    """What is asked for in a shape goes to whoever answers as it came, so it must be one that they can read."""
+    if wanted is None or wanted.get("type") in ("text", "json_object"):
+        return
+    if wanted.get("type") != "json_schema":
+        raise Wrong("An answer is `text`, `json_object` or `json_schema`.", "response_format")
+    described = wanted.get("json_schema")
+    if not isinstance(described, dict) or not described.get("name") or not isinstance(described.get("schema"), dict):
+        raise Wrong("`json_schema` has a `name` and a `schema`, which is an object.", "response_format")
 
 
 def as_request(asked: Asked) -> DirectRequest:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import openai
+import pydantic
 import pytest
 import pytest_asyncio
+from openai.types.chat import ChatCompletionMessageParam
 
 from chatserver.testing.server import Site
 from chatserver.testing.upstream import FakeUpstream
@@ -162,3 +164,25 @@ async def test_texts_become_vectors(site: Site, client: openai.AsyncOpenAI) -> N
     assert [call[:2] for call in calls] == [("done", "api")] * 2
     with pytest.raises(openai.BadRequestError):
         await client.embeddings.create(model="fake-n5", input=[1, 2, 3])
+
+
+async def test_an_answer_in_a_schema_is_asked_for_and_parsed(
+    client: openai.AsyncOpenAI, upstream: FakeUpstream
+) -> None:
+    """The SDK's own `parse` makes the schema of a class, and reads the answer back into it."""
+
+    class Leaf(pydantic.BaseModel):
+        tree: str
+        count: int
+
+    said = '{"tree":"birch","count":3}'
+    asked: list[ChatCompletionMessageParam] = [{"role": "user", "content": said}]
+    answer = await client.chat.completions.parse(model="fake-echo", messages=asked, response_format=Leaf)
+    assert answer.choices[0].message.parsed == Leaf(tree="birch", count=3)
+    sent = upstream.chats()[-1].json["response_format"]
+    assert sent["type"] == "json_schema" and sent["json_schema"]["name"] == "Leaf" and sent["json_schema"]["strict"]
+    assert sent["json_schema"]["schema"]["required"] == ["tree", "count"], "as it came, to the letter"
+    for wrong in ({"type": "xml"}, {"type": "json_schema"}, {"type": "json_schema", "json_schema": {"name": "x"}}, {}):
+        with pytest.raises(openai.BadRequestError) as refused:
+            await client.chat.completions.create(model="fake-n5", messages=HELLO, response_format=wrong)  # type: ignore[call-overload]
+        assert refused.value.param == "response_format", wrong
