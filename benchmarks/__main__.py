@@ -1,4 +1,5 @@
-"""python -m benchmarks [start v1 streams page sends lengths search carry workers browser] [--quick] [--write]."""
+"""python -m benchmarks [start v1 streams page sends lengths search carry knowledge quality workers browser]
+[--quick] [--write]."""
 
 from __future__ import annotations
 
@@ -13,13 +14,14 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import browsing, carrying, keeping, machine, relaying, report, storing
+from benchmarks import browsing, carrying, finding, grading, keeping, machine, relaying, report, storing
 from benchmarks.load import QUICK, TALK, Floor, Result, Server, Target, measure
 from benchmarks.servers import Bench
 from chatserver.testing.postgres import PostgresServer
 
-PARTS = ("start", "v1", "streams", "page", "workers", "sends", "lengths", "search", "carry", "browser")
-ON_BOTH = {"sends", "lengths", "search", "carry"}
+PARTS = ("start", "v1", "streams", "page", "workers", "sends", "lengths", "search", "carry", "knowledge", "quality",
+         "browser")  # fmt: skip
+ON_BOTH = {"sends", "lengths", "search", "carry", "knowledge"}
 STORED = {"lengths", "search", "carry"}
 RELAY_LEVELS = (1, 50, 200, 500)
 PAGE_LEVELS = (1, 50, 300)
@@ -45,6 +47,9 @@ class Run:
         self.lengths: dict[str, list[keeping.Opened]] = {}
         self.searched: dict[str, list[keeping.Searched]] = {}
         self.carried: dict[str, carrying.Carried] = {}
+        self.found: dict[str, finding.Searched] = {}
+        self.ingested: dict[str, finding.Ingested] = {}
+        self.graded: list[grading.Graded] = []
 
     async def all(self) -> str:
         self.syncs = machine.syncs_per_s(self.folder, 1 if self.quick else 3)
@@ -52,7 +57,10 @@ class Run:
             f"{datetime.date.today():%d %B %Y} · {machine.name()} · load average {machine.load_average():.1f} at the"
             f" start · the disk makes {self.syncs:,.0f} small writes a second durable, one after another"
         )
-        if self.parts - {"workers"}:
+        if "quality" in self.parts:
+            say("Grading what knowledge finds…")
+            self.graded = grading.grade_all()
+        if self.parts - {"workers", "quality"}:
             await self.on_sqlite(Bench(self.folder / "sqlite"))
         if self.parts & (ON_BOTH | {"workers"}):
             with postgres(self.folder) as url:
@@ -153,6 +161,7 @@ class Run:
     async def keep(self, bench: Bench, engine: str, stored: storing.Stored | None) -> None:
         if not self.parts & (ON_BOTH - {"carry"}):
             return
+        collection, vectors = await finding.store(bench) if "knowledge" in self.parts else ("", None)
         neighbour = bench.key_of(storing.NEIGHBOUR) if stored else ""
         async with bench.server() as running:
             if stored and "lengths" in self.parts:
@@ -164,6 +173,11 @@ class Run:
                     await keeping.measure_search(running, key, own, stored)
                     for key, own in ((bench.key, storing.OWN_MESSAGES), (neighbour, storing.EACH_MESSAGES))
                 ]
+            if collection:
+                say(f"Searching passages and reading a file, {engine}…")
+                self.found[engine] = await finding.measure_search(running, bench.key, collection, vectors)
+                pages = finding.QUICK_PAGES if self.quick else finding.PAGES
+                self.ingested[engine] = await finding.measure_ingest(running, bench.key, pages)
             if "sends" in self.parts:
                 say(f"Sending, {engine}…")
                 self.sends[engine] = await keeping.measure_sends(running, bench.key)
@@ -184,6 +198,11 @@ class Run:
             self.add("Saving and opening", report.lengths_table(self.lengths, 1000 / self.syncs))
         if self.searched:
             self.add("Searching", report.search_table(self.searched))
+        if self.found:
+            self.add("Knowledge", f"{report.found_table(self.found)}\n\n{report.ingested_table(self.ingested)}")
+        if self.graded:
+            kept = "kept" if grading.keeps_its_promise(self.graded) else "BROKEN"
+            say(f"\n## What knowledge finds\n\n{report.quality_table(self.graded)}\n\nThe promise is {kept}.\n")
         if self.carried:
             self.add("Export and import", report.carry_table(self.carried))
 
@@ -224,7 +243,10 @@ def main() -> None:
             head = runner.run(run.all())
     say(f"In {(time.monotonic() - began) / 60:.0f} minutes.")
     if given.write:
-        report.write("\n\n".join([head, *pages]))
+        if pages:
+            report.write("\n\n".join([head, *pages]))
+        if run.graded:
+            report.write(report.quality_table(run.graded), grading.DOCUMENT)
 
 
 if __name__ == "__main__":

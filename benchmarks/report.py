@@ -10,6 +10,9 @@ from pathlib import Path
 
 from benchmarks.browsing import PAINT_TARGET_MS, SLOWDOWN, TYPING_TARGET_MS, Browsed
 from benchmarks.carrying import Carried
+from benchmarks.finding import Ingested
+from benchmarks.finding import Searched as Found
+from benchmarks.grading import FIRST, KINDS, TOGETHER, WAYS, Graded, grade
 from benchmarks.keeping import Opened, Searched, Sends, Started
 from benchmarks.load import Result
 from benchmarks.relaying import Whole
@@ -98,6 +101,46 @@ def search_table(found: dict[str, list[Searched]]) -> str:
     return table(head, rows)
 
 
+def found_table(found: dict[str, Found]) -> str:
+    head = ["kept in", "passages", "first search, which fills the memory, ms", "p50 ms", "p99 ms",
+            "of that, the question's vector", "bare numpy, vectors only"]  # fmt: skip
+    rows = [
+        [
+            engine, f"{one.passages:,}", number(one.first, 0), number(one.p50), number(one.p99), number(one.model_p50),
+            number(one.bare_p50),
+        ]
+        for engine, one in found.items()
+    ]  # fmt: skip
+    return table(head, rows)
+
+
+def ingested_table(found: dict[str, Ingested]) -> str:
+    head = ["kept in", "pages", "passages", "reading, s", "embedding, s", "steps seen", "/healthz meanwhile p50 ms",
+            "p99 ms", "slowest"]  # fmt: skip
+    rows = [
+        [
+            engine, str(one.pages), str(one.passages), number(one.pages_s), number(one.passages_s), str(one.steps),
+            number(one.beat_p50), number(one.beat_p99), number(one.beat_most),
+        ]
+        for engine, one in found.items()
+    ]  # fmt: skip
+    return table(head, rows)
+
+
+def quality_table(graded: list[Graded]) -> str:
+    head = ["questions", "how many", *(f"{way}: recall@{FIRST}, MRR" for way in WAYS)]
+    rows = []
+    for name, kinds in (
+        ("all", KINDS),
+        ("names and paraphrases", TOGETHER),
+        *((kind, (kind,)) for kind in KINDS),
+    ):
+        marks = [grade(graded, way, kinds) for way in WAYS]
+        many = sum(one.question.kind in kinds for one in graded)
+        rows.append([name, str(many), *(f"{mark.recall:.3f}, {mark.mrr:.3f}" for mark in marks)])
+    return table(head, rows)
+
+
 def sends_table(found: dict[str, Sends], syncs: float) -> str:
     head = ["kept in", "senders at once", "durable sends per s", "p50 ms", "p99 ms", "failed",
             "the disk's own syncs per s"]  # fmt: skip
@@ -141,9 +184,9 @@ def _p95(values: list[float]) -> float:
     return sorted(values)[math.ceil(len(values) * 0.95) - 1]
 
 
-def write(figures: str) -> None:
-    """Put the figures into the document, in place of those before."""
-    text = DOCUMENT.read_text()
+def write(figures: str, document: Path = DOCUMENT) -> None:
+    """Put the figures into a document, in place of those before."""
+    text = document.read_text()
     pattern = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
-    assert pattern.search(text), "docs/performance.md has lost its markers"
-    DOCUMENT.write_text(pattern.sub(lambda _: f"{BEGIN}\n{figures.strip()}\n{END}", text))
+    assert pattern.search(text), f"{document} has lost its markers"
+    document.write_text(pattern.sub(lambda _: f"{BEGIN}\n{figures.strip()}\n{END}", text))

@@ -13,16 +13,20 @@ from chatserver import (
     Prompt,
     Route,
     SendRequest,
+    Setting,
     SlotContext,
     hookimpl,
 )
 from chatserver import gettext as _
 from chatserver_knowledge.answering import Answering
 from chatserver_knowledge.api import Api
+from chatserver_knowledge.chunks import Chunks
 from chatserver_knowledge.embedding import Embedder
 from chatserver_knowledge.ingest import LEASE_S, Ingest
 from chatserver_knowledge.pages import FILES, Pages
 from chatserver_knowledge.quotes import Quotes
+from chatserver_knowledge.renewal import EVERY_S, Renewal
+from chatserver_knowledge.renewal import LEASE_S as RENEWAL_LEASE_S
 from chatserver_knowledge.searching import Searching
 from chatserver_knowledge.shelf import Shelf
 from chatserver_knowledge.tables import MIGRATIONS
@@ -33,13 +37,31 @@ class Knowledge:
 
     def __init__(self) -> None:
         self.shelf = Shelf()
-        embedder = Embedder()
-        self.ingest = Ingest(self.shelf, embedder)
-        self.searching = Searching(self.shelf, embedder)
+        self.chunks = Chunks()
+        self.embedder = Embedder()
+        self.ingest = Ingest(self.shelf, self.chunks, self.embedder)
+        self.renewal = Renewal(self.chunks, self.embedder, self.ingest)
+        self.searching = Searching(self.shelf, self.chunks, self.embedder)
         self.answering = Answering(self.shelf, self.searching)
         self.api = Api(self.shelf, self.searching)
         self.quotes = Quotes()
         self.pages = Pages(self.shelf, self.quotes)
+
+    @hookimpl
+    def register_settings(self) -> list[Setting]:
+        return [
+            Setting(
+                "embedding_model",
+                "The model that embeds, as channels serve it to everybody's groups; empty: the one in the package."
+                " Changed, all passages are embedded anew, and the old vectors serve until that is done.",
+            ),
+            Setting(
+                "memory_mb",
+                "How much memory the indexes of collections in use may take.",
+                kind="number",
+                default="512",
+            ),
+        ]
 
     @hookimpl
     def register_migrations(self) -> list[Migration]:
@@ -55,12 +77,28 @@ class Knowledge:
 
     @hookimpl
     def register_jobs(self) -> list[JobSpec]:
-        return [JobSpec("knowledge.read", self.ingest.run, lease_s=LEASE_S)]
+        return [
+            JobSpec("knowledge.read", self.ingest.run, lease_s=LEASE_S),
+            JobSpec("knowledge.renew", self.renewal.run, every_s=EVERY_S, lease_s=RENEWAL_LEASE_S),
+        ]
 
     @hookimpl
     async def startup(self, ctx: Context) -> None:
-        for one in (self.shelf, self.ingest, self.quotes, self.pages):
+        for one in (
+            self.shelf,
+            self.chunks,
+            self.embedder,
+            self.ingest,
+            self.renewal,
+            self.searching,
+            self.quotes,
+            self.pages,
+        ):
             one.open(ctx)
+
+    @hookimpl
+    async def shutdown(self) -> None:
+        self.embedder.close()
 
     @hookimpl
     async def prepare_send(self, request: SendRequest) -> SendRequest | None:
@@ -81,4 +119,4 @@ class Knowledge:
 
     @hookimpl
     async def render_slot(self, context: SlotContext) -> str | None:
-        return await self.pages.render(context)
+        return await self.renewal.render(context) or await self.pages.render(context)

@@ -21,12 +21,23 @@ class NewFile(msgspec.Struct, forbid_unknown_fields=True):
     file_id: str
 
 
+class Progress(msgspec.Struct, frozen=True):
+    """step: `reading`, counted in pages (total 0 while nobody knows how many), or `embedding`, in passages."""
+
+    step: str
+    done: int
+    total: int
+
+
 class FileLine(msgspec.Struct, frozen=True):
+    """progress: while it is being read, how far that is."""
+
     file_id: str
     name: str
     state: str
     error: str
     chunks: int
+    progress: Progress | None = None
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -115,7 +126,8 @@ class Api:
 
 
 def _file(file: KnownFile) -> FileLine:
-    return FileLine(file.file_id, file.name, file.state, file.error, file.chunks)
+    progress = Progress(file.step, file.done, file.total) if file.state == "running" and file.step else None
+    return FileLine(file.file_id, file.name, file.state, file.error, file.chunks, progress)
 
 
 def _hit(hit: Hit) -> HitLine:

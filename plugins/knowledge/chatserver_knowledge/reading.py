@@ -1,12 +1,14 @@
 """Read a file into passages. Runs confined and by path: `reading.py IN NAME OUT`; writes JSON to OUT:
-`{"passages": [{"page", "heading", "text"}]}`, or `{"refused": SENTENCE}`."""
+`{"passages": [{"page", "heading", "text"}]}`, or `{"refused": SENTENCE}`. Meanwhile `OUT.pages` says `DONE TOTAL`."""
 
 import csv
 import html.parser
 import io
 import json
+import os
 import re
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -18,6 +20,7 @@ PAGES_MOST = 2_000
 UNPACKED_MOST = 200 * 1024 * 1024
 ENTRIES_MOST = 2_000
 RATIO_MOST = 100
+TELL_S = 0.3
 EMPTY = "There is no text in this file. If it is a scan, run it through text recognition first."
 
 
@@ -25,9 +28,9 @@ class Refused(Exception):
     """Why a file is not taken, as a sentence."""
 
 
-def main(source: Path, name: str) -> dict:
+def main(source: Path, name: str, told: Path | None = None) -> dict:
     try:
-        sections = list(read(source, name))
+        sections = list(read(source, name, told))
     except Refused as refused:
         return {"refused": str(refused)}
     except Exception as error:  # whatever a library stumbles over
@@ -42,12 +45,12 @@ def main(source: Path, name: str) -> dict:
     return {"passages": passages}
 
 
-def read(source: Path, name: str):
+def read(source: Path, name: str, told: Path | None = None):
     """(page, heading, text) of each section; page 0 where there are none."""
     head = source.open("rb").read(8)
     ending = name.lower().rpartition(".")[2]
     if head.startswith(b"%PDF"):
-        yield from read_pdf(source)
+        yield from read_pdf(source, told)
     elif head.startswith(b"PK\x03\x04"):
         check_zip(source)
         names = set(zipfile.ZipFile(source).namelist())
@@ -95,7 +98,7 @@ def decode(data: bytes) -> str:
             return data.decode("cp1252", "replace")
 
 
-def read_pdf(source: Path):
+def read_pdf(source: Path, told: Path | None):
     import pypdf
 
     reader = pypdf.PdfReader(source)
@@ -103,7 +106,13 @@ def read_pdf(source: Path):
         raise Refused("The PDF is encrypted. Save it without a password.")
     if len(reader.pages) > PAGES_MOST:
         raise Refused("The PDF has more pages than are read. Cut it into smaller ones.")
+    again_s = 0.0
     for number, page in enumerate(reader.pages, 1):
+        if told is not None and time.monotonic() > again_s:
+            again_s = time.monotonic() + TELL_S
+            whole = told.with_suffix(".new")
+            whole.write_text(f"{number - 1} {len(reader.pages)}")
+            os.replace(whole, told)
         yield number, "", page.extract_text() or ""
 
 
@@ -250,4 +259,5 @@ def pieces_of(text: str):
 
 
 if __name__ == "__main__":
-    Path(sys.argv[3]).write_text(json.dumps(main(Path(sys.argv[1]), sys.argv[2])))
+    told = Path(sys.argv[3]).with_suffix(".pages")
+    Path(sys.argv[3]).write_text(json.dumps(main(Path(sys.argv[1]), sys.argv[2], told)))

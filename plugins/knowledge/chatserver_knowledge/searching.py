@@ -1,31 +1,23 @@
-"""Search: by words and by meaning, each ranked by itself, fused by rank. An index is in memory while it is used."""
+"""Search: by words and by meaning, brought together. Indexes are held in memory while they are used."""
 
 from __future__ import annotations
 
 import asyncio
-import math
-import re
-import unicodedata
-from collections import Counter, OrderedDict
+from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from chatserver import Actor
-from chatserver_knowledge.embedding import MODEL, Embedder
-from chatserver_knowledge.shelf import ChunkRow, Collection, KnownFile, Shelf
+from chatserver import Actor, ChatserverError, Context
+from chatserver_knowledge.chunks import Chunks
+from chatserver_knowledge.embedding import Embedder
+from chatserver_knowledge.fusing import fuse
+from chatserver_knowledge.index import Index, Ranking, words_of
+from chatserver_knowledge.renewal import name_of
+from chatserver_knowledge.shelf import Collection, KnownFile, Shelf
 
-KEPT = 8
-"""Collections whose index is held; the one not used for longest goes."""
-RANKED = 60
-FUSE = 60
-K1, B = 1.2, 0.75
-_WORD = re.compile(r"[0-9a-z_]+(?:[.\-/'][0-9a-z_]+)*|[\u0400-\u052f\u0370-\u03ff\u0590-\u06ff\u0900-\u097f]+")
-_WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]+")
-_STOP = frozenset(
-    "the a an of and to in is are was were be for on with that this it as by at from or what which who how do does"
-    " le la les un une des du de et en est que qui dans pour sur au aux quel quelle".split()
-)
+NOTICE = "question"
 
 
 class Hit(msgspec.Struct, frozen=True):
@@ -42,130 +34,94 @@ class Hit(msgspec.Struct, frozen=True):
     collection: str = ""
 
 
-def words_of(text: str) -> list[str]:
-    """Words without accents; names with dots and dashes whole and in their parts; wide scripts in pairs of signs."""
-    plain = "".join(one for one in unicodedata.normalize("NFKD", text.lower()) if not unicodedata.combining(one))
-    words: list[str] = []
-    for found in _WORD.findall(plain):
-        words.append(found)
-        parts = re.split(r"[.\-/'_]", found)
-        if len(parts) > 1:
-            words += [part for part in parts if part]
-    wide = unicodedata.normalize("NFKC", text.lower())
-    for run in _WIDE.findall(wide):
-        words += [run] if len(run) == 1 else [run[at : at + 2] for at in range(len(run) - 1)]
-    return [word for word in words if word not in _STOP]
-
-
-class Index:
-    """What is held of a collection: its passages, a matrix of their vectors, and where each word stands."""
-
-    def __init__(self, version: int, rows: list[ChunkRow]) -> None:
-        import numpy
-
-        self.version = version
-        self.rows = rows
-        self._numpy = numpy
-        self._lengths = numpy.zeros(len(rows), dtype="f4")
-        places: dict[str, tuple[list[int], list[int]]] = {}
-        for at, row in enumerate(rows):
-            counts = Counter(words_of(f"{row.heading} {row.text}"))
-            self._lengths[at] = sum(counts.values())
-            for word, count in counts.items():
-                found = places.setdefault(word, ([], []))
-                found[0].append(at)
-                found[1].append(count)
-        self._places = {
-            word: (numpy.array(where, dtype="i4"), numpy.array(count, dtype="f4"))
-            for word, (where, count) in places.items()
-        }
-        vectors = [numpy.frombuffer(row.vector, dtype="<f4") for row in rows]
-        width = max((len(vector) for vector in vectors), default=0)
-        self.vectors = numpy.zeros((len(rows), width), dtype="f4")
-        for at, (row, vector) in enumerate(zip(rows, vectors, strict=True)):
-            if row.model == MODEL and len(vector) == width:
-                self.vectors[at] = vector
-
-    def by_words(self, query: str) -> list[int]:
-        """BM25; those that hold none of the words are not in it."""
-        numpy = self._numpy
-        if not self.rows:
-            return []
-        scores = numpy.zeros(len(self.rows), dtype="f4")
-        mean = float(self._lengths.mean()) or 1.0
-        for word in set(words_of(query)):
-            found = self._places.get(word)
-            if found is None:
-                continue
-            where, count = found
-            rare = math.log(1 + (len(self.rows) - len(where) + 0.5) / (len(where) + 0.5))
-            scores[where] += rare * count * (K1 + 1) / (count + K1 * (1 - B + B * self._lengths[where] / mean))
-        return self._best(scores, above=0.0)
-
-    def by_meaning(self, vector: Any) -> list[int]:
-        if not self.rows or self.vectors.shape[1] != len(vector):
-            return []
-        return self._best(self.vectors @ vector, above=0.0)
-
-    def _best(self, scores: Any, *, above: float) -> list[int]:
-        numpy = self._numpy
-        many = min(RANKED, len(scores))
-        best = numpy.argpartition(-scores, many - 1)[:many]
-        return [int(at) for at in best[numpy.argsort(-scores[best], kind="stable")] if scores[at] > above]
-
-
-def fused(*rankings: list[int]) -> list[tuple[int, float]]:
-    """Reciprocal ranks, summed."""
-    scores: Counter[int] = Counter()
-    for ranking in rankings:
-        for rank, at in enumerate(ranking):
-            scores[at] += 1 / (FUSE + rank + 1)  # type: ignore[assignment]
-    return sorted(scores.items(), key=lambda one: (-one[1], one[0]))
-
-
 class Searching:
-    def __init__(self, shelf: Shelf, embedder: Embedder) -> None:
+    def __init__(self, shelf: Shelf, chunks: Chunks, embedder: Embedder) -> None:
         self._shelf = shelf
+        self._chunks = chunks
         self._embedder = embedder
         self._held: OrderedDict[str, Index] = OrderedDict()
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._is_mute = False
+
+    def open(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._most_bytes = int(ctx.settings["memory_mb"]) * 1_000_000
 
     async def search(self, actor: Actor, query: str, collection_ids: list[str], most: int = 8) -> list[Hit]:
-        """The best passages of these collections, or of all one may read. Raises NotFound for one that is not there."""
+        """The best passages of these collections, or of all one may read; by words alone while the model for
+        embeddings gives nothing. Raises NotFound for a collection that is not there."""
         if not query.strip():
             return []
-        if collection_ids:
-            collections = [await self._shelf.get(actor, one) for one in dict.fromkeys(collection_ids)]
-        else:
-            collections = await self._shelf.all(actor)
-        vector = await self._embedder.query(query[:2_000])
-        hits: list[Hit] = []
-        for collection in collections:
-            index = await self._index(collection)
-            ranked = await asyncio.to_thread(self._rank, index, query, vector)
-            names = {file.id: file for file in await self._shelf.files(collection.id)}
-            hits += [_hit(index.rows[at], score, names, collection.id) for at, score in ranked[:most]]
-        return sorted((hit for hit in hits if hit.name), key=lambda hit: -hit.score)[:most]
+        scene = await self._chunks.scene(actor, collection_ids)
+        if not scene.collections:
+            return []
+        model = scene.serving.model or self._embedder.wanted
+        files = {file.id: file for _, known in scene.collections for file in known}
+        vector, *indexes = await asyncio.gather(
+            self._vector(model, query, actor),
+            *(self._index(collection, model, known) for collection, known in scene.collections),
+        )
+        rankings = await asyncio.to_thread(_rank, indexes, query, vector)
+        best = [one for one in fuse(rankings) if one[0].file in files][:most]
+        shown = await self._chunks.shown([(found.file, found.place) for found, _ in best])
+        return [
+            Hit(file.file_id, file.name, row.page, row.text, round(score, 6), row.heading, row.file, row.place,
+                file.collection_id)
+            for found, score in best
+            if (row := shown.get((found.file, found.place))) and (file := files[found.file])
+        ]  # fmt: skip
 
-    @staticmethod
-    def _rank(index: Index, query: str, vector: Any) -> list[tuple[int, float]]:
-        return fused(index.by_words(query), index.by_meaning(vector))
+    async def _vector(self, model: str, query: str, actor: Actor) -> Any:
+        """None while there is none to be had; the admins are told."""
+        try:
+            vector = await self._embedder.query(model, query, actor.account)
+        except ChatserverError as error:
+            self._is_mute = True
+            self._ctx.log.warning("knowledge_by_words_alone", model=model, code=error.code)
+            self._ctx.notices.tell_soon(
+                NOTICE,
+                "The model %(model)s gives no embeddings, so files in collections are searched by words alone: %(why)s",
+                model=name_of(model),
+                why=error.message,
+            )
+            return None
+        if self._is_mute:
+            self._is_mute = False
+            self._ctx.notices.clear_soon(NOTICE)
+        return vector
 
-    async def _index(self, collection: Collection) -> Index:
-        held = self._held.get(collection.id)
-        if held is None or held.version != collection.version:
-            rows = await self._shelf.chunks(collection.id)
-            held = await asyncio.to_thread(Index, collection.version, rows)
-            self._held[collection.id] = held
-        self._held.move_to_end(collection.id)
-        while len(self._held) > KEPT:
-            self._held.popitem(last=False)
-        return held
+    async def _index(self, collection: Collection, model: str, files: Sequence[KnownFile]) -> Index:
+        """As of this version of the collection: what changed since it was made is put in or taken out."""
+        lock = self._locks.setdefault(collection.id, asyncio.Lock())
+        async with lock:
+            index = self._held.get(collection.id)
+            if index is None or index.model != model:
+                index = Index(model)
+            if index.version != collection.version:
+                await self._bring_up(index, files)
+                index.version = collection.version
+            self._held[collection.id] = index
+            self._held.move_to_end(collection.id)
+            self._make_room()
+        return index
+
+    async def _bring_up(self, index: Index, files: Sequence[KnownFile]) -> None:
+        ready = {file.id: file.stamp for file in files if file.state == "ready"}
+        for file_id, stamp in list(index.files.items()):
+            if ready.get(file_id) != stamp:
+                await asyncio.to_thread(index.drop, file_id)
+        for file_id, stamp in ready.items():
+            if file_id not in index.files:
+                rows = await self._chunks.to_index(file_id, index.model)
+                await asyncio.to_thread(index.add, file_id, stamp, rows)
+
+    def _make_room(self) -> None:
+        """The ones not used for longest go; the one in use stays, however large."""
+        while len(self._held) > 1 and sum(index.size_bytes for index in self._held.values()) > self._most_bytes:
+            collection_id, _ = self._held.popitem(last=False)
+            self._locks.pop(collection_id, None)
 
 
-def _hit(row: ChunkRow, score: float, names: dict[str, KnownFile], collection_id: str) -> Hit:
-    file = names.get(row.file)
-    if file is None:
-        return Hit("", "", 0, "", 0.0)
-    return Hit(
-        file.file_id, file.name, row.page, row.text, round(score, 6), row.heading, row.file, row.place, collection_id
-    )
+def _rank(indexes: Sequence[Index], query: str, vector: Any) -> list[Ranking]:
+    words = set(words_of(query))
+    return [index.rank(words, vector) for index in indexes]

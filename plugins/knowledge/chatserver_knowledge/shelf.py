@@ -27,7 +27,11 @@ class Collection(msgspec.Struct, frozen=True):
 
 
 class KnownFile(msgspec.Struct, frozen=True):
-    """A file in a collection. id: of this place in it. error: '' or a sentence. chunks: its passages."""
+    """A file in a collection. id: of this place in it. error: '' or a sentence. chunks: its passages, once it is ready.
+
+    step: while it is running, `reading` (done and total are pages, total 0 while nobody knows), or `embedding`
+    (passages, all of which are kept by then). stamp: of its filling, another one each time.
+    """
 
     id: str
     collection_id: str
@@ -38,6 +42,10 @@ class KnownFile(msgspec.Struct, frozen=True):
     state: FileState
     error: str
     chunks: int
+    step: str = ""
+    done: int = 0
+    total: int = 0
+    stamp: int = 0
 
 
 class Passage(msgspec.Struct, frozen=True):
@@ -48,20 +56,11 @@ class Passage(msgspec.Struct, frozen=True):
     text: str
 
 
-class ChunkRow(msgspec.Struct, frozen=True):
-    """A passage as it is searched. file: the id of its place in a collection."""
-
-    file: str
-    place: int
-    page: int
-    heading: str
-    text: str
-    model: str
-    vector: bytes
-
-
 _COLLECTION = "SELECT id, owner_id, name, groups, version FROM knowledge_collections"
-_FILE = "SELECT id, collection_id, file_id, owner_id, sha256, name, state, error, chunks FROM knowledge_files"
+FILE = (
+    "SELECT id, collection_id, file_id, owner_id, sha256, name, state, error, chunks, step, done, total, stamp"
+    " FROM knowledge_files"
+)
 
 
 class Shelf:
@@ -104,28 +103,11 @@ class Shelf:
 
     async def all(self, actor: Actor) -> list[Collection]:
         """One's own, and those shared with one's groups."""
-        rows = await self._ctx.db.read(
-            lambda tx: tx.all(
-                Collection,
-                f"{_COLLECTION} WHERE owner_id = :owner OR groups <> '' ORDER BY made_at, id",
-                owner=actor.account_id,
-            )
-        )
-        return [row for row in rows if row.is_for(actor)]
+        return await self._ctx.db.read(lambda tx: all_of(tx, actor))
 
     async def get(self, actor: Actor, collection_id: str) -> Collection:
         """Raises NotFound for one that is not there, or not for this account."""
-        found = await self._ctx.db.read(
-            lambda tx: tx.one(
-                Collection,
-                f"{_COLLECTION} WHERE id = :id AND (owner_id = :owner OR groups <> '')",
-                id=collection_id,
-                owner=actor.account_id,
-            )
-        )
-        if found is None or not found.is_for(actor):
-            raise NotFound("There is no such collection.")
-        return found
+        return await self._ctx.db.read(lambda tx: one_of(tx, actor, collection_id))
 
     async def own(self, actor: Actor, collection_id: str) -> Collection:
         """To change it. Raises NotFound."""
@@ -145,14 +127,10 @@ class Shelf:
     # --- files
 
     async def files(self, collection_id: str) -> list[KnownFile]:
-        return await self._ctx.db.read(
-            lambda tx: tx.all(
-                KnownFile, f"{_FILE} WHERE collection_id = :collection ORDER BY added_at, id", collection=collection_id
-            )
-        )
+        return await self._ctx.db.read(lambda tx: files_of(tx, collection_id))
 
     async def file(self, place_id: str) -> KnownFile | None:
-        return await self._ctx.db.read(lambda tx: tx.one(KnownFile, f"{_FILE} WHERE id = :id", id=place_id))
+        return await self._ctx.db.read(lambda tx: tx.one(KnownFile, f"{FILE} WHERE id = :id", id=place_id))
 
     async def put_in(self, actor: Actor, collection_id: str, file_id: str) -> KnownFile:
         """Put a file of one's own into a collection of one's own; twice is once. Raises NotFound."""
@@ -180,7 +158,7 @@ class Shelf:
             )
             found: KnownFile | None = tx.one(
                 KnownFile,
-                f"{_FILE} WHERE collection_id = :collection AND file_id = :file",
+                f"{FILE} WHERE collection_id = :collection AND file_id = :file",
                 collection=collection.id,
                 file=file_id,
             )
@@ -207,40 +185,12 @@ class Shelf:
             )
         )
 
-    async def fill(self, file: KnownFile, passages: list[Passage], vectors: list[bytes], model: str) -> None:
-        """All passages of a file at once, in the place of those it had."""
-
-        def write(tx: Any) -> None:
-            if tx.one(int, "SELECT 1 FROM knowledge_files WHERE id = :id", id=file.id) is None:
-                return
-            tx.run("DELETE FROM knowledge_chunks WHERE file = :file", file=file.id)
-            for place, (passage, vector) in enumerate(zip(passages, vectors, strict=True)):
-                tx.run(
-                    "INSERT INTO knowledge_chunks (file, place, page, heading, text, model, vector)"
-                    " VALUES (:file, :place, :page, :heading, :text, :model, :vector)",
-                    file=file.id,
-                    place=place,
-                    page=passage.page,
-                    heading=passage.heading,
-                    text=passage.text,
-                    model=model,
-                    vector=vector,
-                )
-            tx.run(
-                "UPDATE knowledge_files SET state = 'ready', error = '', chunks = :chunks WHERE id = :id",
-                chunks=len(passages),
-                id=file.id,
-            )
-            _changed(tx, file.collection_id)
-
-        await self._ctx.db.write(write)
-
     async def twin_of(self, file: KnownFile) -> KnownFile | None:
         """Another file of the same content in the same collection, whose passages are there."""
         return await self._ctx.db.read(
             lambda tx: tx.one(
                 KnownFile,
-                f"{_FILE} WHERE collection_id = :collection AND sha256 = :sha256 AND id <> :id AND state = 'ready'"
+                f"{FILE} WHERE collection_id = :collection AND sha256 = :sha256 AND id <> :id AND state = 'ready'"
                 " AND EXISTS (SELECT 1 FROM knowledge_chunks c WHERE c.file = knowledge_files.id) ORDER BY id LIMIT 1",
                 collection=file.collection_id,
                 sha256=file.sha256,
@@ -252,7 +202,8 @@ class Shelf:
         """The passages are stored once: this file is ready because its twin is."""
         await self._ctx.db.write(
             lambda tx: tx.run(
-                "UPDATE knowledge_files SET state = 'ready', error = '', chunks = :chunks WHERE id = :id",
+                "UPDATE knowledge_files SET state = 'ready', error = '', step = '', done = 0, total = 0,"
+                " chunks = :chunks WHERE id = :id",
                 chunks=twin.chunks,
                 id=file.id,
             )
@@ -261,8 +212,9 @@ class Shelf:
     async def take_out(self, actor: Actor, file: KnownFile) -> None:
         def delete(tx: Any) -> bool:
             tx.run("DELETE FROM knowledge_chunks WHERE file = :id", id=file.id)
+            tx.run("DELETE FROM knowledge_vectors WHERE file = :id", id=file.id)
             tx.run("DELETE FROM knowledge_files WHERE id = :id", id=file.id)
-            _changed(tx, file.collection_id)
+            changed(tx, file.collection_id)
             held = tx.one(
                 int,
                 "SELECT 1 FROM knowledge_files WHERE file_id = :file AND owner_id = :owner LIMIT 1",
@@ -273,34 +225,62 @@ class Shelf:
 
         if not await self._ctx.db.write(delete):
             await self._ctx.files.let_go(actor, file.file_id)
-        for other in await self.files(file.collection_id):
-            if other.sha256 == file.sha256 and await self.twin_of(other) is None:
-                await self.queue(other)  # it leaned on the one that went
-                return
-
-    async def chunks(self, collection_id: str) -> list[ChunkRow]:
-        return await self._ctx.db.read(
-            lambda tx: tx.all(
-                ChunkRow,
-                "SELECT c.file, c.place, c.page, c.heading, c.text, c.model, c.vector FROM knowledge_chunks c"
-                " JOIN knowledge_files f ON f.id = c.file WHERE f.collection_id = :collection ORDER BY c.file, c.place",
-                collection=collection_id,
+        heir = await self._ctx.db.read(
+            lambda tx: tx.one(
+                KnownFile,
+                f"{FILE} WHERE collection_id = :collection AND sha256 = :sha256 AND state = 'ready' AND NOT EXISTS"
+                " (SELECT 1 FROM knowledge_chunks c WHERE c.file = knowledge_files.id) ORDER BY id LIMIT 1",
+                collection=file.collection_id,
+                sha256=file.sha256,
             )
         )
+        if heir is not None and await self.twin_of(heir) is None:
+            await self.queue(heir)  # it leaned on the one that went
 
     async def forget(self, account_id: str) -> None:
         """All of an account that is gone."""
 
         def delete(tx: Any) -> None:
-            tx.run(
-                "DELETE FROM knowledge_chunks WHERE file IN (SELECT id FROM knowledge_files WHERE owner_id = :owner)",
-                owner=account_id,
-            )
+            for table in ("knowledge_chunks", "knowledge_vectors"):
+                tx.run(
+                    f"DELETE FROM {table} WHERE file IN (SELECT id FROM knowledge_files WHERE owner_id = :owner)",
+                    owner=account_id,
+                )
             for table in ("knowledge_files", "knowledge_collections", "knowledge_sources"):
                 tx.run(f"DELETE FROM {table} WHERE owner_id = :owner", owner=account_id)
 
         await self._ctx.db.write(delete)
 
 
-def _changed(tx: Any, collection_id: str) -> None:
+def all_of(tx: Any, actor: Actor) -> list[Collection]:
+    rows: list[Collection] = tx.all(
+        Collection,
+        f"{_COLLECTION} WHERE owner_id = :owner OR groups <> '' ORDER BY made_at, id",
+        owner=actor.account_id,
+    )
+    return [row for row in rows if row.is_for(actor)]
+
+
+def one_of(tx: Any, actor: Actor, collection_id: str) -> Collection:
+    """Raises NotFound for one that is not there, or not for this account."""
+    found: Collection | None = tx.one(
+        Collection,
+        f"{_COLLECTION} WHERE id = :id AND (owner_id = :owner OR groups <> '')",
+        id=collection_id,
+        owner=actor.account_id,
+    )
+    if found is None or not found.is_for(actor):
+        raise NotFound("There is no such collection.")
+    return found
+
+
+def files_of(tx: Any, collection_id: str) -> list[KnownFile]:
+    rows: list[KnownFile] = tx.all(
+        KnownFile, f"{FILE} WHERE collection_id = :collection ORDER BY added_at, id", collection=collection_id
+    )
+    return rows
+
+
+def changed(tx: Any, collection_id: str) -> None:
+    """In the transaction that changes what is found in a collection: every node looks at it anew."""
     tx.run("UPDATE knowledge_collections SET version = version + 1 WHERE id = :id", id=collection_id)

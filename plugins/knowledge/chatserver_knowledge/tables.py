@@ -24,5 +24,20 @@ MIGRATIONS = [
             " page INTEGER NOT NULL, text TEXT NOT NULL, PRIMARY KEY (turn_id, number))",
             "CREATE INDEX knowledge_sources_by_reply ON knowledge_sources (reply_id)",
         ),
-    )
+    ),
+    Migration(
+        "0002_vectors",
+        (
+            "ALTER TABLE knowledge_files ADD COLUMN step TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE knowledge_files ADD COLUMN done INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE knowledge_files ADD COLUMN total INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE knowledge_files ADD COLUMN stamp BIGINT NOT NULL DEFAULT 0",
+            "CREATE TABLE knowledge_vectors (file TEXT NOT NULL, model TEXT NOT NULL, place INTEGER NOT NULL,"
+            " vector {bytes} NOT NULL, PRIMARY KEY (file, model, place))",
+            # The columns model and vector of the passages stay for the version before, and are written no more.
+            "INSERT INTO knowledge_vectors (file, model, place, vector)"
+            " SELECT file, model, place, vector FROM knowledge_chunks",
+            "CREATE TABLE knowledge_serving (one INTEGER PRIMARY KEY, model TEXT NOT NULL, coming TEXT NOT NULL)",
+        ),
+    ),
 ]
