@@ -503,6 +503,7 @@ def recorded(site: Site) -> Iterator[list[str]]:
     background += ("FROM facts", "FROM channels", "FROM house_settings", "FROM plugin_switches")
     background += ("FROM conversations c WHERE c.temporary = 1",)
     background += ("FROM sessions s", "FROM api_keys WHERE hash", "FROM accounts a", "gateway_figures", "nodes")
+    background += ("knowledge_serving", "knowledge_vectors")
 
     class Recorder:
         def __init__(self, tx: Any) -> None:

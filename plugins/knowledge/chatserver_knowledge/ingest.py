@@ -68,7 +68,7 @@ class Ingest:
                 raise NotFound
             if file.step != "embedding" and (refused := await self._take_in(file, account)):
                 await self._shelf.mark(file.id, "failed", refused)
-            elif not await self._embed(file, account):
+            elif not await self._embed(await self._shelf.file(file.id) or file, account):
                 await self._ctx.jobs.enqueue("knowledge.read", {"file": file.id})
         except NotFound:
             await self._shelf.mark(file.id, "failed", GONE)

@@ -21,7 +21,7 @@ class Renewal:
         self._chunks = chunks
         self._embedder = embedder
         self._ingest = ingest
-        self._is_checked = False
+        self._is_checked = self._is_told = False
 
     def open(self, ctx: Context) -> None:
         self._ctx = ctx
@@ -42,13 +42,15 @@ class Renewal:
 
     async def _fill(self, model: str, until_s: float) -> bool:
         """A vector of this model for every passage; False when that took too long, or failed."""
-        for file in await self._chunks.lacking(model):
+        files = await self._chunks.lacking(model)
+        for file in files:
             account = await self._ctx.accounts.by_id(file.owner_id)
             if account is None:
                 continue
             try:
                 is_whole = await self._ingest.embed_missing(file, model, account, until_s)
             except ChatserverError as error:
+                self._is_told = True
                 await self._ctx.notices.tell(
                     NOTICE,
                     "The model %(model)s gives no embeddings: %(why)s Until it does, files in collections are searched"
@@ -60,7 +62,9 @@ class Renewal:
             if not is_whole:
                 await self._ctx.jobs.enqueue("knowledge.renew", {})
                 return False
-        await self._ctx.notices.clear(NOTICE)
+        if files or self._is_told:
+            self._is_told = False
+            await self._ctx.notices.clear(NOTICE)
         return True
 
     async def render(self, context: SlotContext) -> str | None:
