@@ -2,7 +2,7 @@
 
 /** The field of files on a collection's page. */
 export function begin(field, house) {
-  field.addEventListener("change", async () => {
+  const bring = async () => {
     const list = document.getElementById("knowledge-files")
     for (const file of field.files) {
       try {
@@ -17,7 +17,9 @@ export function begin(field, house) {
       htmx.ajax("GET", `/x/knowledge/c/${field.dataset.collection}`, { source: list, target: "#knowledge-files", swap: "innerHTML" })
     }
     field.value = ""
-  })
+  }
+  field.addEventListener("change", bring)
+  if (field.files.length) bring() // picked before this script was here
 }
 
 async function told(answer) {
