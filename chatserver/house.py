@@ -271,6 +271,11 @@ class House:
         self.pump.start()
         await self.catalog.ready(FIRST_MODELS_S)
 
+    @property
+    def unfinished(self) -> int:
+        """What a polite end waits for: turns that run here or are about to, and calls of programs."""
+        return len(self.drafts) + len(self.live) + len(self.directs)
+
     def drain(self) -> None:
         """From now on no new turn starts here; those that run go on."""
         self.drafts.is_draining = True

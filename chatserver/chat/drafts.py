@@ -106,6 +106,11 @@ class Drafts:
         self._limits = limits
         self._running = running
         self.is_draining = False
+        self._under_way = 0
+
+    def __len__(self) -> int:
+        """Drafts that were let in and whose turns do not run yet."""
+        return self._under_way
 
     async def commit(self, actor: Actor, draft: Draft, key: IdempotencyKey | None) -> Sent:
         """All of the draft is kept and all of its turns run, or nothing is.
@@ -118,10 +123,20 @@ class Drafts:
                 return self._again(kept, key)
         if not draft.models:
             return await self._write(actor, draft, (), key)
-        await self._check_limits(actor, len(draft.models))
-        jobs = await self._admit(actor, draft)
+        self._under_way += 1  # before the look: who drains meanwhile waits for it
+        try:
+            await self._check_limits(actor, len(draft.models))
+            jobs = await self._admit(actor, draft)
+            writing = asyncio.ensure_future(self._write_and_start(actor, draft, jobs, key))
+        except BaseException:
+            self._is_settled()
+            raise
+        writing.add_done_callback(self._is_settled)
         # whoever asked may leave while this is written: the turns go on
-        return await asyncio.shield(asyncio.ensure_future(self._write_and_start(actor, draft, jobs, key)))
+        return await asyncio.shield(writing)
+
+    def _is_settled(self, _writing: object = None) -> None:
+        self._under_way -= 1
 
     async def _check_limits(self, actor: Actor, wanted: int) -> None:
         if self.is_draining:

@@ -262,9 +262,7 @@ class Server(uvicorn.Server):
             self.should_exit = True
 
     async def _turns_end(self) -> None:
-        while (
-            len(self._house.live) or len(self._house.directs)
-        ) and not self.should_exit:  # a turn has many ways to end
+        while self._house.unfinished and not self.should_exit:  # a turn has many ways to end
             await asyncio.sleep(DRAIN_POLL_S)
 
 

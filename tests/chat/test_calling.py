@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -59,6 +60,35 @@ async def holder(place: Place, fake_upstream: FakeUpstream) -> AsyncIterator[tup
     holder = Holder()
     house = await open_house(place, fake_upstream, plugins=[("holder", holder)])
     yield holder, Person(house, Actor(await house.accounts.create("eve@example.org"), "web"))
+    await close_house(house)
+
+
+async def test_a_question_that_was_let_in_is_answered_before_the_end(place: Place, fake_upstream: FakeUpstream) -> None:
+    """It is no turn yet while a plugin looks at it; a polite end waits for it all the same."""
+
+    class Slow:
+        let_go = asyncio.Event()
+        asked = asyncio.Event()
+
+        @hookimpl
+        async def admit_call(self, admission: Admission) -> None:
+            self.asked.set()
+            await self.let_go.wait()
+
+    slow = Slow()
+    house = await open_house(place, fake_upstream, plugins=[("slow", slow)])
+    eve = Person(house, Actor(await house.accounts.create("eve@example.org"), "web"))
+    asking = asyncio.ensure_future(house.sending.send(eve.actor, None, None, "Hello", "fake-n5"))
+    await slow.asked.wait()
+    house.drain()
+    assert (len(house.live), house.unfinished) == (0, 1)
+    with pytest.raises(ChatserverError, match="about to restart"):
+        await house.sending.send(eve.actor, None, None, "Too late", "fake-n5")
+    assert house.unfinished == 1
+    slow.let_go.set()
+    await asking
+    await until(lambda: house.unfinished == 0, 20)
+    assert (await eve.ended((await asking).turn_id)).state == "done"
     await close_house(house)
 
 
