@@ -23,7 +23,6 @@ from chatserver.web.door import Door, cookie_of
 from chatserver.web.errors import NotSignedIn
 from chatserver.web.forms import form_in
 from chatserver.web.limits import Most, SignInGuard
-from chatserver.web.security import SAFE_METHODS
 from chatserver.web.views import Frame, Problem
 from chatserver.words import gettext as _
 
@@ -45,12 +44,12 @@ async def require_actor(connection: ASGIConnection[Any, Any, Any, Any], handler:
     actor = connection.scope["state"].get("actor")
     if actor is None:
         raise NotSignedIn
-    if permission := handler.opt.get("permission", "chat.use"):
-        await connection.app.state.house.permissions.require(actor, permission)
-    if connection.scope["state"]["method"] in SAFE_METHODS or handler.opt.get("is_light"):
-        return
-    if permission == "admin.console" or (handler.opt.get("proof") and actor.is_admin):
-        await connection.app.state.proofs.require(connection.scope)
+    await connection.app.state.proofs.admit(
+        connection.scope,
+        handler.opt.get("permission", "chat.use"),
+        is_light=bool(handler.opt.get("is_light")),
+        of_admins=bool(handler.opt.get("proof")),
+    )
 
 
 class SignIn:

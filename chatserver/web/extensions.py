@@ -29,7 +29,6 @@ class Extensions:
 
     def __init__(self, house: House) -> None:
         self._plugins = house.plugins
-        self._permissions = house.permissions
         self._places: dict[str, list[_Place]] = {}
         self._public: dict[str, list[_Place]] = {}
         self._owners: dict[str, str] = {}
@@ -110,9 +109,7 @@ class Extensions:
                 if place.route.app is not None:
                     await place.route.app(inner, receive, send)
                 elif place.route.api is not None:
-                    if plugin_pages.is_of_consequence(place.route, scope["method"]) and scope["state"].get("actor"):
-                        await scope["litestar_app"].state.proofs.require(scope)
-                    await plugin_api.serve(self._permissions, place.route, inner, receive, send)
+                    await plugin_api.serve(place.route, inner, receive, send)
                 else:
                     await plugin_pages.serve(name, place.route, inner, receive, send)
             except Exception as error:  # a route is a plugin's: its fault harms this request only

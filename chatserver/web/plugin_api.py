@@ -8,7 +8,6 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from chatserver.chat.permissions import Permissions
 from chatserver.domain.access import Actor
 from chatserver.domain.api import ApiAnswer
 from chatserver.domain.extend import Route
@@ -46,13 +45,13 @@ class PluginCall:
             ) from None
 
 
-async def serve(permissions: Permissions, route: Route, scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Ask a plugin, and send what it answers. Raises Refused, and what the plugin raises."""
+async def serve(route: Route, scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Ask a plugin, and send what it answers. Raises Refused, ProofNeeded, and what the plugin raises."""
     assert route.api is not None
     actor = scope["state"].get("actor")
     if not isinstance(actor, Actor):
         raise Refused("Sign in first.", code="not_signed_in", status=401)
-    await permissions.require(actor, route.permission)
+    await scope["litestar_app"].state.proofs.admit(scope, route.permission, is_light=route.is_light)
     headers = dict(scope["headers"])
     body = await bodies.read_body(receive, headers) if scope["method"] not in ("GET", "HEAD") else b""
     await _send(await route.api(PluginCall(actor, scope, headers, body)), send)

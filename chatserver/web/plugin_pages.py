@@ -20,7 +20,6 @@ from chatserver.web.auth import desk_of, local_path
 from chatserver.web.errors import NotSignedIn, problem_of
 from chatserver.web.pages.console.desk import CONSOLE, console_of
 from chatserver.web.pages.visit import Visit
-from chatserver.web.security import SAFE_METHODS
 from chatserver.web.views import Problem
 from chatserver.words import gettext as _
 
@@ -118,17 +117,10 @@ async def serve(plugin: str, route: Route, scope: dict[str, Any], receive: Any, 
         raise NotSignedIn
     request: Request[Any, Any, State] = Request(scope, receive, send)  # type: ignore[arg-type]
     visit = await Visit.of(request)
-    await visit.house.permissions.require(actor, route.permission)
-    if is_of_consequence(route, scope["method"]):
-        await request.app.state.proofs.require(scope)
+    await request.app.state.proofs.admit(scope, route.permission, is_light=route.is_light)
     form = await _read_form(scope, receive) if scope["method"] != "GET" else {}
     is_console = route.permission == CONSOLE["permission"]
     await _send(await route.page(PluginVisit(plugin, visit, scope["path_params"], form, is_console)), send)
-
-
-def is_of_consequence(route: Route, method: str) -> bool:
-    """Whether only somebody who has just shown who they are may ask this."""
-    return method not in SAFE_METHODS and route.permission == CONSOLE["permission"] and not route.is_light
 
 
 async def _send(answer: PageAnswer, send: Any) -> None:

@@ -20,7 +20,9 @@ from chatserver.house import House
 from chatserver.web import bodies, templating
 from chatserver.web.auth import SignIn
 from chatserver.web.errors import NotSignedIn, ProofNeeded, spoken
+from chatserver.web.pages.console.desk import CONSOLE
 from chatserver.web.pages.visit import Visit
+from chatserver.web.security import SAFE_METHODS
 from chatserver.web.views import Problem
 from chatserver.words import gettext as _
 
@@ -49,14 +51,25 @@ class Proofs:
 
     def __init__(self, house: House, desk: SignIn) -> None:
         self._accounts = house.accounts
+        self._permissions = house.permissions
         self._plugins = house.plugins
         self._desk = desk
         self._seal = Seal(house.secret_key, "held act")
 
-    async def require(self, scope: Any) -> None:
-        """Let an act of consequence through. Raises ProofNeeded with the page that asks, and Refused for a key: a key
-        that leaked must not decide over the house."""
+    async def admit(self, scope: Any, permission: str, *, is_light: bool = False, of_admins: bool = False) -> None:
+        """Let somebody who is known through to what wants a permission, '' for none. A change in the console is an act
+        of consequence, unless it is_light; of_admins: a change that is one when an admin makes it.
+
+        Raises Refused without the permission, and for a key: a key that leaked must not decide over the house. Raises
+        ProofNeeded with the page that asks.
+        """
         actor: Actor = scope["state"]["actor"]
+        if permission:
+            await self._permissions.require(actor, permission)
+        if scope["state"]["method"] in SAFE_METHODS or is_light:
+            return
+        if permission != CONSOLE["permission"] and not (of_admins and actor.is_admin):
+            return
         if not actor.session_id:
             raise Refused("An API key may not do this. Sign in and do it in the console.", code="session_only")
         if not await self._is_proved(actor):

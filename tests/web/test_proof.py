@@ -11,7 +11,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from chatserver import Actor, PageAnswer, PageVisit, Refusal, Route, SignInAttempt, hookimpl
+from chatserver import Actor, ApiAnswer, ApiVisit, PageAnswer, PageVisit, Refusal, Route, SignInAttempt, hookimpl
 from chatserver.clock import now_us
 from chatserver.testing.server import PASSWORD, Site, SiteClient, open_site
 from tests.engines import ENGINES, postgres_with_schema
@@ -46,8 +46,16 @@ class Elsewhere:
 
     @hookimpl
     def register_routes(self) -> list[Route]:
-        admins = {"permission": "admin.console", "methods": ("POST",)}
-        return [Route("/do", page=self.do, **admins), Route("/look", page=self.do, is_light=True, **admins)]  # type: ignore[arg-type]
+        post, admins = ("POST",), "admin.console"
+        return [
+            Route("/do", page=self.do, methods=post, permission=admins),
+            Route("/look", page=self.do, methods=post, permission=admins, is_light=True),
+            Route("/told", api=self.tell, methods=post, permission=admins),
+        ]
+
+    async def tell(self, visit: ApiVisit) -> ApiAnswer:
+        self.done.append("told")
+        return ApiAnswer({})
 
     async def do(self, visit: PageVisit) -> PageAnswer:
         self.done.append(visit.form.get("word", ""))
@@ -180,6 +188,18 @@ async def test_every_act_of_consequence_asks_and_what_is_of_none_does_not(each_s
     await grow_old(site, ann)
     assert (await ann.post("/settings/keys", data={"name": "mine"})).status_code == 200, "of members nothing is asked"
     assert (await ann.post("/admin/plugins/presets", data={"on": "0"})).status_code == 403
+
+
+async def test_who_may_not_anyhow_is_not_asked_to_sign_in_again(each_site: Site) -> None:
+    eve = await each_site.sign_up("eve-anyhow@example.org")
+    await grow_old(each_site, eve)
+    for path in ("/x/elsewhere/do", "/x/elsewhere/told"):
+        refused = await eve.post(path, data={}, headers={"accept": "application/json"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "not_allowed"), path
+    root = await each_site.sign_up("root-anyhow@example.org", role="admin")
+    await grow_old(each_site, root)
+    asked = await root.post("/x/elsewhere/told", json={}, headers={"accept": "application/json"})
+    assert asked.json()["error"]["code"] == "proof_needed"
 
 
 async def test_nobody_can_use_what_was_held_for_another(each_site: Site) -> None:
