@@ -41,7 +41,7 @@ class Dictation:
 
     @hookimpl
     async def startup(self, ctx: Context) -> None:
-        for one in (self.whisper, self.elsewhere, self.microphone, self.desk):
+        for one in (self.whisper, self.elsewhere, self.microphone):
             one.open(ctx)
 
     @hookimpl

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from chatserver import BadInput, Context, PageAnswer, PageVisit, Route
+from chatserver import BadInput, PageAnswer, PageVisit, Route
 from chatserver_dictation.elsewhere import Elsewhere
-from chatserver_dictation.whisper import Whisper, packaged
+from chatserver_dictation.whisper import Whisper
 
 ADMIN = "admin.console"
 POST = ("POST",)
@@ -15,9 +15,6 @@ class Desk:
     def __init__(self, elsewhere: Elsewhere, whisper: Whisper) -> None:
         self._elsewhere = elsewhere
         self._whisper = whisper
-
-    def open(self, ctx: Context) -> None:
-        self._has_folder = bool(ctx.settings["model"])
 
     def routes(self) -> list[Route]:
         return [
@@ -32,15 +29,13 @@ class Desk:
     async def keep(self, visit: PageVisit) -> PageAnswer:
         typed = {name: visit.form.get(name, "").strip() for name in FIELDS}
         try:
-            await self._elsewhere.keep(
-                typed["title"], typed["base_url"], typed["model"], visit.form.get("key", "").strip()
-            )
+            await self._elsewhere.keep(visit.actor, **typed, key=visit.form.get("key", "").strip())
         except BadInput as error:
             return await self._page(visit, typed, problem=error)
         return visit.go("/x/dictation/admin")
 
     async def remove(self, visit: PageVisit) -> PageAnswer:
-        await self._elsewhere.remove()
+        await self._elsewhere.remove(visit.actor)
         return visit.go("/x/dictation/admin")
 
     async def _page(self, visit: PageVisit, typed: dict[str, str], *, problem: Exception | None = None) -> PageAnswer:
@@ -50,5 +45,5 @@ class Desk:
             typed={**dict.fromkeys(FIELDS, ""), **typed},
             address=await self._elsewhere.address(),
             has_whisper=await self._whisper.is_ready(),
-            is_english=not self._has_folder and ":" not in packaged(),
+            is_english=self._whisper.is_english,
         )

@@ -6,10 +6,12 @@ import asyncio
 import re
 import secrets
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from chatserver import (
+    Actor,
     BadInput,
     Context,
     EgressResponse,
@@ -66,7 +68,8 @@ class Told(msgspec.Struct):
 
 _decode = msgspec.json.Decoder(Told, strict=False).decode
 _CODES = {"english": "en", "french": "fr", "chinese": "zh", "german": "de", "spanish": "es", "japanese": "ja"}
-"""Some answer with a language's name in English."""
+"""Some answer with a language's name in English; of another one than these nobody is told."""
+CODE_MOST = 3
 
 
 class Elsewhere:
@@ -88,22 +91,30 @@ class Elsewhere:
             )
         )
 
-    async def keep(self, title: str, base_url: str, model: str, key: str) -> None:
+    async def keep(self, actor: Actor, *, title: str, base_url: str, model: str, key: str) -> None:
         """Instead of the one there was. Raises BadInput when it cannot be spoken with."""
         row = Address(ONLY, title, base_url, self._ctx.vault.seal(key, _place(base_url)) if key else "", model)
         check(row)
-        await self._ctx.db.write(
-            lambda tx: tx.run(
-                "INSERT INTO dictation_address (id, title, base_url, sealed_key, model)"
-                " VALUES (:id, :title, :base_url, :sealed_key, :model) ON CONFLICT (id) DO UPDATE SET title = :title,"
-                " base_url = :base_url, sealed_key = :sealed_key, model = :model",
-                **msgspec.structs.asdict(row),
-            )
-        )
 
-    async def remove(self) -> None:
+        def put(tx: Any) -> int:
+            return int(
+                tx.run(
+                    "INSERT INTO dictation_address (id, title, base_url, sealed_key, model)"
+                    " VALUES (:id, :title, :base_url, :sealed_key, :model) ON CONFLICT (id) DO UPDATE SET"
+                    " title = :title, base_url = :base_url, sealed_key = :sealed_key, model = :model",
+                    **msgspec.structs.asdict(row),
+                )
+            )
+
+        await self._ctx.audit.write(put, actor, "address_set", row.id, url=row.base_url)
+
+    async def remove(self, actor: Actor) -> None:
         """Raises NotFound when there is none."""
-        if not await self._ctx.db.write(lambda tx: tx.run("DELETE FROM dictation_address WHERE id = :id", id=ONLY)):
+
+        def delete(tx: Any) -> int:
+            return int(tx.run("DELETE FROM dictation_address WHERE id = :id", id=ONLY))
+
+        if not await self._ctx.audit.write(delete, actor, "address_removed", ONLY):
             raise NotFound
 
     async def transcribe(self, request: ListenRequest) -> Transcript:
@@ -193,4 +204,5 @@ def _transcript(address: Address, body: bytes, size_bytes: int) -> Transcript:
     language = (told.language or "").lower()
     passages = tuple(Passage(one.start, one.end, one.text.strip()) for one in told.segments or ())
     seconds = told.duration if told.duration is not None else max(1.0, size_bytes / BYTES_PER_S)
-    return Transcript(told.text.strip(), _CODES.get(language, language[:8]), seconds, passages)
+    code = language if len(language) <= CODE_MOST else _CODES.get(language, "")
+    return Transcript(told.text.strip(), code, seconds, passages)

@@ -67,6 +67,11 @@ class Whisper:
         return importlib.util.find_spec("faster_whisper") is not None and bool(self._folder or packaged())
 
     @property
+    def is_english(self) -> bool:
+        """Whether it writes down English only, as the smaller of the packaged models does."""
+        return not self._folder and os.pathsep not in packaged()
+
+    @property
     def pid(self) -> int | None:
         return self._child.pid if self._child is not None and self._child.returncode is None else None
 

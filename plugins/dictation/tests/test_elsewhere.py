@@ -93,6 +93,10 @@ async def test_recordings_go_to_the_address_an_admin_named(site: Site, ear: Ear)
 
     assert (await ada.post("/x/dictation/admin/remove")).status_code == 303
     assert (await ada.post("/x/dictation/admin/remove")).status_code == 404
+    assert ada.actor is not None
+    removed, kept = (await site.house.audit.entries(ada.actor))[:2]
+    assert (kept.action, removed.action) == ("dictation.address_set", "dictation.address_removed")
+    assert SECRET not in (await ada.get("/admin/audit")).text
     assert 'aria-label="Dictate"' not in (await ada.get("/")).text
 
 
