@@ -6,6 +6,7 @@ import asyncio
 import statistics
 import time
 import urllib.parse
+from functools import partial
 from typing import Any, NamedTuple
 
 import httpx
@@ -93,7 +94,7 @@ async def store(bench: Bench) -> tuple[str, Any]:
 
         await database.write(put_collection)
         for at in range(FILES):
-            await database.write(lambda tx, first=at * each: put_file(tx, first))  # type: ignore[misc]
+            await database.write(partial(put_file, first=at * each))
     finally:
         await database.close()
     return collection, vectors

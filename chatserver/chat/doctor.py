@@ -13,7 +13,7 @@ from chatserver.store import calls as call_rows
 from chatserver.store import integrity
 from chatserver.store import messages as message_rows
 from chatserver.store import turns as turn_rows
-from chatserver.store.database import Database, Tx
+from chatserver.store.database import Database, Readable, Tx
 
 PAGE = 200
 EVENTS_CHECKED_US = 9 * 60_000_000
@@ -29,15 +29,19 @@ class Finding(msgspec.Struct, frozen=True):
     mended: bool = False
 
 
-async def examine(db: Database, *, repair: bool = False) -> list[Finding]:
-    """Everything that is wrong, after what could be mended was mended, if asked to."""
+async def examine(db: Readable) -> list[Finding]:
+    """Everything that is wrong."""
     findings = await db.read(_rows)
     after = ""
     while page := await db.read(partial(integrity.conversation_ids, after=after, limit=PAGE)):
         findings += await db.read(partial(_trees, conversation_ids=page))
         after = page[-1]
-    if not repair:
-        return findings
+    return findings
+
+
+async def repair(db: Database) -> list[Finding]:
+    """Everything that was wrong, after what could be mended was mended."""
+    findings = await examine(db)
     return [await db.write(partial(_mend, finding=finding)) for finding in findings]
 
 

@@ -129,13 +129,13 @@ class Drafts:
             jobs = await self._admit(actor, draft)
             writing = asyncio.ensure_future(self._write_and_start(actor, draft, jobs, key))
         except BaseException:
-            self._is_settled()
+            self._settle()
             raise
-        writing.add_done_callback(self._is_settled)
+        writing.add_done_callback(self._settle)
         # whoever asked may leave while this is written: the turns go on
         return await asyncio.shield(writing)
 
-    def _is_settled(self, _writing: object = None) -> None:
+    def _settle(self, _writing: object = None) -> None:
         self._under_way -= 1
 
     async def _check_limits(self, actor: Actor, wanted: int) -> None:

@@ -49,8 +49,16 @@ class Taken(msgspec.Struct, frozen=True):
     tokens: int = 0
 
 
+class _Made(msgspec.Struct):
+    kind: PieceKind
+    file: str
+    media_type: str
+    width: int
+    height: int
+
+
 class _Answer(msgspec.Struct):
-    pieces: list[dict[str, str | int]] = []
+    pieces: list[_Made] = []
     refused: str = ""
     charset: str = ""
 
@@ -84,11 +92,11 @@ class Intake:
             raise _refused_picture(answer.refused)
         pieces = tuple(
             Piece(
-                one["kind"],  # type: ignore[arg-type]
-                folder / str(one["file"]),
-                str(one["media_type"]),
-                int(one["width"]),
-                int(one["height"]),
+                one.kind,
+                folder / one.file,
+                one.media_type,
+                one.width,
+                one.height,
             )
             for one in answer.pieces
         )

@@ -14,7 +14,7 @@ from chatserver.errors import SetupError
 
 if TYPE_CHECKING:
     from chatserver.chat.accounts import Accounts
-    from chatserver.domain.access import Account
+    from chatserver.domain.access import Account, AccountRole
 
 
 DAY_US = 86_400 * 1_000_000
@@ -35,13 +35,13 @@ def account() -> None:
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @places
 def create_account(
-    email: str, name: str, role: str, groups: str, password_stdin: bool, data: str | None, config: str | None
+    email: str, name: str, role: AccountRole, groups: str, password_stdin: bool, data: str | None, config: str | None
 ) -> None:
     """Make an account. Without a password it cannot sign in, but may hold API keys."""
     secret = _read_password(password_stdin, asks=True)
 
     async def run(accounts: Accounts) -> Account:
-        return await accounts.create(email, name=name, role=role, groups=_names(groups), secret=secret, by=COMMAND_LINE)  # type: ignore[arg-type]
+        return await accounts.create(email, name=name, role=role, groups=_names(groups), secret=secret, by=COMMAND_LINE)
 
     made = with_accounts(data, config, run)
     without = "" if secret else ", without a password"

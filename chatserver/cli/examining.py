@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 async def examine_database(settings: Settings, plugins: Plugins, *, repair: bool, reads_files: bool = False) -> bool:
     """Whether all invariants hold, at the end."""
-    from chatserver.chat.doctor import examine
+    from chatserver.chat import doctor
     from chatserver.databases import open_database
     from chatserver.house import migration_sets
 
@@ -24,7 +24,7 @@ async def examine_database(settings: Settings, plugins: Plugins, *, repair: bool
         if waiting:
             click.echo(f"database: {len(waiting)} migrations are to run first; serve or migrate runs them.")
             return True
-        findings = await examine(db, repair=repair)
+        findings = await (doctor.repair(db) if repair else doctor.examine(db))
     finally:
         await db.close()
     for finding in findings:

@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, ImageSequence, UnidentifiedImageError
 
 PIXELS_MAX = 40_000_000
 MOVING_PIXELS_MAX = 40_000_000
@@ -115,9 +115,8 @@ def write_still(picture: Image.Image, came_as: str, folder: Path) -> dict[str, o
 
 def write_moving(opened: Image.Image, folder: Path) -> dict[str, object]:
     frames, times = [], []
-    for number in range(opened.n_frames):  # type: ignore[attr-defined]
-        opened.seek(number)
-        frames.append(opened.convert("RGBA"))
+    for frame in ImageSequence.Iterator(opened):
+        frames.append(frame.convert("RGBA"))
         times.append(max(20, int(opened.info.get("duration", 100) or 100)))
     more: dict[str, object] = {"save_all": True, "append_images": frames[1:], "duration": times, "loop": 0}
     if opened.format == "GIF":

@@ -38,6 +38,12 @@ class Tx(Protocol):
         ...
 
 
+class Readable(Protocol):
+    """What can be looked at: a database, or a file that was one. See Database.read."""
+
+    async def read(self, function: Callable[[Tx], R]) -> R: ...
+
+
 class Database(Protocol):
     """An engine. read: a consistent snapshot, writes are an error. write: acknowledged after the durable commit, all
     or nothing; raises StorageFull when the disk takes no more. essential: may use the space held back for a full disk,

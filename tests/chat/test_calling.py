@@ -20,7 +20,7 @@ from chatserver import (
     TextPart,
     hookimpl,
 )
-from chatserver.chat.doctor import examine
+from chatserver.chat.doctor import examine, repair
 from chatserver.domain.access import Actor
 from chatserver.domain.events import CallEnded
 from chatserver.errors import ChatserverError
@@ -128,7 +128,7 @@ async def test_the_doctor_tells_of_the_calls_it_ends(holder: tuple[Holder, Perso
         tx.run("UPDATE calls SET state = 'running'")
 
     await eve.house.db.write(harm)
-    await examine(eve.house.db, repair=True)
+    await repair(eve.house.db)
     eve.house.pump.wake()
     await until(lambda: len(holds.ended) == 2, 20)
     assert holds.ended[1].call_id == holds.ended[0].call_id

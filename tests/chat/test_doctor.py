@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chatserver.chat.doctor import examine
+from chatserver.chat.doctor import examine, repair
 from tests.chat.conftest import Person
 
 
@@ -37,7 +37,7 @@ async def test_what_is_broken_is_found(ann: Person, kind: str, sql: str, is_mend
     await ann.house.db.write(harm)
     findings = await examine(ann.house.db)
     assert kind in {finding.kind for finding in findings}
-    after = [f for f in await examine(ann.house.db, repair=True) if f.kind == kind]
+    after = [f for f in await repair(ann.house.db) if f.kind == kind]
     assert all(finding.mended == is_mended for finding in after)
     left = {finding.kind for finding in await examine(ann.house.db)}
     assert (kind in left) is not is_mended

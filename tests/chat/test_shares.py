@@ -8,7 +8,7 @@ import pytest
 
 from chatserver.chat import credentials as credential_rules
 from chatserver.chat import shares as rules
-from chatserver.chat.doctor import examine
+from chatserver.chat.doctor import examine, repair
 from chatserver.chat.housekeeping import DELETIONS_KEPT_US, Housekeeping
 from chatserver.clock import new_id, now_us
 from chatserver.domain.access import Actor
@@ -327,5 +327,5 @@ async def test_the_doctor_finds_and_mends_a_snapshot_of_something_else(ann: Pers
 
     await ann.house.db.write(harm)
     assert [finding.kind for finding in await examine(ann.house.db)] == ["foreign_in_share"]
-    assert all(finding.mended for finding in await examine(ann.house.db, repair=True))
+    assert all(finding.mended for finding in await repair(ann.house.db))
     assert await examine(ann.house.db) == [] and len(await shown(ann, share)) == 4
