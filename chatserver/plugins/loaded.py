@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
-import inspect
 import sys
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-import msgspec
 import structlog
 
-from chatserver import hookspecs
 from chatserver.domain.extend import Migration, Refusal, Setting
 from chatserver.errors import ChatserverError, Conflict, NotFound, SetupError, UpstreamError
-from chatserver.plugins.answers import describe, fits
+from chatserver.plugins.asking import Asker, ask_all
 from chatserver.plugins.context import Context, SettingValue, convert_settings
 from chatserver.plugins.faults import Faults, Notice
-from chatserver.plugins.fence import FenceCrossed, check
-from chatserver.plugins.found import Found, find_plugins, judge
-from chatserver.plugins.hooks import Hooks, Implementation, Spec
-from chatserver.plugins.threads import Threads
+from chatserver.plugins.fence import FenceCrossed
+from chatserver.plugins.found import Found
+from chatserver.plugins.hooks import Implementation
+from chatserver.plugins.loading import Loading, Plugin, PluginReport, SettingsFor, report_of
 from chatserver.plugins.watchdog import Watchdog
-
-State = Literal["on", "off", "set aside", "found, not allowed", "refused", "missing"]
-SettingsFor = Callable[[str, Sequence[Setting]], Mapping[str, str]]
-"""Given a plugin and what it declared: the texts of file and environment, by setting."""
 
 VITAL = (
     "register_providers",
@@ -37,16 +29,6 @@ VITAL = (
     "register_auth_backends",
 )
 """Who brings one of these is never set aside, only reported: without it nobody could sign in or ask anything."""
-UNIQUE_BY = {
-    "register_providers": "name",
-    "register_engines": "name",
-    "register_buses": "name",
-    "register_blob_stores": "name",
-    "register_auth_backends": "name",
-    "register_themes": "name",
-    "register_jobs": "kind",
-    "register_importers": "name",
-}
 
 log = structlog.get_logger("chatserver.plugins")
 
@@ -69,50 +51,24 @@ class PluginFault(ChatserverError):
         self.hook = hook
 
 
-class PluginReport(msgspec.Struct, frozen=True):
-    """A line of the plugin list. fingerprint: of the installed files. faults are told in `reason`."""
-
-    name: str
-    distribution: str
-    version: str
-    state: State
-    reason: str = ""
-    hooks: tuple[str, ...] = ()
-    fingerprint: str = ""
-
-
-class _Plugin(msgspec.Struct):
-    found: Found
-    holder: object | None = None
-    state: State = "on"
-    reason: str = ""
-    package: str = ""
-    hooks: tuple[str, ...] = ()
-    declared: tuple[Setting, ...] = ()
-    settings: dict[str, SettingValue] = {}
-    secrets: dict[str, str] = {}
-
-
 class Plugins:
     """Made by `Plugins.load`; all but `load` and `report_block` is for the loop's thread."""
 
-    def __init__(self) -> None:
-        self._hooks = Hooks()
-        self._hooks.add_specs(hookspecs, "chatserver")
-        self._plugins: dict[str, _Plugin] = {}
-        self._others: list[PluginReport] = []
-        self._implementations: dict[str, tuple[Implementation, ...]] = {}
+    def __init__(self, loaded: Loading) -> None:
+        self._hooks = loaded.hooks
+        self._plugins = loaded.plugins
+        self._others = loaded.others
+        self._implementations = loaded.implementations
+        self._registered = loaded.registered
         # What is asked now: the implementations of plugins that are on, and guards of those set aside.
         self._live: dict[str, tuple[Implementation, ...]] = {}
-        self._registered: dict[str, list[tuple[str, Any]]] = {}
         self._faults = Faults()
-        self._threads = Threads()
+        self._asker = Asker()
         self._watchdog: Watchdog | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started: list[str] = []
         self.board: NoticeBoard | None = None
-
-    # --- loading ----------------------------------------------------------------------------------------------------
+        self._refresh()
 
     @classmethod
     def load(
@@ -132,110 +88,9 @@ class Plugins:
         that are not installed, always allowed: for tests. found: instead of what is installed. is_lenient: a plugin
         that cannot be loaded is reported as refused, instead of raising SetupError; for commands that only look.
         """
-        plugins = cls()
-        plugins._admit(find_plugins() if found is None else found, enabled, disabled, core_version, extra)
-        plugins._load_in_two_passes(is_lenient)
-        plugins._settle_order()
-        plugins._ask_at_start(is_lenient)
-        plugins._convert_settings(settings_values)
-        return plugins
-
-    def _admit(
-        self,
-        found: Iterable[Found],
-        enabled: Collection[str],
-        disabled: Collection[str],
-        core_version: str,
-        extra: Sequence[tuple[str, object]],
-    ) -> None:
-        for verdict in judge(found, enabled, disabled, core_version):
-            one = verdict.found
-            if verdict.standing == "on":
-                self._plugins[one.name] = _Plugin(one)
-            else:
-                self._others.append(_report(one, verdict.standing, verdict.reason))
-            if verdict.standing == "refused":
-                log.warning("plugin refused", plugin=one.name, reason=verdict.reason)
-        for name, holder in extra:
-            if name in self._plugins:
-                raise SetupError(f"There are two plugins named {name}.")
-            self._plugins[name] = _Plugin(Found(name, "", "", "", "", ""), holder)
-        known = {*self._plugins, *(other.name for other in self._others)}
-        for name in sorted(set(enabled) - known):
-            reason = "allowed in the configuration, but no installed distribution brings it"
-            log.warning("plugin missing", plugin=name, reason=reason)
-            self._others.append(PluginReport(name, "", "", "missing", reason))
-
-    def _load_in_two_passes(self, is_lenient: bool) -> None:
-        for step in (self._import_and_take_specs, self._register):
-            for name in sorted(self._plugins):
-                try:
-                    step(name)
-                except SetupError as error:
-                    if not is_lenient:
-                        raise
-                    self._refuse(name, error.message)
-
-    def _refuse(self, name: str, reason: str) -> None:
-        plugin = self._plugins.pop(name)
-        self._others.append(_report(plugin.found, "refused", reason))
-        for hook, implementations in self._implementations.items():
-            self._implementations[hook] = tuple(one for one in implementations if one.plugin != name)
-        for items in self._registered.values():
-            items[:] = [item for item in items if item[0] != name]
-
-    def _import_and_take_specs(self, name: str) -> None:
-        plugin = self._plugins[name]
-        if plugin.holder is None:
-            plugin.holder = _import(plugin.found)
-        if inspect.isclass(plugin.holder):
-            plugin.holder = plugin.holder()
-        module = plugin.holder.__name__ if inspect.ismodule(plugin.holder) else type(plugin.holder).__module__
-        # A test's plugin lives in the test's module, beside others: there only the whole module name says who it is.
-        plugin.package = module.partition(".")[0] if plugin.found.target else module
-        function = self._hooks.implements(plugin.holder, "register_hookspecs")
-        if function is not None:
-            for holder in _ask_plainly(name, self._hooks.specs["register_hookspecs"], function):
-                self._hooks.add_specs(holder, name)
-
-    def _register(self, name: str) -> None:
-        plugin = self._plugins[name]
-        implementations = self._hooks.register(name, plugin.holder)
-        plugin.hooks = tuple(one.spec.name for one in implementations)
-        for one in implementations:
-            self._implementations[one.spec.name] = (*self._implementations.get(one.spec.name, ()), one)
-
-    def _settle_order(self) -> None:
-        for hook, implementations in self._implementations.items():
-            self._implementations[hook] = tuple(sorted(implementations, key=lambda one: (one.order, one.plugin)))
-        self._refresh()
-
-    def _ask_at_start(self, is_lenient: bool) -> None:
-        for hook, implementations in list(self._implementations.items()):
-            spec = self._hooks.specs[hook]
-            if not spec.rule.at_start or hook == "register_hookspecs":
-                continue
-            taken: dict[str, str] = {}
-            items = self._registered.setdefault(hook, [])
-            for one in implementations:
-                try:
-                    answers = _ask_plainly(one.plugin, spec, one.function)
-                    _check_unique(hook, one.plugin, answers, taken)
-                    if hook == "register_migrations":
-                        _check_prefix(one.plugin, answers)
-                except SetupError as error:
-                    if not is_lenient:
-                        raise
-                    self._refuse(one.plugin, error.message)
-                else:
-                    items += [(one.plugin, answer) for answer in answers]
-        self._refresh()
-
-    def _convert_settings(self, values: Mapping[str, Mapping[str, str]] | SettingsFor | None) -> None:
-        for name, plugin in self._plugins.items():
-            plugin.declared = tuple(setting for one, setting in self.registered("register_settings") if one == name)
-            texts = values(name, plugin.declared) if callable(values) else (values or {}).get(name, {})
-            plugin.settings, plugin.secrets = convert_settings(name, plugin.declared, texts)
+        loading = Loading()
+        loading.all(found, enabled, disabled, core_version, settings_values, extra, is_lenient)
+        return cls(loading)
 
     def _refresh(self) -> None:
         """Work out anew who is asked; after this, a hook that nobody implements costs one look into a dict."""
@@ -302,7 +157,7 @@ class Plugins:
 
     async def _start_one(self, one: Implementation, context: Context) -> None:
         try:
-            await self._ask(one, {"ctx": context})
+            await self._asker.ask(one, {"ctx": context})
         except SetupError:
             raise
         except Exception as error:
@@ -338,7 +193,7 @@ class Plugins:
         if len(asked) == 1:
             answers = [await ask(asked[0], arguments)]
         else:
-            answers = await _all(ask(one, arguments) for one in asked)
+            answers = await ask_all(ask(one, arguments) for one in asked)
         gathered: list[Any] = []
         for answer in answers:
             if answer is None:
@@ -384,12 +239,12 @@ class Plugins:
             for one in self._implementations.get(hook, ())
             if one.plugin not in skip and self._plugins[one.plugin].state == "set aside"
         }
-        outcomes = await _all(self._tell(one, arguments) for one in asked)
+        outcomes = await ask_all(self._tell(one, arguments) for one in asked)
         return taken | {one.plugin: outcome for one, outcome in zip(asked, outcomes, strict=True)}
 
     async def _tell(self, one: Implementation, arguments: dict[str, Any]) -> bool:
         try:
-            await self._ask(one, arguments)
+            await self._asker.ask(one, arguments)
         except Exception as error:
             self._count(one, error)
             return False
@@ -404,43 +259,19 @@ class Plugins:
 
     async def _ask_isolated(self, one: Implementation, arguments: dict[str, Any], known: Any = None) -> Any:
         try:
-            return await self._ask(one, arguments, known)
+            return await self._asker.ask(one, arguments, known)
         except Exception as error:
             self._count(one, error)
             return None
 
     async def _ask_or_raise(self, one: Implementation, arguments: dict[str, Any], known: Any = None) -> Any:
         try:
-            return await self._ask(one, arguments, known)
+            return await self._asker.ask(one, arguments, known)
         except Exception as error:
             if is_declared(error):
                 raise
             self._count(one, error)
             raise PluginFault(one.plugin, one.spec.name) from error
-
-    async def _ask(self, one: Implementation, arguments: dict[str, Any], known: Any = None) -> Any:
-        """The checked answer of one implementation within its time; raises what it raises, TimeoutError, TypeError."""
-        values = tuple(arguments[name] for name in one.arguments)
-        waiting: asyncio.Future[Any]
-        if one.is_async:
-            waiting = asyncio.ensure_future(_without_exit(one.function(*values)))
-        else:
-            waiting = self._threads.run(one.function, values)
-        try:
-            await asyncio.wait((waiting,), timeout=one.spec.rule.timeout_s)
-        except asyncio.CancelledError:
-            waiting.cancel()
-            raise
-        if not waiting.done():
-            # Not awaited: a coroutine may refuse to be cancelled, and then only the watchdog can tell of it.
-            waiting.cancel()
-            waiting.add_done_callback(_look_away)
-            raise TimeoutError(f"no answer within {one.spec.rule.timeout_s:g} s")
-        if waiting.cancelled():
-            raise RuntimeError("it cancelled itself")
-        answer = waiting.result()
-        _check_answer(one.spec, answer, known)
-        return answer
 
     # --- faults -----------------------------------------------------------------------------------------------------
 
@@ -492,7 +323,7 @@ class Plugins:
                 where=where,
             )
 
-    def _is_vital(self, plugin: _Plugin) -> bool:
+    def _is_vital(self, plugin: Plugin) -> bool:
         return any(hook in plugin.hooks for hook in VITAL)
 
     def report_block(self, seconds: float, name: str, place: str) -> None:
@@ -563,7 +394,7 @@ class Plugins:
 
     def report(self) -> list[PluginReport]:
         """Every plugin that was found, allowed or not, in order of name."""
-        loaded = [_report(one.found, one.state, one.reason, one.hooks) for one in self._plugins.values()]
+        loaded = [report_of(one.found, one.state, one.reason, one.hooks) for one in self._plugins.values()]
         return sorted([*loaded, *self._others], key=lambda one: (one.name, one.distribution))
 
     def declared_settings(self) -> dict[str, tuple[Setting, ...]]:
@@ -576,88 +407,3 @@ def is_declared(error: BaseException) -> bool:
     if isinstance(error, (PluginFault, FenceCrossed)):
         return False
     return isinstance(error, UpstreamError) or (isinstance(error, ChatserverError) and error.status < 500)
-
-
-def _report(found: Found, state: State, reason: str, hooks: tuple[str, ...] = ()) -> PluginReport:
-    return PluginReport(found.name, found.distribution, found.version, state, reason, hooks, found.fingerprint)
-
-
-async def _all(asks: Iterable[Awaitable[Any]]) -> list[Any]:
-    """All answers in order. When one raises, the others are cancelled first: nothing is left running behind a no."""
-    tasks = [asyncio.ensure_future(ask) for ask in asks]
-    try:
-        return list(await asyncio.gather(*tasks))
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise
-
-
-async def _without_exit(answer: Awaitable[Any]) -> Any:
-    """A task that raises SystemExit ends the whole loop, and with it the server: from a plugin it is one more fault."""
-    try:
-        return await answer
-    except (SystemExit, KeyboardInterrupt) as error:
-        raise RuntimeError(f"{type(error).__name__} raised in a hook") from error
-
-
-def _look_away(future: asyncio.Future[Any]) -> None:
-    """Fetch the late outcome nobody waits for, so that it is not reported as never retrieved."""
-    if not future.cancelled():
-        future.exception()
-
-
-def _import(found: Found) -> object:
-    module_name, _, attribute = found.target.partition(":")
-    try:
-        target: object = importlib.import_module(module_name)
-        for part in filter(None, attribute.split(".")):
-            target = getattr(target, part)
-    except Exception as error:
-        raise SetupError(
-            f"The plugin {found.name} ({found.distribution} {found.version}) cannot be imported: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    return target
-
-
-def _ask_plainly(plugin: str, spec: Spec, function: Callable[..., Any]) -> list[Any]:
-    try:
-        answer = function()
-        _check_answer(spec, answer)
-    except Exception as error:
-        raise SetupError(f"The plugin {plugin} failed in {spec.name}: {type(error).__name__}: {error}") from error
-    return list(answer or ())
-
-
-def _check_answer(spec: Spec, answer: Any, known: Any = None) -> None:
-    if answer is None or spec.rule.mode == "notify":
-        return
-    if not fits(answer, spec.returns, known):
-        raise TypeError(f"{spec.name} answers {describe(spec.returns)}, and this is {_brief(answer)}")
-
-
-def _brief(answer: Any) -> str:
-    """The shape of a wrong answer. Never its text: that may be somebody's message."""
-    if isinstance(answer, (list, tuple)):
-        return f"a {type(answer).__name__} of {', '.join(sorted({type(one).__name__ for one in answer})) or 'nothing'}"
-    return f"of type {type(answer).__name__}"
-
-
-def _check_unique(hook: str, plugin: str, answers: list[Any], taken: dict[str, str]) -> None:
-    attribute = UNIQUE_BY.get(hook)
-    for answer in answers if attribute else ():
-        name = str(getattr(answer, str(attribute)))
-        if name in taken:
-            raise SetupError(f"Both {taken[name]} and {plugin} bring {name!r} in {hook}; disable one of the two.")
-        taken[name] = plugin
-
-
-def _check_prefix(plugin: str, migrations: list[Migration]) -> None:
-    for migration in migrations:
-        for sql in migration.sql:
-            try:
-                check(sql, f"{plugin}_", is_schema=True)
-            except FenceCrossed as error:
-                raise SetupError(f"The migration {migration.name} of {plugin}: {error.message}") from error
