@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from base64 import b32encode
 from collections.abc import Iterable
 from typing import Protocol
@@ -16,11 +15,11 @@ from chatserver.domain.filing import SearchFilter
 from chatserver.domain.messages import decode_parts, text_of
 from chatserver.store.batches import parameters_of, runs_of, values_of
 from chatserver.store.database import Tx
+from chatserver.store.passages import marks_in, passage
 from chatserver.store.words import MAX_WORD, fold, runs, words_of
 
 MAX_QUERY = 1_000
 MAX_QUERY_WORDS = 24
-MAX_PASSAGE = 240
 _ENTRIES = (
     "CREATE TABLE search_entries (id {identity}, owner_id TEXT NOT NULL, conversation_id TEXT NOT NULL,"
     " message_id TEXT NOT NULL)",
@@ -370,60 +369,6 @@ def _narrow(wanted: SearchFilter, before: int) -> tuple[str, dict[str, str | int
     }
     used = {name: one for name, one in conditions.items() if one[1]}
     return "".join(f" AND {sql}" for sql, _ in used.values()), {name: value for name, (_, value) in used.items()}
-
-
-def marks_in(text: str, needles: list[str]) -> tuple[tuple[int, int], ...]:
-    """Where words of a text begin like one of the needles: from and to, in order, none within another. Empty where
-    folding changes a text's length, so that no mark stands beside its word."""
-    folded = fold(text)
-    if len(folded) != len(text):
-        return ()
-    found = sorted(
-        (match.start(), match.end())
-        for needle in needles
-        for match in re.finditer(r"(?<![^\W_])" + re.escape(needle) if needle.isascii() else re.escape(needle), folded)
-    )
-    marks: list[tuple[int, int]] = []
-    for start, end in found:
-        if not marks or start >= marks[-1][1]:
-            marks.append((start, end))
-    return tuple(marks)
-
-
-def passage(text: str, needles: list[str]) -> str:
-    """At most 240 characters of `text` on one line, around the first needle found in it. needles: folded words."""
-    folded = fold(text)
-    at = 0
-    for needle in needles:
-        position = _position(folded, needle)
-        if position >= 0:
-            at = position if len(folded) == len(text) else position * len(text) // max(len(folded), 1)
-            break
-    start = max(0, min(at - MAX_PASSAGE // 3, len(text) - MAX_PASSAGE))
-    piece = text[start : start + MAX_PASSAGE]
-    is_cut = start + MAX_PASSAGE < len(text)
-    if start > 0:
-        piece = "…" + _after_space(piece, at - start)
-    piece = " ".join(piece.split())
-    if is_cut:
-        piece = _before_space(piece[: MAX_PASSAGE - 1]) + "…"
-    return piece[:MAX_PASSAGE]
-
-
-def _position(folded: str, needle: str) -> int:
-    """Where a word begins like the needle, else where the needle stands at all, else -1."""
-    match = re.search(r"(?<![^\W_])" + re.escape(needle), folded)
-    return match.start() if match else folded.find(needle)
-
-
-def _after_space(piece: str, keep: int) -> str:
-    space = piece.find(" ", 0, min(keep, 30))
-    return piece[max(space + 1, 1) :]
-
-
-def _before_space(piece: str) -> str:
-    space = piece.rfind(" ", len(piece) - 30)
-    return piece[:space] if space > 0 else piece
 
 
 def _query_words(owner_id: str, asked: list[tuple[str, bool]]) -> list[Word]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chatserver.domain.conversations import Hit
 from chatserver.domain.messages import TextPart, encode_parts
-from chatserver.store import search
+from chatserver.store import passages, search
 from chatserver.store.database import Database, Tx
 from chatserver.store.words import fold, words_of
 
@@ -159,7 +159,7 @@ async def test_anything_said_or_asked_raises_nothing(db: Database) -> None:
             tx.run("DELETE FROM messages WHERE id = 'm1'")
             add_message(tx, "ada", "m1", text)
             for hit in search.find(tx, owner_id="ada", query=query):
-                assert len(hit.text) <= search.MAX_PASSAGE
+                assert len(hit.text) <= passages.MAX_PASSAGE
             for part in (text, text[: len(text) // 2]):
                 words = words_of(part)
                 if words and part == text and len(words) <= search.MAX_QUERY_WORDS:
@@ -236,14 +236,14 @@ async def test_passages_show_the_hit(db: Database, say: Say) -> None:
 
 
 def test_a_short_text_is_its_own_passage() -> None:
-    assert search.passage("Hello  there,\nfriend", ["friend"]) == "Hello there, friend"
-    assert search.passage("", ["x"]) == ""
-    assert search.passage("Hello", []) == "Hello"
+    assert passages.passage("Hello  there,\nfriend", ["friend"]) == "Hello there, friend"
+    assert passages.passage("", ["x"]) == ""
+    assert passages.passage("Hello", []) == "Hello"
 
 
 @given(st.text(max_size=1000), st.text(min_size=1, max_size=5))
 def test_a_passage_is_never_too_long(text: str, needle: str) -> None:
-    assert len(search.passage(text, [fold(needle)])) <= search.MAX_PASSAGE
+    assert len(passages.passage(text, [fold(needle)])) <= passages.MAX_PASSAGE
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
