@@ -27,9 +27,6 @@ from chatserver.domain.extend import (
     EgressResponse,
     Engine,
     Finish,
-    ImportedConversation,
-    ImportedMessage,
-    Importer,
     JobSpec,
     Migration,
     ModelUse,
@@ -50,6 +47,7 @@ from chatserver.domain.extend import (
     Wake,
 )
 from chatserver.domain.files import BlobEntry
+from chatserver.domain.imported import ImportedConversation, ImportedMessage, Importer
 from chatserver.domain.messages import (
     ArtifactPart,
     CitationPart,

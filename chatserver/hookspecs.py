@@ -28,7 +28,6 @@ from chatserver.domain.extend import (
     Candidates,
     ChannelOffer,
     Engine,
-    Importer,
     JobSpec,
     Migration,
     ModelUse,
@@ -42,6 +41,7 @@ from chatserver.domain.extend import (
     SlotContext,
     ThemeSpec,
 )
+from chatserver.domain.imported import Importer
 from chatserver.domain.pages import PageFiles
 from chatserver.domain.spans import Span
 from chatserver.domain.tools import Tool, ToolUse

@@ -16,7 +16,7 @@ from chatserver.chat.imports import ImportReport, Imports, take_trees
 from chatserver.chat.intake import clear_room, make_room
 from chatserver.confined import Bounds, Broke, run_confined
 from chatserver.domain.access import Actor
-from chatserver.domain.extend import Importer
+from chatserver.domain.imported import Importer
 from chatserver.errors import BadInput, LimitReached
 from chatserver.store.database import Database
 

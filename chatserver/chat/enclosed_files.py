@@ -9,7 +9,7 @@ from typing import IO, BinaryIO
 
 from chatserver.clock import new_id
 from chatserver.domain.exports import FileLine, PieceLine, encode_line
-from chatserver.domain.extend import ImportedFile
+from chatserver.domain.imported import ImportedFile
 
 PIECE_BYTES = 768 * 1024
 """A megabyte of text, as base64."""

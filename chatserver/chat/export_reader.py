@@ -25,7 +25,7 @@ from chatserver.domain.exports import (
     decode_line,
     decode_parts,
 )
-from chatserver.domain.extend import ImportedConversation, ImportedMessage
+from chatserver.domain.imported import ImportedConversation, ImportedMessage
 from chatserver.domain.tuning import UNTUNED
 from chatserver.errors import BadInput
 

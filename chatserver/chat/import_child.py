@@ -17,7 +17,7 @@ from chatserver.chat.enclosed_files import lines_on
 from chatserver.chat.import_files import ImportFile
 from chatserver.clock import now_us
 from chatserver.domain.exports import FORMAT, VERSION, ConversationLine, EndLine, HeaderLine, MessageLine, encode_line
-from chatserver.domain.extend import ImportedConversation, Importer
+from chatserver.domain.imported import ImportedConversation, Importer
 from chatserver.domain.messages import encode_parts
 from chatserver.errors import ChatserverError
 

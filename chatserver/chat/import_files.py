@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from chatserver.chat.export_reader import HEAD_BYTES, Owned, is_chat, is_export, read_chat, read_export
-from chatserver.domain.extend import ImportedConversation, Importer
+from chatserver.domain.imported import ImportedConversation, Importer
 from chatserver.errors import BadInput, ChatserverError, _
 
 log = structlog.get_logger("chatserver.imports")

@@ -19,8 +19,8 @@ from chatserver.chat.import_files import ImportFile
 from chatserver.chat.placing import Placed, place
 from chatserver.clock import now_us, write_id
 from chatserver.domain.access import Actor
-from chatserver.domain.extend import ImportedConversation
 from chatserver.domain.files import file_ids, with_names
+from chatserver.domain.imported import ImportedConversation
 from chatserver.domain.messages import Message, text_of
 from chatserver.domain.tree import leaves_of
 from chatserver.errors import BadInput, ChatserverError, LimitReached, Unavailable

@@ -8,9 +8,9 @@ import msgspec
 
 from chatserver.clock import read_id, write_id
 from chatserver.domain.conversations import TITLE_LIMIT, Conversation, title_from
-from chatserver.domain.extend import ImportedConversation, ImportedMessage
 from chatserver.domain.feedback import REASON_LIMIT, TAGS, Feedback
 from chatserver.domain.filing import NAME_LIMIT, TAG_LIMIT, TAGS_LIMIT
+from chatserver.domain.imported import ImportedConversation, ImportedMessage
 from chatserver.domain.messages import Message, text_of
 from chatserver.domain.tuning import HIGHEST_TEMPERATURE, MOST_OUTPUT_TOKENS, SYSTEM_PROMPT_LIMIT, Parameters, Tuning
 from chatserver.errors import BadInput

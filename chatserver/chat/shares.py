@@ -16,8 +16,8 @@ from chatserver.chat.imports import Imports
 from chatserver.clock import new_id, now_us, write_id
 from chatserver.domain.access import Actor
 from chatserver.domain.conversations import Conversation, title_from
-from chatserver.domain.extend import ImportedConversation, ImportedMessage
 from chatserver.domain.files import StoredFile, file_ids, with_names
+from chatserver.domain.imported import ImportedConversation, ImportedMessage
 from chatserver.domain.messages import Message, text_of
 from chatserver.domain.shares import (
     NewShare,

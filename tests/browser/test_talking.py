@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from chatserver.chat.imports import Imports
 from chatserver.domain.access import Account, Actor
-from chatserver.domain.extend import ImportedConversation, ImportedMessage
+from chatserver.domain.imported import ImportedConversation, ImportedMessage
 from chatserver.domain.messages import TextPart
 from tests.browser.stage import Site, ask, pick, replies, write
 

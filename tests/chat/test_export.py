@@ -35,7 +35,7 @@ from chatserver.domain.exports import (
     MessageLine,
     encode_line,
 )
-from chatserver.domain.extend import ImportedConversation, ImportedMessage
+from chatserver.domain.imported import ImportedConversation, ImportedMessage
 from chatserver.domain.messages import Part, ReasoningPart, TextPart, ToolCallPart, encode_parts
 from chatserver.errors import BadInput, StorageFull, Unavailable
 from chatserver.house import migration_sets

@@ -13,7 +13,7 @@ import pytest
 from chatserver.chat.doctor import examine
 from chatserver.chat.import_files import ImportFile
 from chatserver.chat.imports import ImportReport, survey, take_file
-from chatserver.domain.extend import ImportedConversation, ImportedMessage, Importer
+from chatserver.domain.imported import ImportedConversation, ImportedMessage, Importer
 from chatserver.errors import BadInput
 from chatserver.testing.upstream import FakeUpstream
 from tests.chat.conftest import Person
