@@ -23,7 +23,8 @@ from chatserver.store.database import Tx
 from chatserver.store.enclosed import Enclosed, ReadContent
 from chatserver.store.lane import BUSY_TIMEOUT_MS, SqliteTx, primary_code
 from chatserver.store.rows import Decoders
-from chatserver.store.sqlite import BACKUPS, copy_database, plan_steps, sync_folder, tables_in
+from chatserver.store.sqlite import BACKUPS, copy_database, plan_steps, sync_folder
+from chatserver.store.sqlite_tables import tables_in
 
 R = TypeVar("R")
 FORMAT = 1

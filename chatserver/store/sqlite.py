@@ -14,8 +14,6 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-import sqlite_utils
-
 from chatserver.domain.figures import Figure
 from chatserver.errors import SetupError, StorageFull, Unavailable
 from chatserver.store import migrations
@@ -23,6 +21,7 @@ from chatserver.store.database import Tx
 from chatserver.store.disk import RESERVE_BYTES, Reserve, network_filesystem
 from chatserver.store.lane import Lane, connect, explain, is_broken, primary_code
 from chatserver.store.mailbox import Mailbox
+from chatserver.store.sqlite_tables import tables_in
 from chatserver.store.writer import Queue, Unit, Writer, post
 
 R = TypeVar("R")
@@ -233,11 +232,6 @@ def plan_steps(path: Path, connection: sqlite3.Connection, sets: migrations.Sets
     elif tables:
         raise SetupError(f"{path} is another program's database (it has a table {tables[0]!r}). Name another file.")
     return migrations.plan(sets, done, WORDS)
-
-
-def tables_in(connection: sqlite3.Connection) -> list[str]:
-    names = sqlite_utils.Database(connection, recursive_triggers=False).table_names()
-    return [name for name in names if not name.startswith("sqlite_")]
 
 
 def _copy_name(path: Path, step: migrations.Step) -> str:

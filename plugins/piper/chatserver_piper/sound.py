@@ -10,7 +10,6 @@ import soundfile
 from chatserver import AudioFormat
 
 RATE_HZ = 24_000
-FORMATS: tuple[AudioFormat, ...] = ("mp3", "opus", "flac", "wav", "pcm")
 _KINDS = {
     "mp3": ("MP3", "MPEG_LAYER_III"),
     "opus": ("OGG", "OPUS"),
@@ -43,7 +42,7 @@ class Stretch:
 
 
 def file_of(samples: bytes, wanted: AudioFormat) -> bytes:
-    """A whole file of a format of FORMATS that is not PCM."""
+    """A whole file, of any format but PCM."""
     kind, subtype = _KINDS[wanted]
     out = io.BytesIO()
     soundfile.write(out, numpy.frombuffer(samples, dtype="<i2"), RATE_HZ, format=kind, subtype=subtype)

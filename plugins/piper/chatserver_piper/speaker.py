@@ -12,9 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from chatserver import SpeechRequest, UpstreamError, Voice
-from chatserver_piper.sound import FORMATS, Stretch, file_of
+from chatserver import AudioFormat, SpeechRequest, UpstreamError, Voice
 
+FORMATS: tuple[AudioFormat, ...] = ("mp3", "opus", "flac", "wav", "pcm")
 AT_ONCE = 2
 FIRST_S = 30.0
 GAP_S = 30.0
@@ -73,6 +73,8 @@ class PiperSpeaker:
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[bytes, None]:
         """PCM sentence by sentence, other formats whole."""
+        from chatserver_piper.sound import Stretch, file_of  # with numpy: 15 MB nobody needs before a word is spoken
+
         model = self._models[request.voice.id]
         stretch = Stretch(model.rate_hz)
         kept = bytearray()
