@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from base64 import b32encode
 from collections.abc import Iterable
-from typing import Protocol
 
 import msgspec
 
@@ -16,180 +15,16 @@ from chatserver.domain.messages import decode_parts, text_of
 from chatserver.store.batches import parameters_of, runs_of, values_of
 from chatserver.store.database import Tx
 from chatserver.store.passages import marks_in, passage
+from chatserver.store.search_body import NARROWED, Body, Word
+from chatserver.store.search_fts5 import Fts5
+from chatserver.store.search_lexemes import Lexemes
 from chatserver.store.words import MAX_WORD, fold, runs, words_of
 
 MAX_QUERY = 1_000
 MAX_QUERY_WORDS = 24
-_ENTRIES = (
-    "CREATE TABLE search_entries (id {identity}, owner_id TEXT NOT NULL, conversation_id TEXT NOT NULL,"
-    " message_id TEXT NOT NULL)",
-    "CREATE UNIQUE INDEX search_entries_by_place ON search_entries (conversation_id, message_id)",
-    "CREATE INDEX search_entries_by_message ON search_entries (message_id)",
-)
-
-
-class Word(msgspec.Struct, frozen=True):
-    """One word of a query, already the owner's. is_prefix: the start of a word is enough."""
-
-    text: str
-    is_prefix: bool
-
-
-class Body(Protocol):
-    """What an engine does its own way. Words are letters, digits and marks only, lower case, each led by its owner.
-
-    find_sql: selects conversation_id, message_id, title, parts, at for :owner_id, :query and :limit, newest first.
-    """
-
-    migrations: list[Migration]
-    find_sql: str
-
-    def expect_many(self, tx: Tx) -> None: ...
-    def settle(self, tx: Tx) -> None: ...
-    def add(self, tx: Tx, conversation_id: str, message_id: str, words: list[str]) -> None:
-        """The words of the entry that stands there."""
-
-    def add_many(self, tx: Tx, rows: list[tuple[int, list[str]]]) -> None:
-        """As add, for many entries by id, in order of their ids."""
-
-    def remove(self, tx: Tx, entry_id: int) -> None: ...
-    def query(self, words: list[Word]) -> str: ...
-
-
-_FIND = (
-    "SELECT e.id AS id, e.conversation_id AS conversation_id, e.message_id AS message_id, c.title AS title,"
-    " m.parts AS parts, COALESCE(m.created_at, c.updated_at) AS at {source}"
-    " JOIN conversations c ON c.id = e.conversation_id AND c.owner_id = e.owner_id"
-    " LEFT JOIN messages m ON m.id = e.message_id AND m.conversation_id = e.conversation_id"
-    " WHERE {match} AND e.owner_id = :owner_id AND c.deletion_id IS NULL AND c.temporary = 0"
-    " AND (e.message_id = '' OR (m.id IS NOT NULL AND m.deletion_id IS NULL)){narrowed}"
-    " ORDER BY {newest} DESC LIMIT :limit"
-)
-NARROWED = "/* narrowed */"
-"""Where a question's filters go, between what an engine finds and the order it is told in."""
-
-
-_ENTRY_OF = "SELECT id FROM search_entries WHERE conversation_id = :conversation_id AND message_id = :message_id"
-
-
-class Fts5:
-    """SQLite: an FTS5 table beside the entries. Only which word stands where is kept, no positions and no ranks."""
-
-    migrations = [
-        Migration(
-            "0001_first",
-            (
-                *_ENTRIES,
-                "CREATE VIRTUAL TABLE search_index USING fts5(words, tokenize='ascii', detail='none', columnsize=0)",
-            ),
-        )
-    ]
-    find_sql = _FIND.format(
-        source="FROM search_index CROSS JOIN search_entries e ON e.id = search_index.rowid",
-        match="search_index MATCH :query",
-        newest="search_index.rowid",
-        narrowed=NARROWED,
-    )
-
-    def expect_many(self, tx: Tx) -> None:
-        """FTS5 gathers what one transaction brings by itself."""
-
-    def settle(self, tx: Tx) -> None:
-        """Nothing was changed."""
-
-    def add(self, tx: Tx, conversation_id: str, message_id: str, words: list[str]) -> None:
-        entry_id = tx.one(int, _ENTRY_OF, conversation_id=conversation_id, message_id=message_id)
-        assert entry_id is not None
-        self._add(tx, entry_id, words)
-
-    def _add(self, tx: Tx, entry_id: int, words: list[str]) -> None:
-        tx.queue("INSERT INTO search_index (rowid, words) VALUES (:id, :words)", id=entry_id, words=" ".join(words))
-
-    def add_many(self, tx: Tx, rows: list[tuple[int, list[str]]]) -> None:
-        # One by one, and nothing between: beside a statement of many rows FTS5 writes out what it holds each time.
-        for entry_id, words in rows:
-            self._add(tx, entry_id, words)
-
-    def remove(self, tx: Tx, entry_id: int) -> None:
-        tx.run("DELETE FROM search_index WHERE rowid = :id", id=entry_id)
-
-    def query(self, words: list[Word]) -> str:
-        return " AND ".join(f'"{word.text}"*' if word.is_prefix else f'"{word.text}"' for word in words)
-
-
-class Lexemes:
-    """PostgreSQL: a tsvector of the same words beside the entries, in the order of no language, under a GIN index."""
-
-    migrations = [
-        Migration(
-            "0001_first",
-            (
-                *_ENTRIES,
-                # With the entry's own columns, so that no plan can come to read the entries of others.
-                "CREATE TABLE search_index (id BIGINT PRIMARY KEY, owner_id TEXT NOT NULL,"
-                " conversation_id TEXT NOT NULL, message_id TEXT NOT NULL, words TSVECTOR NOT NULL)",
-                # Sorted in at once: kept for later, one message in a hundred waited 50 ms for all the others.
-                "CREATE INDEX search_index_words ON search_index USING gin (words) WITH (fastupdate = off)",
-            ),
-        )
-    ]
-    # First all that match, then the newest of them: the other way round every message of the house might be read.
-    find_sql = (
-        "WITH e AS MATERIALIZED (SELECT id, owner_id, conversation_id, message_id FROM search_index"
-        " WHERE words @@ CAST(:query AS TSQUERY) AND owner_id = :owner_id) "
-        + _FIND.format(source="FROM e", match="TRUE", newest="e.id", narrowed=NARROWED)
-    )
-
-    def expect_many(self, tx: Tx) -> None:
-        tx.run(f"ALTER INDEX search_index_words SET (fastupdate = on, gin_pending_list_limit = {GATHERED_KB})")
-
-    def settle(self, tx: Tx) -> None:
-        tx.run("ALTER INDEX search_index_words SET (fastupdate = off)")
-        tx.one(int, "SELECT gin_clean_pending_list('search_index_words')")
-
-    def add(self, tx: Tx, conversation_id: str, message_id: str, words: list[str]) -> None:
-        tx.queue(
-            "INSERT INTO search_index (id, owner_id, conversation_id, message_id, words)"
-            " SELECT id, owner_id, conversation_id, message_id, array_to_tsvector(string_to_array(:words, ' '))"
-            " FROM search_entries WHERE conversation_id = :conversation_id AND message_id = :message_id",
-            conversation_id=conversation_id,
-            message_id=message_id,
-            words=" ".join(_that_fit(words)),
-        )
-
-    def add_many(self, tx: Tx, rows: list[tuple[int, list[str]]]) -> None:
-        cells = ("CAST({} AS BIGINT)", "CAST({} AS TEXT)")
-        for run in runs_of(rows):
-            tx.run(
-                "INSERT INTO search_index (id, owner_id, conversation_id, message_id, words)"
-                " SELECT e.id, e.owner_id, e.conversation_id, e.message_id,"
-                " array_to_tsvector(string_to_array(v.words, ' '))"
-                f" FROM (VALUES {values_of(cells, len(run))}) AS v (id, words) JOIN search_entries e ON e.id = v.id",
-                **parameters_of([(entry_id, " ".join(_that_fit(words))) for entry_id, words in run]),
-            )
-
-    def remove(self, tx: Tx, entry_id: int) -> None:
-        tx.run("DELETE FROM search_index WHERE id = :id", id=entry_id)
-
-    def query(self, words: list[Word]) -> str:
-        return " & ".join(f"'{word.text}':*" if word.is_prefix else f"'{word.text}'" for word in words)
-
-
-GATHERED_KB = 1024
-"""Sorting in so much takes some fifty milliseconds, for whoever it falls to."""
-MAX_LEXEMES_BYTES = 1_000_000
-"""A tsvector holds a megabyte: of a text beyond some 100,000 Chinese characters, the first words are found."""
-
-
-def _that_fit(words: list[str]) -> list[str]:
-    size = 0
-    for number, word in enumerate(words):
-        size += len(word.encode())
-        if size > MAX_LEXEMES_BYTES:
-            return words[:number]
-    return words
-
-
+_ABOVE_ALL = 2**62
+_CANDIDATES = 4
+"""How many entries with the words are looked at for each that is wanted, before all of them are."""
 _BODIES: dict[str, Body] = {"sqlite": Fts5(), "postgres": Lexemes()}
 
 
@@ -331,8 +166,13 @@ def find(
         return []
     body = _BODIES[tx.engine]
     narrowed, parameters = _narrow(wanted, before)
-    sql = body.find_sql.replace(NARROWED, narrowed)
-    rows = tx.all(Found, sql, owner_id=owner_id, query=body.query(words), limit=limit, **parameters)
+    asking = {"owner_id": owner_id, "query": body.query(words), "limit": limit, **parameters}
+    rows: list[Found] = []
+    if body.newest_sql:
+        newest_sql = body.newest_sql.replace(NARROWED, narrowed)
+        rows = tx.all(Found, newest_sql, **asking, below=before or _ABOVE_ALL, window=limit * _CANDIDATES)
+    if len(rows) < limit:  # fewer words than that, or the filter left most of them out
+        rows = tx.all(Found, body.find_sql.replace(NARROWED, narrowed), **asking)
     needles = sorted((run for run, _ in asked), key=len, reverse=True)
     pairs = [run[start : start + 2] for run, is_unspaced in asked if is_unspaced for start in range(len(run) - 1)]
     hits = []

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chatserver.domain.conversations import Hit
+from chatserver.domain.filing import SearchFilter
 from chatserver.domain.messages import TextPart, encode_parts
 from chatserver.store import passages, search
 from chatserver.store.database import Database, Tx
@@ -80,6 +81,31 @@ async def test_the_newest_come_first_and_no_more_than_asked(say: Say, find: Find
     for number in range(12):
         await say(f"m{number:02d}", f"apple number {number}")
     assert await find("apple", limit=3) == ["m11", "m10", "m09"]
+
+
+async def test_a_word_of_every_message_is_paged_through_and_narrowed(db: Database, say: Say) -> None:
+    """Of a frequent word only the newest entries are looked at first; what a filter leaves may stand behind them."""
+    for number in range(30):
+        await say(f"m{number:02d}", f"apple number {number}")
+
+    def narrow(tx: Tx) -> None:
+        for number in range(0, 30, 7):
+            tx.run("UPDATE messages SET model = 'other' WHERE id = :id", id=f"m{number:02d}")
+
+    await db.write(narrow)
+
+    def pages(tx: Tx, wanted: SearchFilter) -> list[str]:
+        found: list[str] = []
+        before = 0
+        while hits := search.find(tx, owner_id="ada", query="apple", limit=2, wanted=wanted, before=before):
+            found += [hit.message_id for hit in hits]
+            before = hits[-1].cursor
+        return found
+
+    everything = await db.read(lambda tx: pages(tx, SearchFilter()))
+    assert everything == [f"m{number:02d}" for number in reversed(range(30))]
+    others = await db.read(lambda tx: pages(tx, SearchFilter(model="other")))
+    assert others == ["m28", "m21", "m14", "m07", "m00"]
 
 
 async def test_nobody_finds_what_is_anothers(db: Database, say: Say, find: Find) -> None:
