@@ -370,7 +370,8 @@ class SlotContext(msgspec.Struct, frozen=True):
 
 
 class ThemeSpec(msgspec.Struct, frozen=True):
-    """A look. stylesheets and preload: file names below `static_dir`; `name` is what an account picks.
+    """A look. stylesheets and preload: file names below `static_dir`; `name` is what an account picks. Several style
+    sheets are handed out joined, in their order, as `all.css`.
 
     sheets: further style sheets by the part of the house they dress, linked only there: `pages` (beside the chat, and
     the door), `panel`. base: a theme whose style sheets come before this one's. templates_dir: a folder whose `blocks/`

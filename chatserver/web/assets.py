@@ -12,6 +12,7 @@ import structlog
 
 from chatserver.domain.extend import ThemeSpec
 from chatserver.errors import SetupError
+from chatserver.web.joining import join_script
 
 log = structlog.get_logger("chatserver.web")
 
@@ -26,6 +27,8 @@ MEDIA_TYPES = {
     ".webmanifest": "application/manifest+json",
 }
 DEFAULT_LOOK = "grove"
+SCRIPT = "app.js"
+ALL_SHEETS = "all.css"
 IMMUTABLE = "public, max-age=31536000, immutable"
 
 
@@ -45,23 +48,35 @@ class Root(msgspec.Struct, frozen=True):
     files: dict[str, StaticFile]
 
 
-def read_root(name: str, folder: Path) -> Root:
-    """Every file below a folder of a kind we know; anything else is not served."""
-    files = {}
+def read_root(name: str, folder: Path, *, script: str = "", sheets: Sequence[str] = ()) -> Root:
+    """Every file below a folder of a kind we know; anything else is not served.
+
+    script: a module that is served joined with all it imports. sheets: those that are also served as one, `all.css`.
+    """
+    found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    bodies = {relative: path.read_bytes() for relative, path in found.items() if path.suffix in MEDIA_TYPES}
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        media_type = MEDIA_TYPES.get(path.suffix)
-        if media_type is None or not path.is_file():
-            continue
-        body = path.read_bytes()
-        relative = path.relative_to(folder).as_posix()
+    for relative, body in bodies.items():
         digest.update(relative.encode() + b"\0" + body)
-        packed = b"" if path.suffix in (".woff2", ".png") else gzip.compress(body, 9, mtime=0)
-        files[relative] = StaticFile(body, packed if len(packed) < len(body) else b"", media_type)
-    return Root(name, digest.hexdigest()[:12], files)
+    if script:
+        modules = {relative: body.decode() for relative, body in bodies.items() if relative.endswith(".js")}
+        joined, parts = join_script(modules, script)
+        bodies = {relative: body for relative, body in bodies.items() if relative not in parts}
+        bodies[script] = joined.encode()
+    if len(sheets) > 1:
+        for sheet in set(sheets) - set(bodies):
+            log.warning("style_sheet_missing", theme=name, sheet=sheet)
+        bodies[ALL_SHEETS] = b"\n".join(bodies[sheet] for sheet in sheets if sheet in bodies)
+    return Root(name, digest.hexdigest()[:12], {relative: pack(relative, body) for relative, body in bodies.items()})
 
 
-_roots: dict[str, Root] = {"core": read_root("core", STATIC)}
+def pack(name: str, body: bytes) -> StaticFile:
+    suffix = Path(name).suffix
+    packed = b"" if suffix in (".woff2", ".png") else gzip.compress(body, 9, mtime=0)
+    return StaticFile(body, packed if len(packed) < len(body) else b"", MEDIA_TYPES[suffix])
+
+
+_roots: dict[str, Root] = {"core": read_root("core", STATIC, script=SCRIPT)}
 _themes: dict[str, ThemeSpec] = {}
 
 
@@ -75,7 +90,7 @@ def install_themes(themes: Sequence[ThemeSpec]) -> None:
             log.warning("theme_left_out", theme=theme.name, builds_on=theme.base)
             continue
         _themes[theme.name] = theme
-        _roots[theme.name] = read_root(theme.name, Path(theme.static_dir))
+        _roots[theme.name] = read_root(theme.name, Path(theme.static_dir), sheets=theme.stylesheets)
 
 
 def digests() -> list[str]:
@@ -112,10 +127,13 @@ def stylesheets(look: str, part: str = "") -> list[str]:
         return [] if part else [url("core", "plain.css")]
     base = [_themes[theme.base]] if theme.base else []
     return [
-        url(one.name, name)
-        for one in (*base, theme)
-        for name in (one.sheets.get(part, ()) if part else one.stylesheets)
+        url(one.name, name) for one in (*base, theme) for name in (one.sheets.get(part, ()) if part else sheets_of(one))
     ]
+
+
+def sheets_of(theme: ThemeSpec) -> tuple[str, ...]:
+    """What every page links of a theme: its one style sheet, or all of them as one."""
+    return (ALL_SHEETS,) if len(theme.stylesheets) > 1 else theme.stylesheets
 
 
 def preloads(look: str) -> list[str]:

@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from chatserver_grove import STYLESHEETS
 from PIL import Image, ImageDraw
 
 from chatserver.domain.extend import ThemeSpec
@@ -266,7 +267,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 def serve() -> tuple[http.server.ThreadingHTTPServer, str]:
     assets.install_themes(
-        [ThemeSpec("grove", "Grove", str(GROVE), ("tokens.css", "app.css"), ("fonts/geist-latin-wght-normal.woff2",))]
+        [ThemeSpec("grove", "Grove", str(GROVE), STYLESHEETS, ("fonts/geist-latin-wght-normal.woff2",))]
     )
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -55,7 +55,7 @@ def test_a_block_takes_the_place_of_the_cores_in_that_look_only(tmp_path: Path) 
 def test_sheets_of_the_base_come_first(tmp_path: Path) -> None:
     templating.install_themes([theme(tmp_path, {}), GROVE])
     names = [href.rsplit("/", 1)[1] for href in assets.stylesheets("mine")]
-    assert names == ["tokens.css", "app.css", "mine.css"]
+    assert names == ["all.css", "mine.css"]
     assert [href.rsplit("/", 1)[1] for href in assets.stylesheets("mine", "pages")] == ["pages.css"]
     assert assets.preloads("mine") == assets.preloads("grove") != []
 

@@ -6,6 +6,11 @@ from pathlib import Path
 
 from chatserver import ThemeSpec, hookimpl
 
+STYLESHEETS = tuple(
+    f"{noun}.css"
+    for noun in "tokens base side main thread prose composer fields layers screens print".split()  # in this order
+)
+
 
 @hookimpl()
 def register_themes() -> list[ThemeSpec]:
@@ -14,7 +19,7 @@ def register_themes() -> list[ThemeSpec]:
             name="grove",
             title="Grove",
             static_dir=str(Path(__file__).parent / "static"),
-            stylesheets=("tokens.css", "app.css"),
+            stylesheets=STYLESHEETS,
             sheets={
                 "compare": ("compare.css",),
                 "console": ("console.css",),

@@ -1,0 +1,34 @@
+"""Joins a script with the modules it is made of, so that a page asks for one file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+IMPORT = re.compile(r'^import (?:\{[^{}]*\} from )?"\./([\w-]+\.js)"\n', re.M)
+EXPORT = re.compile(r"^export (?=(?:async )?function\b|const\b|let\b)", re.M)
+REMARK = re.compile(r"^ *//.*\n", re.M)
+BLANK = re.compile(r"\n{2,}")
+
+
+def join_script(modules: Mapping[str, str], entry: str) -> tuple[str, frozenset[str]]:
+    """`entry` as one module, what it imports before it in the order a browser would run it, and the names of all that
+    is in it. Remarks on lines of their own stay behind.
+
+    The modules share one scope then: what they declare at the left margin has one name in all of them, imports stand
+    on one line and rename nothing (`import * as` of the entry itself stays), and only the entry exports by a list.
+    """
+    order: list[str] = []
+    seen: set[str] = set()
+
+    def visit(name: str) -> None:
+        seen.add(name)
+        for wanted in IMPORT.findall(modules[name]):
+            if wanted not in seen:
+                visit(wanted)
+        order.append(name)
+
+    visit(entry)
+    texts = [IMPORT.sub("", modules[name]) for name in order]
+    texts[:-1] = [EXPORT.sub("", text) for text in texts[:-1]]
+    return BLANK.sub("\n", REMARK.sub("", "\n".join(texts))).lstrip("\n"), frozenset(order)
