@@ -62,7 +62,7 @@ class Run:
             self.graded = grading.grade_all()
         if self.parts - {"workers", "quality"}:
             await self.on_sqlite(Bench(self.folder / "sqlite"))
-        if self.parts & (ON_BOTH | {"workers"}):
+        if self.parts & (ON_BOTH | {"workers", "v1"}):
             with postgres(self.folder) as url:
                 await self.on_postgres(Bench(self.folder / "postgres", url))
         self.tell()
@@ -96,7 +96,23 @@ class Run:
                             name = f"PostgreSQL, {workers} worker{'s' if workers > 1 else ''}, JSON"
                             target = Server(running, bench.key, is_page=False)
                             self.streamed[name] = await self.levels(target, WORKER_LEVELS)
+                if "v1" in self.parts:
+                    await self.relay_whole(bench)
                 await self.keep(bench, POSTGRES, stored)
+                if "sends" in self.parts:
+                    say("Sending, two of its processes on PostgreSQL…")
+                    async with bench.server(2) as running:
+                        self.sends[f"{POSTGRES}, 2 workers"] = await keeping.measure_sends(running, bench.key)
+
+    async def relay_whole(self, bench: Bench) -> None:
+        """Whole answers by one process and by two of them; several need PostgreSQL."""
+        for workers in (1, 2):
+            name = f"the server, /v1, PostgreSQL, {workers} worker{'s' if workers > 1 else ''}"
+            say(f"{name}, whole answers…")
+            async with bench.server(workers) as running:
+                target = relaying.Relayed(running, bench.key)
+                self.whole[name] = await relaying.measure_whole(target, 2 if self.quick else 4)
+            say(f"  {self.whole[name]}")
 
     async def store(self, bench: Bench, engine: str) -> storing.Stored | None:
         """What is to be searched, and the part that needs no server."""

@@ -9,7 +9,7 @@ name. When one fails: chain, first and guards fail the request; gather and notif
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar, overload
 
 import msgspec
@@ -83,15 +83,19 @@ def hookspec(
 @overload
 def hookimpl(function: F) -> F: ...
 @overload
-def hookimpl(*, order: int = 100, optional: bool = False) -> Callable[[F], F]: ...
-def hookimpl(function: F | None = None, *, order: int = 100, optional: bool = False) -> F | Callable[[F], F]:
+def hookimpl(*, order: int = 100, optional: bool = False, slots: Sequence[str] = ()) -> Callable[[F], F]: ...
+def hookimpl(
+    function: F | None = None, *, order: int = 100, optional: bool = False, slots: Sequence[str] = ()
+) -> F | Callable[[F], F]:
     """Mark a plugin's function as the implementation of the hook of its name; with or without parentheses.
 
     order: lower runs earlier. optional: skipped without an error when the hook belongs to a plugin that is absent.
+    slots: of render_slot, the places it may fill; it is asked for no others.
     """
 
     def mark(function: F) -> F:
         function.chatserver_order = order  # type: ignore[attr-defined]
+        function.chatserver_slots = frozenset(slots)  # type: ignore[attr-defined]
         return _pluggy_impl(function, optionalhook=True) if optional else _pluggy_impl(function)
 
     return mark if function is None else mark(function)

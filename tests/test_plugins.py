@@ -216,6 +216,16 @@ def test_a_register_hook_that_is_a_coroutine_is_refused() -> None:
         load(weather=holder(register_settings=register_settings))
 
 
+def test_slots_named_at_a_hook_that_fills_none_stop_the_start() -> None:
+    class Weather:
+        @hookimpl(slots=("composer.tools",))
+        async def nav_items(self) -> list[NavItem]:
+            return []
+
+    with pytest.raises(SetupError, match="The plugin weather names slots at nav_items"):
+        load(weather=Weather())
+
+
 def test_a_register_hook_that_raises_or_answers_rubbish_stops_the_start() -> None:
     with pytest.raises(SetupError, match="The plugin weather failed in register_settings: ZeroDivisionError"):
         load(weather=holder(register_settings=lambda: [1 / 0]))

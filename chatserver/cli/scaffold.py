@@ -154,7 +154,7 @@ def register_routes() -> list[Route]:
 
 
 @hookimpl
-def nav_items() -> list[NavItem]:
+async def nav_items() -> list[NavItem]:
     return [NavItem("{title}", "/x/{name}/", "puzzle")]
 
 

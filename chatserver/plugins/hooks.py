@@ -34,6 +34,11 @@ class Implementation(msgspec.Struct, frozen=True):
     arguments: tuple[str, ...]
     is_async: bool
     order: int
+    slots: frozenset[str] = frozenset()
+
+    def fills(self, slot: str) -> bool:
+        """Whether it is to be asked for this place; one that names none is asked for all."""
+        return not self.slots or slot in self.slots
 
 
 class Hooks:
@@ -127,4 +132,7 @@ def _read_implementation(plugin: str, spec: Spec, function: Callable[..., Any]) 
             f"The plugin {plugin} implements {spec.name} as a coroutine; this hook wants a plain function."
         )
     order = getattr(function, "chatserver_order", 100)
-    return Implementation(plugin, spec, function, tuple(asked), is_async, order)
+    slots: frozenset[str] = getattr(function, "chatserver_slots", frozenset())
+    if slots and spec.name != "render_slot":
+        raise SetupError(f"The plugin {plugin} names slots at {spec.name}, which fills none; only render_slot does.")
+    return Implementation(plugin, spec, function, tuple(asked), is_async, order, slots)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from chatserver.domain.extend import Migration, Refusal, Setting
+from chatserver.domain.extend import Migration, Refusal, Setting, SlotContext
 from chatserver.errors import ChatserverError, Conflict, NotFound, SetupError, UpstreamError
 from chatserver.plugins.asking import Asker, ask_all
 from chatserver.plugins.context import Context, SettingValue, convert_settings
@@ -184,16 +184,24 @@ class Plugins:
         """Whether anybody would be asked; lets a hot path skip making the arguments."""
         return hook in self._live
 
+    def fills(self, slot: str) -> bool:
+        """Whether anybody would be asked for this place of a page."""
+        return any(one.fills(slot) for one in self._live.get("render_slot", ()))
+
+    async def fill(self, context: SlotContext) -> list[str]:
+        """The HTML for a place, of everybody who fills it, in order."""
+        asked = self._asked("render_slot", "gather", {"context": context})
+        return await self._gather([one for one in asked if one.fills(context.slot)], {"context": context})
+
     async def gather(self, hook: str, **arguments: Any) -> list[Any]:
         """Every answer that is not None, in order, lists flattened. Who fails is left out; guards raise instead."""
-        asked = self._asked(hook, "gather", arguments)
+        return await self._gather(self._asked(hook, "gather", arguments), arguments)
+
+    async def _gather(self, asked: Sequence[Implementation], arguments: dict[str, Any]) -> list[Any]:
         if not asked:
             return []
         ask = self._ask_or_raise if asked[0].spec.rule.guard else self._ask_isolated
-        if len(asked) == 1:
-            answers = [await ask(asked[0], arguments)]
-        else:
-            answers = await ask_all(ask(one, arguments) for one in asked)
+        answers = await ask_all(ask(one, arguments) for one in asked)
         gathered: list[Any] = []
         for answer in answers:
             if answer is None:

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from markupsafe import Markup
 
@@ -17,11 +18,17 @@ from chatserver.domain.messages import Message, text_of
 from chatserver.web import templating
 from chatserver.web.figures import figure
 from chatserver.web.markdown import render
-from chatserver.web.slots import Hooks
 from chatserver.web.views.sources import numbers_of
 
 # Stands in the text for what is covered until it is rendered; private letters, which no message keeps.
 _OPEN, _CLOSE = "\ue010", "\ue011"
+
+
+class Hooks(Protocol):
+    """What is needed of the plugin manager here."""
+
+    def has(self, hook: str) -> bool: ...
+    async def gather(self, hook: str, **arguments: Any) -> list[Any]: ...
 
 
 async def dress(plugins: Hooks, account: Account, path: PathView) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 from markupsafe import Markup
@@ -22,8 +22,8 @@ WRITING_SLOTS = ("message.writing",)
 class Hooks(Protocol):
     """What is needed of the plugin manager here."""
 
-    def has(self, hook: str) -> bool: ...
-    async def gather(self, hook: str, **arguments: Any) -> list[Any]: ...
+    def fills(self, slot: str) -> bool: ...
+    async def fill(self, context: SlotContext) -> list[str]: ...
 
 
 class Slots:
@@ -52,15 +52,17 @@ async def fill(
 ) -> Slots:
     """Ask for the places of a page, of its messages, and of those that are being written; costs nothing when no plugin
     fills any."""
-    if not plugins.has("render_slot"):
+    of_messages = [slot for slot in MESSAGE_SLOTS if plugins.fills(slot)]
+    of_writing = [slot for slot in WRITING_SLOTS if plugins.fills(slot)]
+    asked = [(slot, "") for slot in places if plugins.fills(slot)] if page else []
+    asked += [(slot, message_id) for message_id in message_ids for slot in of_messages]
+    asked += [(slot, message_id) for message_id in writing_ids for slot in of_writing]
+    if not asked:
         return NOTHING
-    asked = [(slot, "") for slot in places] if page else []
-    asked += [(slot, message_id) for message_id in message_ids for slot in MESSAGE_SLOTS]
-    asked += [(slot, message_id) for message_id in writing_ids for slot in WRITING_SLOTS]
 
     async def ask(slot: str, message_id: str) -> str:
         context = SlotContext(slot, account, conversation_id, message_id, words.language(), fields or {})
-        return "".join(str(answer) for answer in await plugins.gather("render_slot", context=context))
+        return "".join(await plugins.fill(context))
 
     answers = await asyncio.gather(*(ask(slot, message_id) for slot, message_id in asked))
     return Slots(dict(zip(asked, answers, strict=True)))

@@ -33,6 +33,22 @@ async def test_plugin_fills_the_places_it_names_and_no_other(plugin_manager: Cal
     assert "<i>m1</i>" in article and "<i>m2</i>" not in article
 
 
+async def test_who_names_places_is_asked_for_no_others(plugin_manager: Callable[..., Plugins]) -> None:
+    asked = []
+
+    class Button:
+        @hookimpl(slots=("message.actions",))
+        async def render_slot(self, context: SlotContext) -> str | None:
+            asked.append((context.slot, context.message_id))
+            return "<b></b>"
+
+    plugins = plugin_manager(button=Button(), badge=Badge())
+    slot = await slots.fill(plugins, ADA, conversation_id="c1", message_ids=("m1", "m2"), writing_ids=("m3",))
+    assert slot("message.actions", "m1") == slot("message.actions", "m2") == "<b></b>"
+    assert slot("message.footer", "m1") == "<i>m1</i>"
+    assert sorted(asked) == [("message.actions", "m1"), ("message.actions", "m2")]
+
+
 async def test_nobody_is_asked_when_no_plugin_fills_places(plugin_manager: Callable[..., Plugins]) -> None:
     assert await slots.fill(plugin_manager(), ADA, message_ids=("m1",)) is slots.NOTHING
 

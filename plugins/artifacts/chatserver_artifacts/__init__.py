@@ -57,7 +57,7 @@ class Artifacts:
             one.open(ctx)
 
     @hookimpl(order=40)
-    def prepare_prompt(self, prompt: Prompt) -> Prompt | None:
+    async def prepare_prompt(self, prompt: Prompt) -> Prompt | None:
         return self.instruction.add(prompt)
 
     @hookimpl
@@ -69,6 +69,6 @@ class Artifacts:
     async def cover_text(self, context: CoverContext) -> list[Cover]:
         return await self.cards.cover(context)
 
-    @hookimpl
+    @hookimpl(slots=("panel.tab", "message.writing", "message.footer"))
     async def render_slot(self, context: SlotContext) -> str | None:
         return await self.pages.render(context)

@@ -49,9 +49,9 @@ class Dictation:
         await self.whisper.close()
 
     @hookimpl
-    def admin_pages(self) -> list[NavItem]:
+    async def admin_pages(self) -> list[NavItem]:
         return [NavItem(_("Dictation"), "/x/dictation/admin", "mic")]
 
-    @hookimpl
+    @hookimpl(slots=("composer.tools",))
     async def render_slot(self, context: SlotContext) -> str | None:
         return await self.microphone.render() if context.slot == "composer.tools" else None

@@ -74,7 +74,7 @@ class Gateway:
         return self.pages.routes()
 
     @hookimpl
-    def admin_pages(self, actor: Actor) -> list[NavItem]:
+    async def admin_pages(self, actor: Actor) -> list[NavItem]:
         return [NavItem(_("Traffic"), "/x/gateway/", "activity"), NavItem(_("Status"), "/status", "check")]
 
     @hookimpl

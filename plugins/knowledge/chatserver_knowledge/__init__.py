@@ -114,9 +114,9 @@ class Knowledge:
             await self.shelf.forget(delivery.event.account_id)
 
     @hookimpl
-    def nav_items(self) -> list[NavItem]:
+    async def nav_items(self) -> list[NavItem]:
         return [NavItem(_("Knowledge"), "/x/knowledge/", "library")]
 
-    @hookimpl
+    @hookimpl(slots=("composer.tools", "admin.card"))
     async def render_slot(self, context: SlotContext) -> str | None:
         return await self.renewal.render(context) or await self.pages.render(context)

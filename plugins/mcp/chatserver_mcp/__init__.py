@@ -46,7 +46,7 @@ class Mcp:
         return self.pages.routes()
 
     @hookimpl
-    def admin_pages(self) -> list[NavItem]:
+    async def admin_pages(self) -> list[NavItem]:
         return [NavItem(_("Tool servers"), "/x/mcp/", "puzzle")]
 
     @hookimpl
@@ -72,7 +72,7 @@ class Mcp:
     async def offer_tools(self, use: ToolUse) -> list[Tool]:
         return await self.offering.offer(self.choosing.chosen(use.fields))
 
-    @hookimpl
+    @hookimpl(slots=("composer.tools",))
     async def render_slot(self, context: SlotContext) -> str | None:
         if context.slot != "composer.tools":
             return None

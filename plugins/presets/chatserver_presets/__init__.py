@@ -70,9 +70,9 @@ class Presets:
             await self.shelf.forget(delivery.event.account_id)
 
     @hookimpl
-    def nav_items(self, actor: Actor) -> list[NavItem]:
+    async def nav_items(self, actor: Actor) -> list[NavItem]:
         return [NavItem(_("Presets"), "/x/presets/", "store")]
 
-    @hookimpl
+    @hookimpl(slots=("composer.tools",))
     async def render_slot(self, context: SlotContext) -> str | None:
         return await self.chip.render(context) if context.slot == "composer.tools" else None

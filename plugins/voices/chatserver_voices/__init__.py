@@ -72,9 +72,9 @@ class Voices:
             await self.clips.forget(delivery.event.account_id)
 
     @hookimpl
-    def admin_pages(self) -> list[NavItem]:
+    async def admin_pages(self) -> list[NavItem]:
         return [NavItem(_("Voices"), "/x/voices/admin", "volume-2")]
 
-    @hookimpl
+    @hookimpl(slots=("message.actions", "settings.page"))
     async def render_slot(self, context: SlotContext) -> str | None:
         return await self.reading.render(context)
