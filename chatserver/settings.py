@@ -118,6 +118,7 @@ class ChannelTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     requests_per_minute: int = 0
     tokens_per_minute: int = 0
     concurrency: int = 0
+    on: bool = True
     note: str = ""
 
 
@@ -330,6 +331,7 @@ def _channels(table: FileTable, environ: Mapping[str, str], path: Path) -> tuple
             tokens_per_minute=one.tokens_per_minute,
             concurrency=one.concurrency,
             note=one.note,
+            is_on=one.on,
             **{
                 "first_token_s": first_token_patience_s(one.base_url),
                 **{name: value for name in _TIMES if (value := getattr(one, name)) is not None},

@@ -73,6 +73,7 @@ def test_channels(read: Load) -> None:
         name = "second"
         provider = "other"
         api_key = "literal"
+        on = false
     """
     first, second = read(text, {"KEY_ONE": "k1"}).channels
     assert first.api_key == "k1"
@@ -83,6 +84,7 @@ def test_channels(read: Load) -> None:
     assert (first.requests_per_minute, first.tokens_per_minute, first.concurrency) == (60, 9000, 4)
     assert (first.note, second.concurrency) == ("the old one", 0)
     assert (second.api_key, second.models) == ("literal", ())
+    assert (first.is_on, second.is_on) == (True, False)
 
 
 @pytest.mark.parametrize(

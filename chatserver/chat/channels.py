@@ -107,7 +107,7 @@ class Channels:
                 continue
             title = titles.get((channel.provider, channel.base_url), "") or channel.name
             kept_id = kept.get(channel.name, "") if channel.source == CONSOLE else ""
-            first = models[0].id if models else ""
+            first = next((model.id for model in models if model.chats), "")
             lines.append(
                 ChannelLine(channel.name, title, channel.source, report.models, report.problem, kept_id, first)
             )

@@ -143,7 +143,11 @@ class Console:
         await self._permissions.require(actor, PERMISSION)
         channel = await self._named(name)
         candidates = self._catalog.serves(channel) or self._catalog.told(channel, await self._catalog.look(channel))
-        through = next((one for one in candidates if model in ("", one.model.id)), None)
+        through = next((one for one in candidates if one.model.chats and model in ("", one.model.id)), None)
+        if through is None and any(model in ("", one.model.id) for one in candidates):
+            raise BadInput(
+                "This model only makes embeddings: there is no answer to wait for.", code="only_embeds", status=422
+            )
         if through is None:
             raise BadInput("This channel names no such model. Pick another one.", code="unknown_model", status=422)
         messages = (PromptMessage("user", (TextPart("Say hello in one word."),)),)
@@ -193,6 +197,7 @@ class Console:
                     tuple(ranked),
                     model.is_demo if model else False,
                     model.context_tokens if model else 0,
+                    model is not None and not model.chats,
                 )
             )
         return entries
@@ -297,5 +302,6 @@ def _written(channel: Channel) -> ChannelWish:
         requests_per_minute=channel.requests_per_minute,
         tokens_per_minute=channel.tokens_per_minute,
         concurrency=channel.concurrency,
+        is_on=channel.is_on,
         note=channel.note,
     )

@@ -267,8 +267,8 @@ class Directs:
                     direct.shut()
 
     def models(self, actor: Actor) -> list[Model]:
-        """What this credential may use, demo models last."""
-        return [model for model in self._catalog.models(actor.account.groups) if actor.may_use(model.id)]
+        """What this credential may use, those that make embeddings among them, demo models last."""
+        return [model for model in self._catalog.all_models(actor.account.groups) if actor.may_use(model.id)]
 
     async def open(self, actor: Actor, request: DirectRequest) -> DirectCall:
         """Admit a call and begin it. Raises Refused, NotFound for a model that is unknown or not meant for this
@@ -279,7 +279,7 @@ class Directs:
         account = actor.account
         candidates: Candidates = ()
         if actor.may_use(request.model):
-            candidates = self._catalog.candidates(request.model, account.groups)
+            candidates = self._catalog.candidates(request.model, account.groups, embeds=request.kind == "embedding")
         providers: Mapping[str, Provider] = self._catalog.providers
         if not candidates:
             raise NotFound(

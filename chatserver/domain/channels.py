@@ -69,7 +69,7 @@ class Service(msgspec.Struct, frozen=True):
 
 
 class ModelEntry(msgspec.Struct, frozen=True):
-    """A model, whether it may be used, and the channels that serve it."""
+    """A model, whether it may be used, and the channels that serve it. embeds: it makes embeddings and no more."""
 
     model: str
     title: str
@@ -77,3 +77,4 @@ class ModelEntry(msgspec.Struct, frozen=True):
     services: tuple[Service, ...]
     is_demo: bool = False
     context_tokens: int = 0
+    embeds: bool = False

@@ -9,8 +9,9 @@ import msgspec
 
 
 class Model(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`id` is the public name. abilities: images, tools, reasoning, json, as far as its upstream tells; lacks: those it
-    tells to be missing. What is in neither may or may not be there. context_tokens 0 means unknown."""
+    """`id` is the public name. abilities: images, tools, reasoning, json, as far as its upstream tells, or embeddings
+    alone; lacks: those it tells to be missing. What is in neither may or may not be there. context_tokens 0 means
+    unknown."""
 
     id: str
     name: str = ""
@@ -23,6 +24,11 @@ class Model(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def title(self) -> str:
         return self.name or self.id
+
+    @property
+    def chats(self) -> bool:
+        """Whether it answers in words: a model told to make embeddings does that alone."""
+        return "embeddings" not in self.abilities
 
     @property
     def may_see(self) -> bool:
@@ -41,7 +47,8 @@ class Channel(msgspec.Struct, frozen=True):
     """One credential + endpoint. models empty: ask the upstream. priority: higher first. source: file, found, console.
 
     requests_per_minute, tokens_per_minute, concurrency: what it may be asked, 0 for no limit. note: an admin's words.
-    id: of its row, '' when it has none. `api_key` never leaves the process but to `base_url`; its repr is hidden.
+    id: of its row, '' when it has none. is_on: what a person said, in the file; one of the database that is off is not
+    among the channels. `api_key` never leaves the process but to `base_url`; its repr is hidden.
     """
 
     name: str
@@ -61,6 +68,12 @@ class Channel(msgspec.Struct, frozen=True):
     concurrency: int = 0
     note: str = ""
     id: str = ""
+    is_on: bool = True
+
+    @property
+    def serves(self) -> bool:
+        """Whether anybody is asked through it: it is on, and has a share."""
+        return self.is_on and self.weight > 0
 
     def __repr__(self) -> str:
         return f"Channel({self.name!r}, {self.provider!r}, {self.base_url!r})"

@@ -148,7 +148,7 @@ class Catalog:
 
     async def _keep_fresh(self) -> None:
         while True:
-            await asyncio.gather(*(self._ask(channel) for channel in self._channels.values()))
+            await asyncio.gather(*(self._ask(channel) for channel in self._channels.values() if channel.is_on))
             self._first.set()
             await asyncio.sleep(RETRY_S if self._problems else REFRESH_S)
 
@@ -232,10 +232,14 @@ class Catalog:
 
     def models(self, groups: Iterable[str]) -> list[Model]:
         """What members of these groups may pick: the highest priority first, demo models last."""
+        return [model for model in self.all_models(groups) if model.chats]
+
+    def all_models(self, groups: Iterable[str]) -> list[Model]:
+        """The same with the models that make embeddings."""
         wanted = set(groups)
         found: dict[str, Model] = {}
         for channel in sorted(self._channels.values(), key=lambda channel: -channel.priority):
-            if channel.weight > 0 and wanted & set(channel.groups):
+            if channel.serves and wanted & set(channel.groups):
                 for name, candidate in self._served_by(channel).items():
                     if not self._may_use(name, wanted):
                         continue
@@ -249,7 +253,7 @@ class Catalog:
         return tuple(
             candidate
             for channel in self._channels.values()
-            if channel.weight > 0
+            if channel.serves
             for name, candidate in self._served_by(channel).items()
             if self.rule_of(name).is_on
         )
@@ -268,16 +272,17 @@ class Catalog:
         """What a channel would serve whose upstream told of these models."""
         return tuple(_served_from(channel, models).values())
 
-    def candidates(self, model_id: str, groups: Iterable[str]) -> tuple[Candidate, ...]:
-        """The channels that serve a model to these groups: tiers by priority, drawn by weight within a tier."""
+    def candidates(self, model_id: str, groups: Iterable[str], *, embeds: bool = False) -> tuple[Candidate, ...]:
+        """The channels that serve a model to these groups: tiers by priority, drawn by weight within a tier. embeds:
+        also where it is told to make embeddings alone."""
         wanted = set(groups)
         if not self._may_use(model_id, wanted):
             return ()
         found = []
         for channel in self._channels.values():
-            if channel.weight > 0 and wanted & set(channel.groups):
+            if channel.serves and wanted & set(channel.groups):
                 candidate = self._served_by(channel).get(model_id)
-                if candidate is not None:
+                if candidate is not None and (embeds or candidate.model.chats):
                     found.append(candidate)
         if len(found) > 1:
             # a weighted shuffle (Efraimidis and Spirakis): the greater key first
@@ -293,7 +298,8 @@ def _served_from(channel: Channel, models: Iterable[Model]) -> dict[str, Candida
     served = {}
     for alias in channel.models:
         known = listed.get(alias.upstream, Model(alias.public))
-        model = msgspec.structs.replace(known, id=alias.public)
+        # Who names it anew has named it: two names of one model must be told apart.
+        model = msgspec.structs.replace(known, id=alias.public, name=known.name if alias.public == known.id else "")
         served[alias.public] = Candidate(channel, alias.upstream, model)
     return served
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from chatserver.domain.extend import Finish, Provider, ProviderDelta, ToolSpec, UsageReport
@@ -124,3 +125,17 @@ class StrangersContract:
     async def test_its_models_are_listed(self, stranger: Any) -> None:
         async with open_egress() as http:
             assert await self.make_provider().list_models(self.channel(stranger), http)
+
+
+class StrangersSchemaContract(StrangersContract):
+    """For a format in which llmock knows what a schema is."""
+
+    @pytest.mark.parametrize("stream", [True, False])
+    async def test_an_answer_keeps_to_the_schema_that_was_asked_for(self, stranger: Any, stream: bool) -> None:
+        leaf = {"type": "object", "properties": {"kind": {"enum": ["oak", "elm"]}, "years": {"type": "integer"}}}
+        schema = {"type": "object", "properties": {"leaves": {"type": "array", "minItems": 2, "items": leaf}}}
+        wanted = {"type": "json_schema", "json_schema": {"name": "trees", "schema": schema}}
+        deltas, error = await self.answer(stranger, stream=stream, parameters={"response_format": wanted})
+        assert error is None
+        leaves = msgspec.json.decode(said(deltas))["leaves"]
+        assert [leaf["kind"] for leaf in leaves] == ["oak", "oak"] and isinstance(leaves[0]["years"], int)

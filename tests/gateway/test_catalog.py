@@ -69,6 +69,26 @@ async def test_groups_aliases_weight_and_priority() -> None:
     assert catalog.candidates("secret", ["default"]) == ()
 
 
+async def test_models_that_embed_are_asked_for_that_alone() -> None:
+    vectors = Model("vectors", abilities=("embeddings",))
+    shelf = Shelf([], {"all": [Model("gpt"), vectors], "named": [vectors]})
+    named = Channel("named", "shelf", models=(ModelAlias("ours", "vectors"), ModelAlias("new", "new")))
+    catalog = await opened([Channel("all", "shelf"), named], shelf)
+    assert [model.id for model in catalog.models(["default"])] == ["gpt", "new"]
+    assert [model.id for model in catalog.all_models(["default"])] == ["gpt", "vectors", "ours", "new"]
+    for name in ("vectors", "ours"):
+        assert catalog.candidates(name, ["default"]) == ()
+        assert len(catalog.candidates(name, ["default"], embeds=True)) == 1
+    assert len(catalog.candidates("new", ["default"], embeds=True)) == 1, "nobody told what it is"
+
+
+async def test_a_channel_of_the_file_that_is_off_is_asked_by_nobody() -> None:
+    off = Channel("off", "shelf", models=(ModelAlias("gpt", "gpt"),), is_on=False)
+    catalog = await opened([off, Channel("silent", "shelf", is_on=False)], Shelf([], {}))
+    assert catalog.models(["default"]) == [] and catalog.candidates("gpt", ["default"]) == ()
+    assert [report.problem for report in catalog.reports()] == ["", ""]
+
+
 async def test_equal_weights_share_and_three_to_one_is_three_to_one() -> None:
     channels = [
         Channel("a", "shelf", models=(ModelAlias("m", "m"),), weight=3),

@@ -87,7 +87,7 @@ def _row(entry: ChannelEntry) -> ChannelRowView:
         where=where,
         state=state,
         state_text=text,
-        about=" · ".join(filter(None, (wish.provider, urlsplit(wish.base_url).netloc))),
+        about=" · ".join(filter(None, (wish.provider, host_of(wish.base_url)))),
         models=entry.served[:MODELS_SHOWN],
         more=max(0, len(entry.served) - MODELS_SHOWN),
         rank=_("priority {priority}, weight {weight}").format(
@@ -99,6 +99,11 @@ def _row(entry: ChannelEntry) -> ChannelRowView:
         problem=_(entry.problem) if entry.has_provider else _("The plugin of its provider is not installed."),
         can_test=not entry.is_hidden,
     )
+
+
+def host_of(address: str) -> str:
+    """Without user and password, which an address in the file may have."""
+    return urlsplit(address).netloc.rpartition("@")[2]
 
 
 def _state(entry: ChannelEntry) -> tuple[State, str]:
@@ -150,6 +155,8 @@ def _about(entry: ModelEntry) -> str:
     told = [ngettext("{count} channel", "{count} channels", count).format(count=number_text(count))]
     if entry.context_tokens:
         told.append(_("{count} tokens of context").format(count=number_text(entry.context_tokens)))
+    if entry.embeds:
+        told.append(_("for embeddings"))
     if entry.is_demo:
         told.append(_("a demo"))
     return " · ".join(told)

@@ -26,7 +26,7 @@ from chatserver.upstreams import (
 )
 from chatserver_anthropic.answer import Answer
 from chatserver_anthropic.facts import Facts, decode_page, facts_by_name, facts_of, model_of
-from chatserver_anthropic.question import MIN_ANSWER_TOKENS, write_body
+from chatserver_anthropic.question import MIN_ANSWER_TOKENS, say_format, write_body
 from chatserver_anthropic.refusal import refused
 
 VENDOR_URL = "https://api.anthropic.com"
@@ -89,7 +89,7 @@ class AnthropicProvider:
         place = (channel.base_url, request.model)
         body = write_body(request, self._facts.get(place) or facts_by_name(request.model))
         for name in self._turned_down.get(place, ()):
-            _leave_out(body, name)
+            _leave_out(body, name, request)
         secrets = secrets_of(request, channel)
         for _ in range(MAX_CONCESSIONS + 1):
             credentials = _credentials(channel)
@@ -104,12 +104,14 @@ class AnthropicProvider:
                             yield delta
                     return
                 error = read_error_object(await response.read(MAX_ERROR_BYTES))
-                if not self._gives_in(place, body, response.status, error):
+                if not self._gives_in(place, body, request, response.status, error):
                     wait_s = read_retry_after(response.headers)
                     raise refused(channel, response.status, error, wait_s, secrets)
         raise refused(channel, 400, ErrorObject(), None, secrets)
 
-    def _gives_in(self, place: tuple[str, str], body: dict[str, Any], status: int, error: ErrorObject) -> bool:
+    def _gives_in(
+        self, place: tuple[str, str], body: dict[str, Any], request: ChatRequest, status: int, error: ErrorObject
+    ) -> bool:
         """Is this refusal about something we can do without? Then the body is changed, and what holds for every
         question to this model is remembered."""
         if status != 400:
@@ -119,7 +121,7 @@ class AnthropicProvider:
             if not MIN_ANSWER_TOKENS <= left < body["max_tokens"]:
                 return False
             body["max_tokens"] = left
-            _leave_out(body, "thinking")
+            _leave_out(body, "thinking", request)
             return True
         if over := _OVER_OUTPUT.search(error.message):
             most = int(over[2])
@@ -133,9 +135,10 @@ class AnthropicProvider:
         if not any(sign in words for sign in _TURNED_DOWN):
             return False
         for name in _NEGOTIABLE:
-            if re.search(rf"\b{name}\b", words) and _leave_out(body, name):
-                known = self._turned_down.get(place, set())
-                self._remember(self._turned_down, place, known | {name})
+            if re.search(rf"\b{name}\b", words) and _leave_out(body, name, request):
+                if name != "format" or "schema" not in words:  # a schema that was turned down says nothing of others
+                    known = self._turned_down.get(place, set())
+                    self._remember(self._turned_down, place, known | {name})
                 return True
         return False
 
@@ -151,17 +154,21 @@ class AnthropicProvider:
         return body
 
 
-def _leave_out(body: dict[str, Any], name: str) -> bool:
-    """Take a parameter out of the body; False when it is not in it. What was in `output_config` is named by its own."""
+def _leave_out(body: dict[str, Any], name: str, request: ChatRequest) -> bool:
+    """Take a parameter out of the body; False when it is not in it. What was in `output_config` is named by its own. A
+    format is said in words instead."""
+    config = body.get("output_config", {})
+    has_format = "format" in config
     if name in body:
         del body[name]
-        return True
-    config = body.get("output_config", {})
-    if name not in config:
+    elif name in config:
+        del config[name]
+        if not config:
+            del body["output_config"]
+    else:
         return False
-    del config[name]
-    if not config:
-        del body["output_config"]
+    if has_format and "format" not in body.get("output_config", {}):
+        say_format(body, request.parameters)
     return True
 
 

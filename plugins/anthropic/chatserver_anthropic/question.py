@@ -32,6 +32,9 @@ GO_ON = "Go on exactly where your last message stops. Do not repeat any of it."
 NOTHING = "…"
 _ID = re.compile(r"[^a-zA-Z0-9_-]")
 _CACHE = {"type": "ephemeral"}
+_WITHIN = ("items", "anyOf", "oneOf", "allOf")
+_NAMED = ("properties", "$defs", "definitions")
+"""Where a schema has schemas within: directly, and by name."""
 
 
 def write_body(request: ChatRequest, facts: Facts) -> dict[str, Any]:
@@ -49,8 +52,7 @@ def write_body(request: ChatRequest, facts: Facts) -> dict[str, Any]:
     _think(body, request, facts)
     _sample(body, parameters, facts)
     system = [text_of_part(part) for message in request.messages if message.role == "system" for part in message.parts]
-    if wanted := _format(body, parameters, facts):
-        system.append(wanted)
+    _format(body, parameters, facts, system)
     if text := "\n\n".join(one for one in system if one.strip()):
         body["system"] = text
     if any(message.role == "assistant" for message in request.messages):
@@ -160,13 +162,33 @@ def _sample(body: dict[str, Any], parameters: dict[str, Any], facts: Facts) -> N
         body["top_k"] = parameters["top_k"]
 
 
-def _format(body: dict[str, Any], parameters: dict[str, Any], facts: Facts) -> str:
+def say_format(body: dict[str, Any], parameters: dict[str, Any]) -> None:
+    """In words to the model, after its own means were turned down."""
+    body["system"] = "\n\n".join(filter(None, (body.get("system", ""), read_format(parameters).words)))
+
+
+def _format(body: dict[str, Any], parameters: dict[str, Any], facts: Facts, system: list[str]) -> None:
     """How the answer is to look: by the format's own means, else in words to the model."""
     wanted = read_format(parameters)
     if wanted.kind == "schema" and facts.has_schemas:
-        body.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": wanted.schema}
-        return ""
-    return wanted.words
+        body.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": _closed(wanted.schema)}
+    else:
+        system.append(wanted.words)
+
+
+def _closed(schema: Any) -> Any:
+    """The schema with every object that does not say so closed to further properties, as this vendor wants it."""
+    if isinstance(schema, list):
+        return [_closed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {name: _closed(value) if name in _WITHIN else value for name, value in schema.items()}
+    for name in _NAMED:
+        if isinstance(schema.get(name), dict):
+            closed[name] = {key: _closed(value) for key, value in schema[name].items()}
+    if schema.get("type") == "object":
+        closed.setdefault("additionalProperties", False)
+    return closed
 
 
 def _choice(parameters: dict[str, Any]) -> dict[str, Any]:

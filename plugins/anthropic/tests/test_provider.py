@@ -138,6 +138,24 @@ async def test_what_a_model_turns_down_is_left_out_and_remembered(
     assert [gone in body for body in bodies] == [True, False, False]
 
 
+@pytest.mark.parametrize(
+    ("sentence", "is_asked_again"),
+    [
+        ("output_config.format.schema: For 'string' type, property 'minLength' is not supported", True),
+        ("This model does not support output_config.format", False),
+        ("output_config: Extra inputs are not permitted", False),
+    ],
+)
+async def test_a_format_turned_down_is_said_in_words(site: Website, sentence: str, is_asked_again: bool) -> None:
+    schema = {"type": "object", "properties": {"tree": {"type": "string", "minLength": 2}}}
+    wanted = {"type": "json_schema", "json_schema": {"name": "t", "schema": schema}}
+    request = ask("claude-opus-4-6", parameters={"response_format": wanted}, stream=False)
+    bodies, kind = await answered(site, sentence, request, asked_times=2)
+    assert kind == ""
+    assert ["output_config" in body for body in bodies] == [True, False, is_asked_again]
+    assert ["minLength" in str(body.get("system", "")) for body in bodies] == [False, True, not is_asked_again]
+
+
 async def test_more_output_than_a_model_has_is_lowered_and_remembered(site: Website) -> None:
     sentence = "max_tokens: 32000 > 4096, which is the maximum allowed number of output tokens for claude-next"
     bodies, kind = await answered(site, sentence, ask("claude-next", stream=False), asked_times=2)

@@ -180,10 +180,30 @@ def test_which_tool_is_to_be_called(wanted: dict[str, Any], sent: dict[str, Any]
     assert body(NEW, tools=(LOOKUP,), **wanted)["tool_choice"] == sent
 
 
+def test_every_object_of_a_schema_is_closed() -> None:
+    leaf = {"type": "object", "properties": {"type": {"type": "string"}}}
+    schema = {
+        "type": "object",
+        "properties": {"leaves": {"type": "array", "items": leaf}, "one": {"anyOf": [leaf, {"type": "null"}]}},
+        "$defs": {"open": {"type": "object", "additionalProperties": True}},
+    }
+    wanted = {"type": "json_schema", "json_schema": {"name": "t", "schema": schema}}
+    sent = body(NEW, response_format=wanted)["output_config"]["format"]["schema"]
+    closed = {**leaf, "additionalProperties": False}
+    assert sent["additionalProperties"] is False
+    assert sent["properties"] == {
+        "leaves": {"type": "array", "items": closed},
+        "one": {"anyOf": [closed, {"type": "null"}]},
+    }
+    assert sent["$defs"] == schema["$defs"], "what was said stands"
+    assert "additionalProperties" not in schema and "additionalProperties" not in leaf
+
+
 def test_json_by_schema_where_the_model_has_it_and_in_words_elsewhere() -> None:
     schema = {"type": "object", "properties": {"tree": {"type": "string"}}}
     wanted = {"type": "json_schema", "json_schema": {"name": "t", "schema": schema}}
-    assert body(NEW, response_format=wanted)["output_config"]["format"] == {"type": "json_schema", "schema": schema}
+    sent = body(NEW, response_format=wanted)["output_config"]["format"]
+    assert sent == {"type": "json_schema", "schema": {**schema, "additionalProperties": False}}
     assert '"tree"' in body(OLD, response_format=wanted)["system"]
     assert "JSON object" in body(NEW, response_format={"type": "json_object"})["system"]
     assert "system" not in body(NEW, response_format={"type": "text"})

@@ -1,4 +1,8 @@
-"""Against llmock, a fake written by strangers: what it breaks on purpose we notice."""
+"""Against llmock, a fake written by strangers: what it breaks on purpose we notice.
+
+llmock 0.2 knows a schema by the name it had in Anthropic's beta, `output_format`, and not by today's: what becomes of
+schemas is shown in `test_provider.py`.
+"""
 
 from __future__ import annotations
 

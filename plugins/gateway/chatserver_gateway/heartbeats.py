@@ -87,7 +87,7 @@ class Heartbeats:
             use = uses.get((one.channel.name, one.model.id))
             is_wanted = bool(one.channel.models) or (use is not None and use.wanted_at > 0)
             is_fresh = use is not None and max(use.answered_at, use.probed_at) > since
-            if is_wanted and not is_fresh and not one.model.is_demo:
+            if is_wanted and not is_fresh and one.model.chats and not one.model.is_demo:
                 due.append(one)
         return due
 

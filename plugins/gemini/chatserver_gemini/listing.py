@@ -33,6 +33,10 @@ class Listed(msgspec.Struct, rename="camel"):
             return False
         return bool(self.id) and not any(word in self.id for word in _NOT_CHAT)
 
+    @property
+    def embeds(self) -> bool:
+        return bool(self.id) and "embedContent" in (self.supported_generation_methods or ())
+
 
 class Page(msgspec.Struct, rename="camel"):
     models: list[Listed] = []
@@ -43,7 +47,10 @@ decode_page = msgspec.json.Decoder(Page, strict=False).decode
 
 
 def model_of(listed: Listed) -> Model:
-    """Gemini sees, calls tools and keeps to a schema; the open models beside it see, and some do not call."""
+    """Gemini sees, calls tools and keeps to a schema; the open models beside it see, and some do not call. What does
+    not chat embeds."""
+    if not listed.can_chat:
+        return Model(listed.id, abilities=("embeddings",))
     is_gemini = "gemini" in listed.id
     abilities = ("images", "tools", "json") if is_gemini else ()
     return Model(

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from chatserver import Channel, ChatRequest, Egress, Model, ProviderDelta
+from chatserver import Channel, ChatRequest, Egress, Embedded, EmbedRequest, Model, ProviderDelta
 from chatserver.upstreams import (
     ErrorObject,
     EventReader,
@@ -23,6 +23,7 @@ from chatserver.upstreams import (
     unreadable,
 )
 from chatserver_gemini.answer import Answer
+from chatserver_gemini.embedding import read_embedded, write_texts
 from chatserver_gemini.listing import decode_page, model_of
 from chatserver_gemini.question import can_think, write_body
 from chatserver_gemini.refusal import read_refusal, refused
@@ -31,6 +32,7 @@ VENDOR_URL = "https://generativelanguage.googleapis.com"
 VERSION = "v1beta"
 """The version whose models think and take schemas."""
 MAX_ERROR_BYTES = 65_536
+MAX_VECTORS_BYTES = 200_000_000
 MAX_PAGES = 20
 LIST_S = 15.0
 MAX_REMEMBERED = 1_000
@@ -68,7 +70,7 @@ class GeminiProvider:
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 raise unreadable(channel.name, kind_of(body)) from None
             for listed in page.models:
-                if listed.can_chat:
+                if listed.can_chat or listed.embeds:
                     models.setdefault(listed.id, model_of(listed))
                     self._remember((channel.base_url, listed.id), listed.thinks)
             if not page.next_page_token:
@@ -105,6 +107,21 @@ class GeminiProvider:
                     told_s = read_retry_after(response.headers)
                     raise refused(channel, response.status, error, wait_s if told_s is None else told_s, secrets)
         raise refused(channel, 400, ErrorObject(), None, secrets)
+
+    async def embed(self, request: EmbedRequest, channel: Channel, http: Egress) -> Embedded:
+        place = f"models/{urllib.parse.quote(request.model, safe='')}:batchEmbedContents"
+        asked = question(http, channel, _url(channel, place), write_texts(request), _credentials(channel))
+        async with asked as response:
+            if not 200 <= response.status < 300:
+                _, error, wait_s = read_refusal(await response.read(MAX_ERROR_BYTES))
+                told_s = read_retry_after(response.headers)
+                secrets = (channel.api_key, *(text[:40] for text in request.texts if len(text) >= 8))
+                raise refused(channel, response.status, error, wait_s if told_s is None else told_s, secrets)
+            body = await response.read(MAX_VECTORS_BYTES)
+        embedded = read_embedded(body)
+        if embedded is None or len(embedded.vectors) != len(request.texts):
+            raise unreadable(channel.name, kind_of(body))
+        return embedded
 
     def _gives_in(self, place: tuple[str, str], body: dict[str, Any], status: int, error: ErrorObject) -> bool:
         """Is this refusal about thinking? Then it is asked without a degree, and without thoughts when that is too

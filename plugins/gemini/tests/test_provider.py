@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from chatserver_gemini.provider import GeminiProvider
 
-from chatserver import Channel, Finish, ProviderDelta, ToolCallDelta, UpstreamError, Usage, UsageReport
+from chatserver import Channel, EmbedRequest, Finish, ProviderDelta, ToolCallDelta, UpstreamError, Usage, UsageReport
 from chatserver.testing.provider import ask, collect, open_egress, said, thought
 from chatserver.testing.upstream import FakeUpstream
 from chatserver.testing.website import Website, page
@@ -182,11 +182,33 @@ async def test_models_are_listed_with_sizes_page_by_page(site: Website) -> None:
 
     site.pages["/v1beta/models"] = show
     async with open_egress() as http:
-        flash, old = await GeminiProvider().list_models(channel(site.url), http)
+        flash, old, vectors = await GeminiProvider().list_models(channel(site.url), http)
     assert site.asked[1][0] == "GET /v1beta/models?pageSize=1000&pageToken=next-2"
     assert (flash.id, flash.title, flash.context_tokens) == ("gemini-2.5-flash", "Gemini 2.5 Flash", 1_048_576)
     assert (flash.max_output_tokens, set(flash.abilities)) == (65_536, {"images", "tools", "json", "reasoning"})
     assert "reasoning" not in old.abilities
+    assert (vectors.id, vectors.chats, old.chats) == ("gemini-embedding-001", False, True)
+
+
+async def test_texts_are_embedded_and_refusals_told(site: Website) -> None:
+    told = {"embeddings": [{"values": [0.5, 1]}, {"values": [2.0, 3.0]}]}
+    path = "/v1beta/models/gemini-embedding-001:batchEmbedContents"
+    site.pages[path] = page(200, msgspec.json.encode(told))
+    asked = EmbedRequest("gemini-embedding-001", ("oaks", "elms"), {"dimensions": 2})
+    async with open_egress() as http:
+        embedded = await GeminiProvider().embed(asked, channel(site.url), http)
+        assert embedded.vectors == ((0.5, 1.0), (2.0, 3.0)) and embedded.usage is None
+        sent = msgspec.json.decode(site.asked[-1][2])["requests"]
+        assert sent[1] == {
+            "model": "models/gemini-embedding-001",
+            "content": {"parts": [{"text": "elms"}]},
+            "outputDimensionality": 2,
+        }
+        for body, kind in ((page(429, b"{}"), "rate_limit"), (page(200, b'{"embeddings":[]}'), "server")):
+            site.pages[path] = body
+            with pytest.raises(UpstreamError) as caught:
+                await GeminiProvider().embed(asked, channel(site.url), http)
+            assert caught.value.kind == kind and KEY not in caught.value.message
 
 
 async def test_a_degree_or_thoughts_turned_down_are_left_out_and_remembered(site: Website) -> None:

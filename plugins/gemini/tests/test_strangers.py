@@ -5,10 +5,10 @@ from __future__ import annotations
 from chatserver_gemini.provider import GeminiProvider
 
 from chatserver import Provider
-from chatserver.testing.strangers import StrangersContract
+from chatserver.testing.strangers import StrangersSchemaContract
 
 
-class TestGeminiAmongStrangers(StrangersContract):
+class TestGeminiAmongStrangers(StrangersSchemaContract):
     vendor, model = "gemini", "gemini-2.5-pro"
 
     def make_provider(self) -> Provider:

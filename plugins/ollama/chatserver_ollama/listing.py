@@ -48,6 +48,11 @@ class Shown(msgspec.Struct):
         return self.capabilities is None or "completion" in self.capabilities
 
     @property
+    def embeds(self) -> bool:
+        """Of what cannot chat."""
+        return self.capabilities is not None and "embedding" in self.capabilities
+
+    @property
     def thinks(self) -> bool | None:
         """None when it does not say."""
         return None if self.capabilities is None else "thinking" in self.capabilities
@@ -71,8 +76,12 @@ decode_tags = msgspec.json.Decoder(Tags, strict=False).decode
 decode_shown = msgspec.json.Decoder(Shown, strict=False).decode
 
 
-def model_of(tag: Tag, shown: Shown, bound_tokens: int) -> Model:
-    """bound_tokens: the window Ollama was started with, 0 when that is not known."""
+def model_of(tag: Tag, shown: Shown, bound_tokens: int) -> Model | None:
+    """None for what neither chats nor embeds. bound_tokens: the window Ollama was started with, 0 when that is not
+    known."""
+    if not shown.can_chat or (shown.capabilities is None and "embed" in tag.id):
+        embeds = shown.embeds or shown.capabilities is None
+        return Model(tag.id, abilities=("embeddings",)) if embeds else None
     capabilities = shown.capabilities or ()
     names = (("images", "vision"), ("tools", "tools"), ("reasoning", "thinking"))
     window = shown.set_tokens or shown.trained_tokens

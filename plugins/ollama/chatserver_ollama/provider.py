@@ -92,11 +92,8 @@ class OllamaProvider:
         tags = await self._tags(channel, http, LIST_S)
         places = asyncio.Semaphore(SHOWN_AT_ONCE)
         shown = await asyncio.gather(*(self._show(channel, http, tag, places) for tag in tags))
-        found = {
-            tag.id: model_of(tag, told, self._bound_tokens)
-            for tag, told in zip(tags, shown, strict=True)
-            if told.can_chat and not (told.capabilities is None and "embed" in tag.id)
-        }
+        made = (model_of(tag, told, self._bound_tokens) for tag, told in zip(tags, shown, strict=True))
+        found = {model.id: model for model in made if model is not None}
         return list(found.values())
 
     async def chat(self, request: ChatRequest, channel: Channel, http: Egress) -> AsyncIterator[ProviderDelta]:

@@ -89,21 +89,23 @@ async def test_one_that_was_named_is_there_before_it_answers() -> None:
 async def test_models_are_listed_with_sizes_and_shown_once(site: Website) -> None:
     provider = OllamaProvider()
     async with open_egress() as http:
-        qwen, llava = await provider.list_models(channel(site), http)
+        qwen, llava, nomic = await provider.list_models(channel(site), http)
         await provider.list_models(channel(site), http)
     assert (qwen.id, qwen.title, qwen.context_tokens) == ("qwen3:8b", "qwen3:8b (8.2B, 5.23 GB)", 40_960)
     assert (set(qwen.abilities), qwen.lacks) == ({"tools", "reasoning", "json"}, ("images",))
     assert (llava.title, llava.context_tokens, llava.lacks) == ("llava:7b (8.2B)", 16_384, ())
     assert [asked for asked, _, _ in site.asked].count("POST /api/show") == 3
+    assert qwen.chats and llava.chats and not nomic.chats
 
 
 async def test_a_model_that_cannot_be_shown_is_still_listed(site: Website) -> None:
     site.pages["/api/show"] = page(500)
     async with open_egress() as http:
         models = await OllamaProvider().list_models(channel(site), http)
-    assert [(model.id, model.context_tokens, model.lacks) for model in models] == [
-        ("qwen3:8b", 0, ()),
-        ("llava:7b", 0, ()),
+    assert [(model.id, model.context_tokens, model.lacks, model.chats) for model in models] == [
+        ("qwen3:8b", 0, (), True),
+        ("llava:7b", 0, (), True),
+        ("nomic-embed-text", 0, (), False),
     ]
 
 
@@ -112,7 +114,7 @@ async def test_an_ollama_started_with_a_window_is_believed(site: Website) -> Non
     provider.configure("", "", 32_768)
     site.pages["/api/chat"] = lines({"message": {"content": "Oaks."}, "done": True})
     async with open_egress() as http:
-        qwen, llava = await provider.list_models(channel(site), http)
+        qwen, llava, _ = await provider.list_models(channel(site), http)
         await collect(provider, ask("qwen3:8b", "x" * 90_000), channel(site), http)
     assert (qwen.context_tokens, llava.context_tokens) == (32_768, 16_384)
     assert "num_ctx" not in msgspec.json.decode(site.asked[-1][2]).get("options", {})

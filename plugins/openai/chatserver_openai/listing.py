@@ -61,7 +61,8 @@ KNOWN_SEEING = ("gpt-5", "gpt-4.1", "gpt-4o", "chatgpt-4o", "gpt-4-turbo", "o1",
 
 
 def read_models(told: Any, *, knows_vendor: bool = False) -> list[Model]:
-    """Models of `{"data": […]}`, `{"models": […]}` or a bare list, in its order; what cannot chat is left out."""
+    """Models of `{"data": […]}`, `{"models": […]}` or a bare list, in its order; what neither chats nor embeds is left
+    out."""
     items: Iterable[Any] = ()
     if isinstance(told, dict):
         found = told.get("data") if isinstance(told.get("data"), list) else told.get("models")
@@ -75,8 +76,12 @@ def read_models(told: Any, *, knows_vendor: bool = False) -> list[Model]:
         if not isinstance(item, dict) or len(models) >= MAX_MODELS:
             continue
         name = item.get("id") or item.get("model") or item.get("name")
-        if isinstance(name, str) and name and can_chat(name, item):
+        if not isinstance(name, str) or not name:
+            continue
+        if can_chat(name, item):
             models.setdefault(name, read_model(name, item, knows_vendor=knows_vendor))
+        elif embeds(name, item):
+            models.setdefault(name, Model(name, abilities=("embeddings",)))
     return list(models.values())
 
 
@@ -114,10 +119,23 @@ def can_chat(name: str, item: dict[str, Any]) -> bool:
     return not any(word in lowered for word in _NOT_CHAT)
 
 
+def embeds(name: str, item: dict[str, Any]) -> bool:
+    """Of what cannot chat: whether it turns texts into vectors."""
+    kind = str(item.get("type", "")).lower()
+    return kind in ("embedding", "embeddings") or (not kind and "embed" in name.lower())
+
+
 def read_props(told: Any) -> int:
     """The window a llama.cpp server really runs with, from its /props; its model list tells only the trained one."""
     settings = told.get("default_generation_settings") if isinstance(told, dict) else None
     return _number(settings.get("n_ctx")) if isinstance(settings, dict) else 0
+
+
+def read_told(model: Model, info: dict[str, Any] | None) -> Model:
+    """A model of the list with what a LiteLLM proxy tells of it beside the list."""
+    if info is not None and info.get("mode") == "embedding":
+        return Model(model.id, abilities=("embeddings",))
+    return read_model(model.id, info) if info is not None and model.chats else model
 
 
 def read_details(told: Any) -> dict[str, dict[str, Any]]:

@@ -37,7 +37,7 @@ from chatserver.upstreams import (
 )
 from chatserver_openai.embedding import read_embedded
 from chatserver_openai.hearing import Hearing
-from chatserver_openai.listing import read_details, read_model, read_models, read_props
+from chatserver_openai.listing import read_details, read_models, read_props, read_told
 from chatserver_openai.question import write_body
 
 VENDOR_URL = "https://api.openai.com/v1"
@@ -186,7 +186,7 @@ class OpenAIProvider:
         if not any(model.context_tokens for model in models) and "library" not in owners:
             _, info = await self._try_get(channel, http, f"{root}/model/info")
             details = read_details(info)
-            return [read_model(model.id, details[model.id]) if model.id in details else model for model in models]
+            return [read_told(model, details.get(model.id)) for model in models]
         return models
 
     async def _try_get(self, channel: Channel, http: Egress, url: str) -> tuple[int, Any]:

@@ -397,7 +397,7 @@ def test_a_model_in_the_shapes_found_in_the_wild(item: dict[str, Any], model: Mo
     assert read_models({"object": "list", "data": [item]}) == [model]
 
 
-def test_what_cannot_chat_is_not_listed() -> None:
+def test_what_neither_chats_nor_embeds_is_not_listed() -> None:
     names = ["gpt-4o", "text-embedding-3-small", "whisper-1", "tts-1", "dall-e-3", "omni-moderation-latest", "qwen3"]
     items: list[Any] = [{"id": name} for name in names]
     items += [
@@ -405,8 +405,10 @@ def test_what_cannot_chat_is_not_listed() -> None:
         {"id": "painter", "architecture": {"output_modalities": ["image"]}},
     ]
     items += [None, 7, {"object": "model"}, "by-name", {"id": "gpt-4o"}]
-    assert [model.id for model in read_models({"data": items})] == ["gpt-4o", "qwen3", "by-name"]
-    assert [model.id for model in read_models(items)] == ["gpt-4o", "qwen3", "by-name"]
+    for told in ({"data": items}, items):
+        models = read_models(told)
+        assert [model.id for model in models if model.chats] == ["gpt-4o", "qwen3", "by-name"]
+        assert [model.id for model in models if not model.chats] == ["text-embedding-3-small", "vectors"]
     assert read_models({"models": [{"name": "llama3:latest", "model": "llama3:latest"}]}) == [Model("llama3:latest")]
     assert read_models({"data": None}) == read_models("x") == read_models(None) == []
 
@@ -442,6 +444,8 @@ async def test_sizes_are_asked_for_where_a_server_tells_them_elsewhere() -> None
             200, b'{"data":[{"model_name":"b","model_info":{"max_input_tokens":8000,"supports_vision":true}}]}'
         )
         assert await provider.list_models(place, http) == [Model("b", context_tokens=8000, abilities=("images",))]
+        site.pages["/model/info"] = page(200, b'{"data":[{"model_name":"b","model_info":{"mode":"embedding"}}]}')
+        assert await provider.list_models(place, http) == [Model("b", abilities=("embeddings",))]
     await site.stop()
 
 

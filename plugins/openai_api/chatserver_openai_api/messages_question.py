@@ -70,6 +70,18 @@ class Thinking(msgspec.Struct):
     budget_tokens: int = 0
 
 
+class OutputFormat(msgspec.Struct):
+    """How the answer is to look; `json_schema` is the only type there is."""
+
+    type: str
+    schema: dict[str, Any] | None = None
+
+
+class OutputConfig(msgspec.Struct):
+    effort: str | None = None
+    format: OutputFormat | None = None
+
+
 class Counted(msgspec.Struct):
     """The body of a question that is only to be counted."""
 
@@ -79,6 +91,8 @@ class Counted(msgspec.Struct):
     tools: list[Tool] | None = None
     tool_choice: ToolChoice | None = None
     thinking: Thinking | None = None
+    output_config: OutputConfig | None = None
+    output_format: OutputFormat | None = None
 
 
 class Asked(Counted, kw_only=True):
@@ -144,14 +158,37 @@ def _parameters(asked: Counted) -> dict[str, Any]:
                 parameters[name] = value
         if asked.stop_sequences:
             parameters["stop"] = asked.stop_sequences
-    if asked.thinking is not None and asked.thinking.type == "enabled":
-        budget = asked.thinking.budget_tokens
-        parameters["reasoning_effort"] = next((name for most, name in EFFORTS if budget <= most), "high")
+    if effort := _effort(asked):
+        parameters["reasoning_effort"] = effort
+    if (wanted := _format(asked)) is not None:
+        described = {"name": "answer", "schema": wanted}
+        parameters["response_format"] = {"type": "json_schema", "json_schema": described}
     if asked.tool_choice is not None:
         parameters["tool_choice"] = _choice(asked.tool_choice)
         if asked.tool_choice.disable_parallel_tool_use:
             parameters["parallel_tool_calls"] = False
     return parameters
+
+
+def _effort(asked: Counted) -> str:
+    """How much thought is wanted: as a word, or as a budget of tokens; '' when nothing was said. A thought that is
+    `adaptive` is the model's own affair."""
+    told = (asked.output_config and asked.output_config.effort) or ""
+    if told:
+        return "high" if told in ("xhigh", "max") else told
+    if asked.thinking is not None and asked.thinking.type == "enabled":
+        return next((name for most, name in EFFORTS if asked.thinking.budget_tokens <= most), "high")
+    return ""
+
+
+def _format(asked: Counted) -> dict[str, Any] | None:
+    """The schema the answer is to keep to. `output_format` is the name it had before."""
+    wanted = (asked.output_config and asked.output_config.format) or asked.output_format
+    if wanted is None:
+        return None
+    if wanted.type != "json_schema" or wanted.schema is None:
+        raise Wrong("output_config.format: it is a `json_schema` with its `schema`.", "output_config")
+    return wanted.schema
 
 
 def _choice(choice: ToolChoice) -> str | dict[str, Any]:

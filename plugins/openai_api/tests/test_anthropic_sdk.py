@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import anthropic
+import pydantic
 import pytest
 import pytest_asyncio
 
@@ -88,6 +89,28 @@ async def test_tools_are_called(client: anthropic.AsyncAnthropic, upstream: Fake
     assert sent[1]["tool_calls"][0]["id"] == used.id
     assert sent[2] == {"role": "tool", "tool_call_id": used.id, "content": "sunny"}
     assert sent[3]["content"][1]["image_url"]["url"] == "data:image/png;base64,iVBORw0KGgo="
+
+
+async def test_an_answer_in_a_schema_is_asked_for_and_parsed(
+    client: anthropic.AsyncAnthropic, upstream: FakeUpstream
+) -> None:
+    """The SDK's own `parse` makes the schema of a class, and reads the answer back into it."""
+
+    class Leaf(pydantic.BaseModel):
+        tree: str
+
+    said = [{"role": "user", "content": '{"tree":"birch"}'}]
+    answer = await client.messages.parse(
+        model="fake-echo", max_tokens=99, messages=said, output_format=Leaf, output_config={"effort": "max"}
+    )
+    assert answer.parsed_output == Leaf(tree="birch")
+    sent = upstream.chats()[-1].json
+    assert sent["response_format"]["json_schema"]["schema"]["required"] == ["tree"]
+    assert sent["reasoning_effort"] == "high"
+    with pytest.raises(anthropic.BadRequestError):
+        await client.messages.create(
+            model="fake-n5", max_tokens=9, messages=HELLO, output_config={"format": {"type": "xml"}}
+        )
 
 
 async def test_a_question_is_counted(client: anthropic.AsyncAnthropic) -> None:

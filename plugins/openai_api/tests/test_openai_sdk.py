@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from openai.types.chat import ChatCompletionMessageParam
 
+from chatserver import Channel
 from chatserver.testing.server import Site
 from chatserver.testing.upstream import FakeUpstream
 
@@ -164,6 +165,23 @@ async def test_texts_become_vectors(site: Site, client: openai.AsyncOpenAI) -> N
     assert [call[:2] for call in calls] == [("done", "api")] * 2
     with pytest.raises(openai.BadRequestError):
         await client.embeddings.create(model="fake-n5", input=[1, 2, 3])
+
+
+async def test_a_model_that_embeds_is_there_without_being_named(
+    site: Site, client: openai.AsyncOpenAI, upstream: FakeUpstream
+) -> None:
+    told, upstream.models = upstream.models, [{"id": "told"}, {"id": "text-embedding-3-small"}]
+    try:
+        await site.house.catalog.keep([Channel("all", "openai", upstream.base_url, "sk-all", source="console")])
+        assert {"told", "text-embedding-3-small"} <= {model.id async for model in client.models.list()}
+        vectors = await client.embeddings.create(model="text-embedding-3-small", input="one two")
+        assert vectors.data[0].embedding == [7.0, 2.0, 0.0]
+        with pytest.raises(openai.NotFoundError):
+            await client.chat.completions.create(model="text-embedding-3-small", messages=HELLO)
+        assert "text-embedding-3-small" not in [model.id for model in site.house.catalog.models(["default"])]
+    finally:
+        upstream.models = told
+        await site.house.catalog.keep([])
 
 
 async def test_an_answer_in_a_schema_is_asked_for_and_parsed(
