@@ -79,8 +79,8 @@ async def _open_target(target: Database, sets: Sets, names: list[Named], resumes
     if is_begun and not resumes:
         raise SetupError("The target holds a copy that was not finished. Go on with --resume, or empty it.")
     if not is_begun:
-        is_fresh = len(started) == sum(len(migrations) for _, migrations in sets) + 1
-        if not is_fresh:
+        first = f"{sets[0][0]}/{sets[0][1][0].name}"
+        if first not in started:
             await target.migrate(sets)
             full = await target.read(lambda tx: [one.name for one in names if tables.count_rows(tx, one.name)])
             if full:

@@ -209,6 +209,10 @@ class PluginFiles:
     async def get(self, actor: Actor, file_id: str) -> StoredFile:
         return await self._files.get(actor, file_id)
 
+    async def list(self, actor: Actor, after: str = "") -> tuple[list[StoredFile], str | None]:
+        """The newest first, and where the next page begins."""
+        return await self._files.list(actor, after)
+
     async def read(self, actor: Actor, file_id: str) -> AsyncGenerator[bytes, None]:
         """The file's content, in chunks."""
         file = await self._files.get(actor, file_id)

@@ -250,10 +250,15 @@ class Migration(msgspec.Struct, frozen=True):
     """One step of a schema: named, ordered, never edited once released.
 
     sql: statements in the subset both engines share, with the placeholders {bytes} and {identity}.
+    engine: where alone it runs, in that engine's own SQL; what it makes must be worked out from the rest, because
+    copies and backups leave it out. extension: of that engine, made before; where there is none to be had the step
+    waits, and the plugin does without.
     """
 
     name: str
     sql: tuple[str, ...]
+    engine: str = ""
+    extension: str = ""
 
 
 _PREFIX = re.compile(r"(?:/[a-z][a-z0-9-]*)?")

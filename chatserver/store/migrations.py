@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
@@ -38,6 +38,7 @@ class Step(msgspec.Struct, frozen=True):
     name: str
     checksum: str
     statements: tuple[str, ...]
+    extension: str = ""
 
     @property
     def title(self) -> str:
@@ -49,8 +50,16 @@ def checksum_of(migration: Migration) -> str:
     return hashlib.sha256("\x00".join(migration.sql).encode()).hexdigest()
 
 
-def plan(sets: Sets, done: list[Recorded], words: Mapping[str, str]) -> list[Step]:
+def extensions_of(sets: Sets, engine: str) -> set[str]:
+    """Those some migration of this engine would like to have."""
+    return {one.extension for _, migrations in sets for one in migrations if one.extension and one.engine == engine}
+
+
+def plan(
+    sets: Sets, done: list[Recorded], words: Mapping[str, str], *, engine: str = "", extensions: Collection[str] = ()
+) -> list[Step]:
     """What would run, in order: set by set as given, each in its own order. words: what {bytes} and {identity} mean.
+    extensions: those this engine has or can make.
 
     Raises SetupError when the database is ahead of the code, or the code's past was rewritten.
     """
@@ -64,12 +73,14 @@ def plan(sets: Sets, done: list[Recorded], words: Mapping[str, str]) -> list[Ste
         if set_name in seen:
             raise SetupError(f"Two migration sets are called {set_name!r}. Remove the plugin that brings the second.")
         seen.add(set_name)
-        steps += _plan_set(set_name, migrations, {row.name: row for row in done if row.set_name == set_name}, words)
+        recorded = {row.name: row for row in done if row.set_name == set_name}
+        planned = _plan_set(set_name, migrations, recorded, words, engine)
+        steps += [step for step in planned if not step.extension or step.extension in extensions]
     return steps
 
 
 def _plan_set(
-    set_name: str, migrations: list[Migration], done: dict[str, Recorded], words: Mapping[str, str]
+    set_name: str, migrations: list[Migration], done: dict[str, Recorded], words: Mapping[str, str], engine: str
 ) -> list[Step]:
     names = [migration.name for migration in migrations]
     if len(set(names)) != len(names):
@@ -82,18 +93,22 @@ def _plan_set(
         )
     steps: list[Step] = []
     for migration in migrations:
+        if migration.engine not in ("", engine):
+            continue
         checksum = checksum_of(migration)
         row = done.get(migration.name)
+        late = next((step for step in steps if not step.extension), None)  # what wants an extension may come any time
         if row is None:
-            steps.append(Step(set_name, migration.name, checksum, tuple(fill(sql, words) for sql in migration.sql)))
+            statements = tuple(fill(sql, words) for sql in migration.sql)
+            steps.append(Step(set_name, migration.name, checksum, statements, migration.extension))
         elif row.checksum != checksum:
             raise SetupError(
                 f"The migration {set_name}/{migration.name} was changed after it ran on this database. A released"
                 f" migration is never edited: put it back as it was, and add a new one for the change."
             )
-        elif steps:
+        elif late is not None:
             raise SetupError(
-                f"The migration {set_name}/{steps[0].name} stands before {migration.name}, which already ran on this"
+                f"The migration {set_name}/{late.name} stands before {migration.name}, which already ran on this"
                 f" database. Move the new migration to the end of its set."
             )
     return steps

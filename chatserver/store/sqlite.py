@@ -231,7 +231,7 @@ def plan_steps(path: Path, connection: sqlite3.Connection, sets: migrations.Sets
         done = [migrations.Recorded(*row) for row in connection.execute(migrations.SELECT)]
     elif tables:
         raise SetupError(f"{path} is another program's database (it has a table {tables[0]!r}). Name another file.")
-    return migrations.plan(sets, done, WORDS)
+    return migrations.plan(sets, done, WORDS, engine="sqlite")
 
 
 def _copy_name(path: Path, step: migrations.Step) -> str:

@@ -59,10 +59,11 @@ class _Column(msgspec.Struct, frozen=True):
 
 
 def tables_of(sets: Iterable[tuple[str, Sequence[Migration]]]) -> list[Named]:
-    """Every table the migrations leave behind, those others refer to first; what is derived is left out."""
+    """Every table the migrations leave behind, those others refer to first; what is derived is left out, and so is what
+    one engine alone has."""
     tables: dict[str, Named] = {}
     for _, migrations in sets:
-        for statement in (sql for migration in migrations for sql in migration.sql):
+        for statement in (sql for migration in migrations if not migration.engine for sql in migration.sql):
             if made := _MADE.match(statement):
                 numbered = _NUMBERED.search(statement)
                 tables[made[1]] = Named(made[1], numbered[1] if numbered else "")

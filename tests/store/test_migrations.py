@@ -59,6 +59,25 @@ def test_a_migration_slipped_in_before_one_that_ran_is_refused() -> None:
         plan([("core", [ONE, TWO, THREE])], ran(ONE, THREE), WORDS)
 
 
+def test_what_one_engine_alone_runs_is_planned_there() -> None:
+    there = Migration("0002_there", ("CREATE TABLE t (id TEXT)",), engine="postgres")
+    sets = [("core", [ONE, there])]
+    assert [step.title for step in plan(sets, [], WORDS, engine="sqlite")] == ["core/0001_one"]
+    assert [step.title for step in plan(sets, ran(ONE), WORDS, engine="postgres")] == ["core/0002_there"]
+
+
+def test_what_wants_an_extension_waits_for_it_and_is_never_too_late() -> None:
+    near = Migration("0002_near", ("CREATE TABLE n (v vector)",), engine="postgres", extension="vector")
+    sets = [("core", [ONE, near, THREE])]
+    assert [step.title for step in plan(sets, [], WORDS, engine="postgres")] == ["core/0001_one", "core/0003_three"]
+    (step,) = plan(sets, ran(ONE, THREE), WORDS, engine="postgres", extensions=["vector"])
+    assert (step.title, step.extension) == ("core/0002_near", "vector")
+    assert plan(sets, ran(ONE, near, THREE), WORDS, engine="postgres") == []
+    with pytest.raises(SetupError, match="core/0002_near was changed after it ran"):
+        changed = Migration("0002_near", ("CREATE TABLE n (w vector)",), engine="postgres", extension="vector")
+        plan([("core", [ONE, changed])], ran(ONE, near), WORDS, engine="postgres")
+
+
 def test_names_used_twice_are_refused() -> None:
     with pytest.raises(SetupError, match="'core' uses a name twice"):
         plan([("core", [ONE, ONE])], [], WORDS)

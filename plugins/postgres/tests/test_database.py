@@ -274,3 +274,28 @@ async def test_a_server_that_is_frozen_is_told_from_a_busy_one(
         await db.close()  # a frozen server keeps nobody from leaving
         own_server.go_on()
     assert {type(error) for error in await asyncio.gather(*asked, return_exceptions=True)} == {Unavailable}
+
+
+NEAR = Migration("0002_near", ("CREATE TABLE till_near (place vector)",), engine="postgres", extension="vector")
+LATER = Migration("0003_later", ("CREATE TABLE till_later (id TEXT PRIMARY KEY)",))
+WITH_NEAR = [("till", [TILL, NEAR, LATER])]
+
+
+async def test_what_wants_an_extension_waits_until_it_is_to_be_had(
+    postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    postgres_server.execute("CREATE ROLE plain LOGIN")
+    with psycopg.connect(postgres_url, autocommit=True) as owner:
+        owner.execute("GRANT ALL ON SCHEMA public TO plain")
+        plain = await PostgresDatabase.open(postgres_url.replace("://postgres@", "://plain@"))
+        try:
+            assert await plain.migrate(WITH_NEAR) == ["till/0001_till", "till/0003_later"]
+            assert await plain.plan(WITH_NEAR) == []
+            owner.execute("CREATE EXTENSION vector")
+            assert await plain.plan(WITH_NEAR) == ["till/0002_near"]
+            assert await plain.migrate(WITH_NEAR) == ["till/0002_near"]
+            assert await plain.migrate(WITH_NEAR) == []
+        finally:
+            await plain.close()
+            owner.execute("DROP OWNED BY plain CASCADE")
+            owner.execute("DROP ROLE plain")
