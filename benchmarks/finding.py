@@ -82,9 +82,9 @@ async def store(bench: Bench) -> tuple[str, Any]:
             )  # fmt: skip
             for place in range(each):
                 tx.run(
-                    "INSERT INTO knowledge_chunks (file, place, page, heading, text, model, vector)"
-                    " VALUES (:file, :place, 0, '', :text, '', :none)",
-                    file=file, place=place, text=" ".join(text.next() for _ in range(SENTENCES)), none=b"",
+                    "INSERT INTO knowledge_chunks (file, place, page, heading, text)"
+                    " VALUES (:file, :place, 0, '', :text)",
+                    file=file, place=place, text=" ".join(text.next() for _ in range(SENTENCES)),
                 )  # fmt: skip
                 tx.run(
                     "INSERT INTO knowledge_vectors (file, model, place, vector)"

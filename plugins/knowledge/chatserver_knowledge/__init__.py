@@ -23,6 +23,7 @@ from chatserver_knowledge.api import Api
 from chatserver_knowledge.chunks import Chunks
 from chatserver_knowledge.embedding import Embedder
 from chatserver_knowledge.ingest import LEASE_S, Ingest
+from chatserver_knowledge.near import Near
 from chatserver_knowledge.pages import FILES, Pages
 from chatserver_knowledge.quotes import Quotes
 from chatserver_knowledge.renewal import EVERY_S, Renewal
@@ -37,11 +38,12 @@ class Knowledge:
 
     def __init__(self) -> None:
         self.shelf = Shelf()
-        self.chunks = Chunks()
+        self.near = Near()
+        self.chunks = Chunks(self.near)
         self.embedder = Embedder()
         self.ingest = Ingest(self.shelf, self.chunks, self.embedder)
-        self.renewal = Renewal(self.chunks, self.embedder, self.ingest)
-        self.searching = Searching(self.shelf, self.chunks, self.embedder)
+        self.renewal = Renewal(self.near, self.chunks, self.embedder, self.ingest)
+        self.searching = Searching(self.near, self.chunks, self.embedder)
         self.answering = Answering(self.shelf, self.searching)
         self.api = Api(self.shelf, self.searching)
         self.quotes = Quotes()
@@ -95,6 +97,7 @@ class Knowledge:
             self.pages,
         ):
             one.open(ctx)
+        await self.near.open(ctx)
 
     @hookimpl
     async def shutdown(self) -> None:

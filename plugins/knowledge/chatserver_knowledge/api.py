@@ -17,6 +17,13 @@ class NewCollection(msgspec.Struct, forbid_unknown_fields=True):
     groups: list[str] = []
 
 
+class ChangedCollection(msgspec.Struct, forbid_unknown_fields=True):
+    """What is absent stays. groups: all that may read it from now on."""
+
+    name: str | None = None
+    groups: list[str] | None = None
+
+
 class NewFile(msgspec.Struct, forbid_unknown_fields=True):
     file_id: str
 
@@ -70,6 +77,7 @@ class Api:
             Route("/collections", api=self.list),
             Route("/collections", api=self.create, methods=("POST",)),
             Route("/collections/{collection}", api=self.show),
+            Route("/collections/{collection}", api=self.change, methods=("PATCH",)),
             Route("/collections/{collection}", api=self.remove, methods=("DELETE",)),
             Route("/collections/{collection}/files", api=self.put_in, methods=("POST",)),
             Route("/collections/{collection}/files/{file}", api=self.take_out, methods=("DELETE",)),
@@ -82,11 +90,16 @@ class Api:
 
     async def create(self, visit: ApiVisit) -> ApiAnswer:
         asked = visit.read(NewCollection)
-        return ApiAnswer({"id": await self._shelf.create(visit.actor, asked.name, " ".join(asked.groups))}, 201)
+        return ApiAnswer({"id": await self._shelf.create(visit.actor, asked.name, asked.groups)}, 201)
 
     async def show(self, visit: ApiVisit) -> ApiAnswer:
         collection = await self._shelf.get(visit.actor, visit.path["collection"])
         return ApiAnswer(await self._told(visit.actor, collection))
+
+    async def change(self, visit: ApiVisit) -> ApiAnswer:
+        asked = visit.read(ChangedCollection)
+        await self._shelf.change(visit.actor, visit.path["collection"], name=asked.name, groups=asked.groups)
+        return await self.show(visit)
 
     async def remove(self, visit: ApiVisit) -> ApiAnswer:
         await self._shelf.remove(visit.actor, visit.path["collection"])
@@ -122,7 +135,7 @@ class Api:
     async def _told(self, actor: Actor, collection: Collection) -> Told:
         files = [_file(one) for one in await self._shelf.files(collection.id)]
         is_mine = collection.owner_id == actor.account_id
-        return Told(collection.id, collection.name, collection.groups.split(), is_mine, files)
+        return Told(collection.id, collection.name, list(collection.readers), is_mine, files)
 
 
 def _file(file: KnownFile) -> FileLine:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from chatserver import Actor, Context
+from chatserver_knowledge.near import Near
 from chatserver_knowledge.shelf import FILE, Collection, KnownFile, Passage, all_of, changed, files_of, one_of
 
 AT_ONCE = 500
@@ -27,7 +28,8 @@ class Unembedded(msgspec.Struct, frozen=True):
 
 
 class IndexRow(msgspec.Struct, frozen=True):
-    """A passage as an index is made of it. vector: 32-bit floats, little-endian, of length one; or nothing."""
+    """A passage as an index is made of it. vector: 32-bit floats, little-endian, of length one; or nothing, also where
+    the database compares vectors itself."""
 
     place: int
     heading: str
@@ -72,6 +74,9 @@ _LACKS = (
 
 
 class Chunks:
+    def __init__(self, near: Near) -> None:
+        self._near = near
+
     def open(self, ctx: Context) -> None:
         self._ctx = ctx
 
@@ -113,7 +118,7 @@ class Chunks:
 
         def write(tx: Any) -> None:
             for place, vector in vectors:
-                tx.run(
+                tx.queue(
                     "INSERT INTO knowledge_vectors (file, model, place, vector)"
                     " SELECT :file, :model, :place, :vector WHERE EXISTS (SELECT 1 FROM knowledge_chunks c"
                     " WHERE c.file = :file AND c.place = :place) ON CONFLICT (file, model, place) DO NOTHING",
@@ -122,6 +127,8 @@ class Chunks:
                     place=place,
                     vector=vector,
                 )
+            if self._near.is_there:
+                self._near.keep(tx, file_id, model, vectors)
 
         await self._ctx.db.write(write)
 
@@ -172,10 +179,14 @@ class Chunks:
         return await self._ctx.db.read(read)
 
     async def to_index(self, file_id: str, model: str) -> list[IndexRow]:
+        """All passages of a file, after their vectors are where they are compared."""
         rows: list[IndexRow] = []
+        ask = _word_rows if self._near.is_there else _index_rows
+        if self._near.is_there:
+            await self._near.complete(file_id, model)
         while True:
             after = rows[-1].place if rows else -1
-            more = await self._ctx.db.read(lambda tx, after=after: _index_rows(tx, file_id, model, after))
+            more = await self._ctx.db.read(lambda tx, after=after: ask(tx, file_id, model, after))
             rows += more
             if len(more) < AT_ONCE:
                 return rows
@@ -231,6 +242,16 @@ class Chunks:
                 f"{FILE} WHERE state = 'ready' AND EXISTS (SELECT 1 FROM knowledge_chunks c"
                 f" WHERE c.file = knowledge_files.id AND{_LACKS}) ORDER BY added_at, id",
                 model=model,
+            )
+        )
+
+    async def ready(self) -> list[str]:
+        """The ready files that have passages of their own."""
+        return await self._ctx.db.read(
+            lambda tx: tx.all(
+                str,
+                "SELECT id FROM knowledge_files WHERE state = 'ready'"
+                " AND EXISTS (SELECT 1 FROM knowledge_chunks c WHERE c.file = knowledge_files.id) ORDER BY id",
             )
         )
 
@@ -290,27 +311,37 @@ def _insert(tx: Any, file_id: str, begin: int, passages: Sequence[Passage]) -> N
     if tx.one(int, "SELECT 1 FROM knowledge_files WHERE id = :id", id=file_id) is None:
         return  # taken out meanwhile
     for place, passage in enumerate(passages[begin : begin + AT_ONCE], begin):
-        tx.run(
-            "INSERT INTO knowledge_chunks (file, place, page, heading, text, model, vector)"
-            " VALUES (:file, :place, :page, :heading, :text, '', :none) ON CONFLICT (file, place) DO NOTHING",
+        tx.queue(
+            "INSERT INTO knowledge_chunks (file, place, page, heading, text)"
+            " VALUES (:file, :place, :page, :heading, :text) ON CONFLICT (file, place) DO NOTHING",
             file=file_id,
             place=place,
             page=passage.page,
             heading=passage.heading,
             text=passage.text,
-            none=b"",
         )
 
 
 def _index_rows(tx: Any, file_id: str, model: str, after: int) -> list[IndexRow]:
     rows: list[IndexRow] = tx.all(
         IndexRow,
-        # A node of the version before keeps vectors beside the text.
-        "SELECT c.place, c.heading, c.text, COALESCE(v.vector, CASE WHEN c.model = :model THEN c.vector END, :none)"
-        " AS vector FROM knowledge_chunks c LEFT JOIN knowledge_vectors v ON v.file = c.file AND v.model = :model"
-        f" AND v.place = c.place WHERE c.file = :file AND c.place > :after ORDER BY c.place LIMIT {AT_ONCE}",
+        "SELECT c.place, c.heading, c.text, COALESCE(v.vector, :none) AS vector FROM knowledge_chunks c"
+        " LEFT JOIN knowledge_vectors v ON v.file = c.file AND v.model = :model AND v.place = c.place"
+        f" WHERE c.file = :file AND c.place > :after ORDER BY c.place LIMIT {AT_ONCE}",
         file=file_id,
         model=model,
+        after=after,
+        none=b"",
+    )
+    return rows
+
+
+def _word_rows(tx: Any, file_id: str, model: str, after: int) -> list[IndexRow]:
+    rows: list[IndexRow] = tx.all(
+        IndexRow,
+        "SELECT place, heading, text, :none AS vector FROM knowledge_chunks"
+        f" WHERE file = :file AND place > :after ORDER BY place LIMIT {AT_ONCE}",
+        file=file_id,
         after=after,
         none=b"",
     )

@@ -79,9 +79,10 @@ class Embedder:
                         vectors = delta.vectors
         except TimeoutError:
             raise Unavailable("The model for embeddings did not answer in time.", code="embedding_late") from None
-        if len(vectors) != len(texts) or not all(vectors):
+        packed = [_unit(vector) for vector in vectors]
+        if len(packed) != len(texts) or not all(packed):
             raise Unavailable("The model for embeddings gave no vector for each text.", code="embedding_short")
-        return [_unit(vector) for vector in vectors]
+        return packed
 
 
 class _Local:
@@ -118,13 +119,18 @@ class _Local:
 
 
 def _yield_to_others() -> None:
-    """On Linux a thread has a niceness of its own, and those the library starts from it inherit it."""
+    """On Linux a thread has a niceness and a class of its own, and those the library starts from it inherit them. Where
+    the server is of a real-time class, niceness alone says nothing, and a step would hold up the loop for 100 ms."""
     with contextlib.suppress(OSError, AttributeError):
+        os.sched_setscheduler(threading.get_native_id(), os.SCHED_BATCH, os.sched_param(0))
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), PATIENT)
 
 
 def _unit(vector: tuple[float, ...]) -> bytes:
+    """Of length one; nothing for what has no direction."""
     import numpy
 
-    plain = numpy.array(vector, dtype="<f4")
-    return bytes((plain / (float(numpy.linalg.norm(plain)) or 1.0)).astype("<f4").tobytes())
+    plain = numpy.array(vector, dtype="f8")
+    length = float(numpy.linalg.norm(plain))
+    is_one = 0 < length < float("inf")
+    return bytes((plain / length).astype("<f4").tobytes()) if is_one else b""

@@ -1,4 +1,5 @@
-"""What is held of a collection to search it: where each word stands in its passages, and a matrix of their vectors."""
+"""What is held of a collection to search it: where each word stands in its passages, and a matrix of their vectors,
+unless the database compares those itself (near.py)."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from typing import Any
 import msgspec
 
 from chatserver_knowledge.chunks import IndexRow
+from chatserver_knowledge.near import Nearest
 
 RANKED = 60
 """How many of each ranking are looked at when the two are brought together."""
@@ -74,6 +76,7 @@ class Index:
         self.version = 0
         self.files: dict[str, int] = {}
         self._lock = threading.Lock()
+        self._begins: dict[str, int] = {}
         self._owners: list[str] = []
         self._numbers: list[int] = []
         self._lengths = array("f")
@@ -97,7 +100,7 @@ class Index:
             if len(row.vector) == width * 4:
                 added[at] = numpy.frombuffer(row.vector, dtype="<f4")
         with self._lock:
-            begin = len(self._owners)
+            begin = self._begins[file] = len(self._owners)
             for at, (row, counts) in enumerate(zip(rows, counted, strict=True), begin):
                 self._owners.append(file)
                 self._numbers.append(row.place)
@@ -120,10 +123,12 @@ class Index:
 
         with self._lock:
             self.files.pop(file, None)
+            self._begins.pop(file, None)
             kept = numpy.fromiter((one != file for one in self._owners), dtype=bool, count=len(self._owners))
             if kept.all():
                 return
             moved = numpy.cumsum(kept, dtype="i4") - 1
+            self._begins = {one: int(moved[at]) for one, at in self._begins.items() if at < len(moved)}
             for word, (where, many) in list(self._places.items()):
                 at = numpy.frombuffer(where, dtype="i4")
                 stays = kept[at]
@@ -156,6 +161,31 @@ class Index:
                 best |= set(_best(near))
             found = [Found(self._owners[at], self._numbers[at], float(share[at]), float(near[at])) for at in best]
             return Ranking(tuple(found), rows, float(near.mean()))
+
+    def best_by_words(self, words: set[str]) -> list[tuple[str, int]]:
+        """File and place of each."""
+        with self._lock:
+            best = _best(self._share(words)) if self._owners else []
+            return [(self._owners[at], self._numbers[at]) for at in best]
+
+    def join(self, words: set[str], nearest: Sequence[Nearest]) -> Ranking:
+        """`rank`, with what the database says of the meaning of the best by both."""
+        near = {(one.file, one.place): one.meaning for one in nearest}
+        with self._lock:
+            rows = len(self._owners)
+            if not rows:
+                return Ranking((), 0)
+            share = self._share(words)
+            known = {(self._owners[at], self._numbers[at]): at for at in _best(share)}
+            known |= {key: at for key in near if (at := self._row_of(*key)) is not None}
+            found = [Found(*key, float(share[at]), near.get(key, 0.0)) for key, at in known.items()]
+            return Ranking(tuple(found), rows, nearest[0].mean if nearest else 0.0)
+
+    def _row_of(self, file: str, place: int) -> int | None:
+        """The passages of a file lie together, in order."""
+        at = self._begins.get(file, len(self._owners)) + place
+        is_here = at < len(self._owners) and self._owners[at] == file and self._numbers[at] == place
+        return at if is_here else None
 
     def _share(self, words: set[str]) -> Any:
         """BM25, as a share of what a passage could have that holds every word of the question often."""

@@ -118,16 +118,18 @@ class Ingest:
         return True
 
     async def _read(self, file: KnownFile, account: Account) -> _Read:
+        actor = Actor(account, "job")
+        charset = (await self._ctx.files.get(actor, file.file_id)).charset
         folder = tempfile.TemporaryDirectory(prefix="knowledge-")
         try:
             source, answer = Path(folder.name) / "in", Path(folder.name) / "out"
             with source.open("wb") as out:
-                async with aclosing(self._ctx.files.read(Actor(account, "job"), file.file_id)) as pieces:
+                async with aclosing(self._ctx.files.read(actor, file.file_id)) as pieces:
                     async for piece in pieces:
                         await asyncio.to_thread(out.write, piece)
             telling = asyncio.create_task(self._tell_pages(file, Path(folder.name) / "out.pages"))
             try:
-                await run_confined(Path(reading.__file__), (str(source), file.name, str(answer)), READING)
+                await run_confined(Path(reading.__file__), (str(source), file.name, str(answer), charset), READING)
             except Broke as broke:
                 return _Read(refused=BROKEN.get(broke.reason, BROKEN["crash"]))
             finally:

@@ -9,6 +9,7 @@ import msgspec
 
 from chatserver import Actor, Context, NotFound, Source
 from chatserver_knowledge.searching import Hit
+from chatserver_knowledge.shelf import may_read
 
 _ADDRESS = re.compile(r"[0-9]{1,6}")
 OVERLAP_MOST = 400
@@ -81,9 +82,7 @@ def _look(tx: Any, actor: Actor, file: str, place: int) -> Shown | None:
         file=file,
         owner=actor.account_id,
     )
-    if known is None or not (
-        known.owner == actor.account_id or any(one in known.groups.split() for one in actor.account.groups)
-    ):
+    if known is None or not may_read(actor, known.owner, known.groups):
         return None
     rows = tx.all(
         _Chunk,

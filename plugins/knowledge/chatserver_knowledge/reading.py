@@ -1,4 +1,4 @@
-"""Read a file into passages. Runs confined and by path: `reading.py IN NAME OUT`; writes JSON to OUT:
+"""Read a file into passages. Runs confined and by path: `reading.py IN NAME OUT [CHARSET]`; writes JSON to OUT:
 `{"passages": [{"page", "heading", "text"}]}`, or `{"refused": SENTENCE}`. Meanwhile `OUT.pages` says `DONE TOTAL`."""
 
 import csv
@@ -21,31 +21,46 @@ UNPACKED_MOST = 200 * 1024 * 1024
 ENTRIES_MOST = 2_000
 RATIO_MOST = 100
 TELL_S = 0.3
-EMPTY = "There is no text in this file. If it is a scan, run it through text recognition first."
 
 
 class Refused(Exception):
     """Why a file is not taken, as a sentence."""
 
 
-def main(source: Path, name: str, told: Path | None = None) -> dict:
+def main(source: Path, name: str, told: Path | None = None, charset: str = "") -> dict:
+    """charset: of a text, where that is known."""
     try:
-        sections = list(read(source, name, told))
+        return {"passages": passages_of(read(source, name, told, charset))}
     except Refused as refused:
         return {"refused": str(refused)}
+
+
+def passages_of(sections) -> list:
+    """Raises Refused for none, and for too many."""
+    passages: list = []
+    try:
+        for page, heading, text in sections:
+            heading = whole(heading)[:200]
+            passages += [{"page": page, "heading": heading, "text": piece} for piece in pieces_of(whole(text))]
+            if len(passages) > PASSAGES_MOST:
+                raise Refused("The file has more passages than are kept. Cut it into smaller ones.")
+    except (Refused, MemoryError):
+        raise
     except Exception as error:  # whatever a library stumbles over
-        return {"refused": f"The file is damaged or of another kind than its name says ({type(error).__name__})."}
-    passages = []
-    for page, heading, text in sections:
-        passages += [{"page": page, "heading": heading[:200], "text": piece} for piece in pieces_of(text)]
+        raise Refused(
+            "The file is damaged, or of another kind than its name says. Save it anew and try again."
+        ) from error
     if not passages:
-        return {"refused": EMPTY}
-    if len(passages) > PASSAGES_MOST:
-        return {"refused": f"The file has more than {PASSAGES_MOST} passages. Cut it into smaller ones."}
-    return {"passages": passages}
+        raise Refused("There is no text in this file. If it is a scan, run it through text recognition first.")
+    return passages
 
 
-def read(source: Path, name: str, told: Path | None = None):
+def whole(text: str) -> str:
+    """Halves of characters, which some PDFs hold, are replaced: no JSON may have them."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def read(source: Path, name: str, told: Path | None = None, charset: str = ""):
     """(page, heading, text) of each section; page 0 where there are none."""
     head = source.open("rb").read(8)
     ending = name.lower().rpartition(".")[2]
@@ -65,7 +80,7 @@ def read(source: Path, name: str, told: Path | None = None):
     elif head.startswith(b"\xd0\xcf\x11\xe0"):
         raise Refused("This is an old or an encrypted Office file. Save it as DOCX, PPTX or XLSX without a password.")
     else:
-        text = decode(source.read_bytes())
+        text = decode(source.read_bytes(), charset)
         if ending in ("html", "htm", "xhtml") or text.lstrip()[:15].lower().startswith(("<!doctype html", "<html")):
             yield from read_html(text)
         elif ending in ("csv", "tsv"):
@@ -86,7 +101,9 @@ def check_zip(source: Path) -> None:
         raise Refused("The file is encrypted. Save it without a password.")
 
 
-def decode(data: bytes) -> str:
+def decode(data: bytes, charset: str) -> str:
+    if charset:
+        return data.decode(charset, "replace").removeprefix("\ufeff")
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", "replace")
     try:
@@ -260,4 +277,4 @@ def pieces_of(text: str):
 
 if __name__ == "__main__":
     told = Path(sys.argv[3]).with_suffix(".pages")
-    Path(sys.argv[3]).write_text(json.dumps(main(Path(sys.argv[1]), sys.argv[2], told)))
+    Path(sys.argv[3]).write_text(json.dumps(main(Path(sys.argv[1]), sys.argv[2], told, *sys.argv[4:])))

@@ -8,6 +8,7 @@ from chatserver import ChatserverError, Context, SlotContext
 from chatserver_knowledge.chunks import Chunks
 from chatserver_knowledge.embedding import CHANNEL, Embedder
 from chatserver_knowledge.ingest import Ingest
+from chatserver_knowledge.near import Near
 
 EVERY_S = 60.0
 LEASE_S = 60.0
@@ -17,7 +18,8 @@ NOTICE = "embedding"
 
 
 class Renewal:
-    def __init__(self, chunks: Chunks, embedder: Embedder, ingest: Ingest) -> None:
+    def __init__(self, near: Near, chunks: Chunks, embedder: Embedder, ingest: Ingest) -> None:
+        self._near = near
         self._chunks = chunks
         self._embedder = embedder
         self._ingest = ingest
@@ -30,10 +32,16 @@ class Renewal:
         """The job, by one node at a time, again and again; what is done already is not done again."""
         now = await self._chunks.want(self._embedder.wanted)
         until_s = self._ctx.clock.monotonic_s() + TURN_S
-        # What serves is looked through once: a node of the version before may have left passages without.
+        # What serves is looked through once: it took over while another node finished a file with the one before.
         for model in (now.coming, "" if self._is_checked else now.model):
             if model and not await self._fill(model, until_s):
                 return
+        if self._near.is_there and not self._is_checked:
+            for file_id in await self._chunks.ready():
+                await self._near.complete(file_id, now.model)
+                if self._ctx.clock.monotonic_s() > until_s:
+                    await self._ctx.jobs.enqueue("knowledge.renew", {})
+                    return
         self._is_checked = True
         if now.coming and await self._chunks.switch(now.coming):
             self._ctx.log.info("knowledge_model_serves", model=now.coming)
@@ -74,7 +82,11 @@ class Renewal:
         now = await self._chunks.serving()
         made = await self._chunks.renewal(now.coming or now.model)
         serving = name_of(now.model or self._embedder.wanted)
-        return str(self._ctx.pages.render("card.html", serving=serving, coming=name_of(now.coming), made=made))
+        return str(
+            self._ctx.pages.render(
+                "card.html", serving=serving, coming=name_of(now.coming), made=made, compares=self._near.is_there
+            )
+        )
 
 
 def name_of(model: str) -> str:

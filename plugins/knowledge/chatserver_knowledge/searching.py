@@ -13,9 +13,10 @@ from chatserver import Actor, ChatserverError, Context
 from chatserver_knowledge.chunks import Chunks
 from chatserver_knowledge.embedding import Embedder
 from chatserver_knowledge.fusing import fuse
-from chatserver_knowledge.index import Index, Ranking, words_of
+from chatserver_knowledge.index import RANKED, Index, Ranking, words_of
+from chatserver_knowledge.near import Near
 from chatserver_knowledge.renewal import name_of
-from chatserver_knowledge.shelf import Collection, KnownFile, Shelf
+from chatserver_knowledge.shelf import Collection, KnownFile
 
 NOTICE = "question"
 
@@ -35,8 +36,8 @@ class Hit(msgspec.Struct, frozen=True):
 
 
 class Searching:
-    def __init__(self, shelf: Shelf, chunks: Chunks, embedder: Embedder) -> None:
-        self._shelf = shelf
+    def __init__(self, near: Near, chunks: Chunks, embedder: Embedder) -> None:
+        self._near = near
         self._chunks = chunks
         self._embedder = embedder
         self._held: OrderedDict[str, Index] = OrderedDict()
@@ -61,7 +62,8 @@ class Searching:
             self._vector(model, query, actor),
             *(self._index(collection, model, known) for collection, known in scene.collections),
         )
-        rankings = await asyncio.to_thread(_rank, indexes, query, vector)
+        ids = [collection.id for collection, _ in scene.collections]
+        rankings = await self._rank(ids, indexes, set(words_of(query)), vector)
         best = [one for one in fuse(rankings) if one[0].file in files][:most]
         shown = await self._chunks.shown([(found.file, found.place) for found, _ in best])
         return [
@@ -70,6 +72,19 @@ class Searching:
             for found, score in best
             if (row := shown.get((found.file, found.place))) and (file := files[found.file])
         ]  # fmt: skip
+
+    async def _rank(
+        self, collection_ids: Sequence[str], indexes: Sequence[Index], words: set[str], vector: Any
+    ) -> list[Ranking]:
+        if vector is None or not self._near.is_there:
+            return await asyncio.to_thread(lambda: [index.rank(words, vector) for index in indexes])
+
+        async def rank(collection_id: str, index: Index) -> Ranking:
+            also = await asyncio.to_thread(index.best_by_words, words)
+            nearest = await self._near.nearest(collection_id, index.model, vector, also, RANKED)
+            return await asyncio.to_thread(index.join, words, nearest)
+
+        return list(await asyncio.gather(*map(rank, collection_ids, indexes)))
 
     async def _vector(self, model: str, query: str, actor: Actor) -> Any:
         """None while there is none to be had; the admins are told."""
@@ -120,8 +135,3 @@ class Searching:
         while len(self._held) > 1 and sum(index.size_bytes for index in self._held.values()) > self._most_bytes:
             collection_id, _ = self._held.popitem(last=False)
             self._locks.pop(collection_id, None)
-
-
-def _rank(indexes: Sequence[Index], query: str, vector: Any) -> list[Ranking]:
-    words = set(words_of(query))
-    return [index.rank(words, vector) for index in indexes]

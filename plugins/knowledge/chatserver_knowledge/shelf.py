@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -9,12 +10,12 @@ import msgspec
 from chatserver import Actor, BadInput, Conflict, Context, NotFound
 
 FileState = Literal["queued", "running", "ready", "failed"]
-NAME_MOST = 120
+NAME_MOST, GROUPS_MOST = 120, 50
 FILES_MOST = 2_000
 
 
 class Collection(msgspec.Struct, frozen=True):
-    """groups: who may read it besides its owner, separated by blanks. version: grows with every change."""
+    """groups: as it is kept, '' for none. version: grows with every change of what is found in it."""
 
     id: str
     owner_id: str
@@ -22,8 +23,13 @@ class Collection(msgspec.Struct, frozen=True):
     groups: str
     version: int
 
+    @property
+    def readers(self) -> tuple[str, ...]:
+        """The groups that may read it besides its owner."""
+        return readers_of(self.groups)
+
     def is_for(self, actor: Actor) -> bool:
-        return self.owner_id == actor.account_id or any(one in self.groups.split() for one in actor.account.groups)
+        return may_read(actor, self.owner_id, self.groups)
 
 
 class KnownFile(msgspec.Struct, frozen=True):
@@ -69,23 +75,9 @@ class Shelf:
 
     # --- collections
 
-    async def create(self, actor: Actor, name: str, groups: str = "") -> str:
-        name = " ".join(name.split())
-        if not name or len(name) > NAME_MOST:
-            raise BadInput(
-                "Give the collection a name of at most %(most)s characters.",
-                values={"most": NAME_MOST},
-                code="bad_name",
-                status=422,
-            )
-        own = actor.account.groups
-        if actor.account.role != "admin" and (foreign := [one for one in groups.split() if one not in own]):
-            raise BadInput(
-                "You are not in the group %(group)s, so you cannot share with it.",
-                values={"group": foreign[0][:40]},
-                code="unknown_group",
-                status=422,
-            )
+    async def create(self, actor: Actor, name: str, groups: Sequence[str] = ()) -> str:
+        """groups: may read it. Raises BadInput."""
+        name, groups = _clean_name(name), _clean_groups(actor, groups)
         collection_id: str = self._ctx.clock.new_id()
         now = self._ctx.clock.now_us()
         await self._ctx.db.write(
@@ -95,11 +87,29 @@ class Shelf:
                 id=collection_id,
                 owner=actor.account_id,
                 name=name,
-                groups=" ".join(groups.split()),
+                groups=_packed(groups),
                 now=now,
             )
         )
         return collection_id
+
+    async def change(
+        self, actor: Actor, collection_id: str, *, name: str | None = None, groups: Sequence[str] | None = None
+    ) -> None:
+        """Call it otherwise, or let other groups read it; who may not any more is shut out at once. Raises NotFound and
+        BadInput."""
+        collection = await self.own(actor, collection_id)
+        called = collection.name if name is None else _clean_name(name)
+        shared = collection.readers if groups is None else _clean_groups(actor, groups, collection.readers)
+        await self._ctx.db.write(
+            lambda tx: tx.run(
+                "UPDATE knowledge_collections SET name = :name, groups = :groups WHERE id = :id AND owner_id = :owner",
+                name=called,
+                groups=_packed(shared),
+                id=collection.id,
+                owner=actor.account_id,
+            )
+        )
 
     async def all(self, actor: Actor) -> list[Collection]:
         """One's own, and those shared with one's groups."""
@@ -117,12 +127,24 @@ class Shelf:
         return found
 
     async def remove(self, actor: Actor, collection_id: str) -> None:
+        """With all that was read of its files; those that are in no other are let go."""
         collection = await self.own(actor, collection_id)
-        for file in await self.files(collection.id):
-            await self.take_out(actor, file)
-        await self._ctx.db.write(
-            lambda tx: tx.run("DELETE FROM knowledge_collections WHERE id = :id", id=collection.id)
-        )
+
+        def delete(tx: Any) -> list[str]:
+            files: list[str] = tx.all(
+                str, "SELECT file_id FROM knowledge_files WHERE collection_id = :id", id=collection.id
+            )
+            for table in ("knowledge_chunks", "knowledge_vectors"):
+                tx.run(
+                    f"DELETE FROM {table} WHERE file IN (SELECT id FROM knowledge_files WHERE collection_id = :id)",
+                    id=collection.id,
+                )
+            tx.run("DELETE FROM knowledge_files WHERE collection_id = :id", id=collection.id)
+            tx.run("DELETE FROM knowledge_collections WHERE id = :id", id=collection.id)
+            return [one for one in files if not _is_held(tx, actor.account_id, one)]
+
+        for file_id in await self._ctx.db.write(delete):
+            await self._ctx.files.let_go(actor, file_id)
 
     # --- files
 
@@ -146,7 +168,8 @@ class Shelf:
         def put(tx: Any) -> KnownFile | None:
             tx.run(
                 "INSERT INTO knowledge_files (id, collection_id, file_id, owner_id, sha256, name, state, error, chunks,"
-                " added_at) VALUES (:id, :collection, :file, :owner, :sha256, :name, 'queued', '', 0, :now)"
+                " added_at) SELECT :id, :collection, :file, :owner, :sha256, :name, 'queued', '', 0, :now"
+                " WHERE EXISTS (SELECT 1 FROM knowledge_collections k WHERE k.id = :collection)"
                 " ON CONFLICT (collection_id, file_id) DO NOTHING",
                 id=place_id,
                 collection=collection.id,
@@ -165,7 +188,9 @@ class Shelf:
             return found
 
         known = await self._ctx.db.write(put)
-        assert known is not None
+        if known is None:  # the collection was deleted meanwhile
+            await self._ctx.files.let_go(actor, file_id)
+            raise NotFound("There is no such collection.")
         if known.state in ("queued", "failed"):
             await self.queue(known)
         return known
@@ -215,13 +240,7 @@ class Shelf:
             tx.run("DELETE FROM knowledge_vectors WHERE file = :id", id=file.id)
             tx.run("DELETE FROM knowledge_files WHERE id = :id", id=file.id)
             changed(tx, file.collection_id)
-            held = tx.one(
-                int,
-                "SELECT 1 FROM knowledge_files WHERE file_id = :file AND owner_id = :owner LIMIT 1",
-                file=file.file_id,
-                owner=file.owner_id,
-            )
-            return held is not None
+            return _is_held(tx, file.owner_id, file.file_id)
 
         if not await self._ctx.db.write(delete):
             await self._ctx.files.let_go(actor, file.file_id)
@@ -246,10 +265,65 @@ class Shelf:
                     f"DELETE FROM {table} WHERE file IN (SELECT id FROM knowledge_files WHERE owner_id = :owner)",
                     owner=account_id,
                 )
-            for table in ("knowledge_files", "knowledge_collections", "knowledge_sources"):
+            for table in ("knowledge_files", "knowledge_collections"):
                 tx.run(f"DELETE FROM {table} WHERE owner_id = :owner", owner=account_id)
 
         await self._ctx.db.write(delete)
+
+
+def _is_held(tx: Any, owner_id: str, file_id: str) -> bool:
+    """Some collection has it."""
+    found = tx.one(
+        int,
+        "SELECT 1 FROM knowledge_files WHERE file_id = :file AND owner_id = :owner LIMIT 1",
+        file=file_id,
+        owner=owner_id,
+    )
+    return found is not None
+
+
+def may_read(actor: Actor, owner_id: str, groups: str) -> bool:
+    """groups: as a collection keeps them."""
+    return owner_id == actor.account_id or any(one in readers_of(groups) for one in actor.account.groups)
+
+
+def readers_of(groups: str) -> tuple[str, ...]:
+    return msgspec.json.decode(groups, type=tuple[str, ...]) if groups else ()
+
+
+def _packed(groups: Sequence[str]) -> str:
+    return msgspec.json.encode(groups).decode() if groups else ""
+
+
+def _clean_name(name: str) -> str:
+    name = " ".join(name.split())
+    if not name or len(name) > NAME_MOST:
+        raise BadInput(
+            "Give the collection a name of at most %(most)s characters.",
+            values={"most": NAME_MOST},
+            code="bad_name",
+            status=422,
+        )
+    return name
+
+
+def _clean_groups(actor: Actor, groups: Sequence[str], before: Sequence[str] = ()) -> tuple[str, ...]:
+    """One shares with one's own groups, an admin with any; those it is shared with already may stay."""
+    cleaned = tuple(dict.fromkeys(one for group in groups if (one := group.strip())))
+    known = {*actor.account.groups, *before}
+    foreign = [one for one in cleaned if one not in known]
+    if foreign and actor.account.role != "admin":
+        raise BadInput(
+            "You are not in the group %(group)s, so you cannot share with it.",
+            values={"group": foreign[0][:40]},
+            code="unknown_group",
+            status=422,
+        )
+    if len(cleaned) > GROUPS_MOST or any(len(one) > NAME_MOST for one in cleaned):
+        raise BadInput(
+            "Share it with at most %(most)s groups.", values={"most": GROUPS_MOST}, code="too_many_groups", status=422
+        )
+    return cleaned
 
 
 def all_of(tx: Any, actor: Actor) -> list[Collection]:

@@ -71,3 +71,8 @@ async def search(browser: Any, query: str, *collections: str, limit: int = 8) ->
     )
     assert answer.status_code == 200, answer.text
     return list(answer.json()["hits"])
+
+
+def job_of(site: Site, kind: str) -> Any:
+    """The object whose method is the job."""
+    return next(one.run.__self__ for _, one in site.house.plugins.registered("register_jobs") if one.kind == kind)

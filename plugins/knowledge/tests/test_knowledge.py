@@ -11,7 +11,7 @@ import pytest
 from chatserver.testing.server import Site
 from chatserver.testing.upstream import FakeUpstream
 
-from .conftest import bring, make, put_in, search, settled
+from .conftest import bring, job_of, make, put_in, search, settled
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
@@ -151,12 +151,12 @@ async def test_the_same_file_is_in_it_once_and_read_again_is_the_same(site: Site
     first = await put_in(ada, shelf, file)
     again = await put_in(ada, shelf, file)
     assert first == again
-    plugin = next(one for _, one in site.house.plugins.registered("register_jobs") if one.kind == "knowledge.read")
-    shelf_rows = plugin.run.__self__._shelf
+    ingest = job_of(site, "knowledge.read")
+    shelf_rows = ingest._shelf
     (known,) = await shelf_rows.files(shelf)
     for _ in range(3):
         await shelf_rows.mark(known.id, "failed", "killed")
-        await plugin.run({"file": known.id})
+        await ingest.run({"file": known.id})
     (after,) = await shelf_rows.files(shelf)
     assert (after.state, after.chunks) == ("ready", first["chunks"])
     assert len(await search(ada, "oak fir invoice", shelf, limit=50)) == first["chunks"]

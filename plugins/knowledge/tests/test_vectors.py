@@ -11,7 +11,7 @@ from chatserver import Unavailable
 from chatserver.testing.server import Site
 from chatserver.testing.upstream import FakeUpstream, Rule
 
-from .conftest import bring, make, put_in, search, settled
+from .conftest import bring, job_of, make, put_in, search, settled
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
@@ -20,26 +20,16 @@ LAND = "".join(f"# {name}\nOf {name} little is told in this book.\n\n" for name 
 CHANNEL_MODEL = "channel:fake-n5"
 
 
-def ingest_of(site: Site) -> Any:
-    specs = site.house.plugins.registered("register_jobs")
-    return next(one.run.__self__ for _, one in specs if one.kind == "knowledge.read")
-
-
-def renewal_of(site: Site) -> Any:
-    specs = site.house.plugins.registered("register_jobs")
-    return next(one.run.__self__ for _, one in specs if one.kind == "knowledge.renew")
-
-
 async def told(site: Site, admin: Any) -> str:
     """The notices of the plugin, as an admin has them. What was told in passing is written first."""
-    await ingest_of(site)._ctx.notices.settle()
+    await job_of(site, "knowledge.read")._ctx.notices.settle()
     return " ".join(one.sentence for one in await site.house.notices.unread(admin.actor) if one.source == "knowledge")
 
 
 @pytest.fixture
 def ingest(site: Site, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Jobs of this test are run by the test, not by the house."""
-    found = ingest_of(site)
+    found = job_of(site, "knowledge.read")
 
     async def queue(file: Any) -> None:
         await found._shelf.mark(file.id, "queued")
@@ -123,7 +113,7 @@ async def test_another_model_takes_over_when_its_vectors_are_whole(site: Site, u
     ada, admin = await site.sign_up("other@example.org"), await site.sign_up("chief@example.org", role="admin")
     shelf = await make(ada)
     await put_in(ada, shelf, await bring(ada, "land.md", LAND.encode()))
-    renewal, embedder = renewal_of(site), ingest_of(site)._embedder
+    renewal, embedder = job_of(site, "knowledge.renew"), job_of(site, "knowledge.read")._embedder
     before = embedder.wanted
     assert before in (await admin.get("/admin")).text
     embedder.wanted = CHANNEL_MODEL
