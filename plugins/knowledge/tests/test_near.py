@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chatserver import __version__
-from chatserver.chat.copying import copy_house
-from chatserver.databases import open_target
-from chatserver.house import migration_sets
-from chatserver.plugins import Plugins
-from chatserver.testing.postgres import PostgresServer
-from chatserver.testing.server import Site, open_site
-from chatserver.testing.upstream import FakeUpstream
+from chatserver.testing.server import Site
 
 from .conftest import bring, job_of, make, put_in, search
 
@@ -92,40 +84,3 @@ async def test_what_came_another_way_is_completed(site: Site) -> None:
     await renewal.run({})
     vectors, near = await kept(site)
     assert vectors == near > 0, "and by the job, once after each start"
-
-
-async def test_a_box_moves_to_postgresql_and_back_with_its_vectors(
-    tmp_path: Path, postgres_server: PostgresServer, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_site(tmp_path, upstream.base_url) as site:
-        ada = await site.sign_up("moves@example.org")
-        shelf = await make(ada)
-        await put_in(ada, shelf, await bring(ada, "land.md", LAND.encode()))
-        key = await site.make_key("moves@example.org")
-    name = postgres_server.create()
-    here = f"sqlite:///{tmp_path}"
-    back = tmp_path / "back"
-    try:
-        await copy(here, postgres_server.url(name))
-        async with open_site(tmp_path, upstream.base_url, database_url=postgres_server.url(name)) as site:
-            embedder = job_of(site, "knowledge.read")._embedder
-            monkeypatch.setattr(embedder, "passages", None)  # nothing is embedded anew
-            found = await search(site.api(key), "Which capital is on the coast?", shelf)
-            assert len(found) == 4 and await kept(site) == (4, 4)
-        await copy(postgres_server.url(name), f"sqlite:///{back}")
-        async with open_site(back, upstream.base_url) as site:
-            there = await search(site.api(key), "Which capital is on the coast?", shelf)
-        assert [hit["text"] for hit in there] == [hit["text"] for hit in found]
-        assert [hit["score"] for hit in there] == pytest.approx([hit["score"] for hit in found], abs=1e-4)
-    finally:
-        postgres_server.drop(name)
-
-
-async def copy(source_url: str, target_url: str) -> None:
-    plugins = Plugins.load(core_version=__version__)
-    source, target = await open_target(source_url, plugins), await open_target(target_url, plugins)
-    try:
-        await copy_house(source, target, lambda engine: migration_sets(engine, plugins))
-    finally:
-        await target.close()
-        await source.close()
