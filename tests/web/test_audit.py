@@ -55,6 +55,7 @@ async def test_what_is_done_is_noted_and_shown_to_admins(each_site: Site) -> Non
     assert entries[0].details == {"state": "suspended"} and entries[0].actor_id == root.actor.account_id
     page = (await root.get("/admin/audit")).text
     assert all(action in page for action in noted) and "laptop" in page and "ann@example.org" in page
+    assert "API key made" in page, "in words, beside the name that programs know"
     narrow = (await root.get("/admin/audit?action=key_created")).text
     assert "laptop" in narrow and "<code>account_created" not in narrow
     older = (await root.get(f"/admin/audit?before={entries[2].id}")).text

@@ -41,8 +41,10 @@ class Incident(msgspec.Struct, frozen=True):
 
 
 class ModelStatus(msgspec.Struct, frozen=True):
-    """uptime: percent of requests answered in 90 days, None when there was none. p50, p95: first token, of 24 h."""
+    """name: what the API calls it. uptime: percent of requests answered in 90 days, None when there was none. p50, p95:
+    first token, of 24 h."""
 
+    name: str
     title: str
     state: State
     hours: tuple[Bar, ...]
@@ -90,7 +92,7 @@ class StatusBook:
         down = [one for one in await self._shelf.down_minutes(now - 7 * DAY_US) if one.model in titles]
         return Status(
             tuple(
-                model_status(title, minutes.get(name, {}), hours.get(name, {}), days[name], now)
+                model_status(name, title, minutes.get(name, {}), hours.get(name, {}), days[name], now)
                 for name, title in titles.items()
             ),
             tuple(incidents(down, titles)[:INCIDENTS_LIMIT]),
@@ -98,12 +100,13 @@ class StatusBook:
 
 
 def model_status(
-    title: str, minutes: Mapping[int, Cell], hours: Mapping[int, Cell], days: Mapping[int, Cell], now: int
+    name: str, title: str, minutes: Mapping[int, Cell], hours: Mapping[int, Cell], days: Mapping[int, Cell], now: int
 ) -> ModelStatus:
     lately = sum_of(minutes.values())
     day = sum_of(hours.values())
     whole = sum_of(days.values())
     return ModelStatus(
+        name,
         title,
         state_of(lately) if lately.asked else ("up" if day.asked and state_of(day) == "up" else "quiet"),
         bars(hours, HOUR_US, HOURS, now),

@@ -75,9 +75,8 @@ async def test_admins_see_the_channels_and_nobody_else_does(
     assert "/x/gateway/" in (await boss.get("/admin")).text and "/x/gateway/" not in (await boss.get("/")).text
     text = (await boss.get("/x/gateway/")).text
     assert "key refused" in text and "Heartbeats used 0 of 20,000 tokens today." in text
-    shares = {
-        row[0]: int(row[1]) for row in re.findall(r'<td dir="auto">(\w+)</td>.*?</td><td>\d+</td><td>(\d+)%</td>', text)
-    }
+    row = r'<td dir="auto">(\w+)</td>.*?</td><td [^>]*>\d+</td><td data-label="Share of traffic">(\d+)%</td>'
+    shares = {channel: int(share) for channel, share in re.findall(row, text)}
     assert sum(shares.values()) in (99, 100, 101) and set(shares) == {"fake", "one", "two"}
     assert "sk-" not in text
     assert "/x/gateway/" in (await boss.get("/status")).text

@@ -10,6 +10,7 @@ from chatserver.domain.audit import COMMAND_LINE, AuditEntry
 from chatserver.web import views
 from chatserver.web.pages.console.desk import CONSOLE, show
 from chatserver.web.pages.visit import Page, PageRequest, Visit
+from chatserver.web.views.audit import deed_text
 from chatserver.web.views.times import moment_of, when_text
 from chatserver.words import gettext as _
 
@@ -18,10 +19,11 @@ PAGE = 50
 
 
 class AuditLine(msgspec.Struct, frozen=True):
-    """when_iso: for programs; details: name and value, as they were noted."""
+    """title: the action in words; when_iso: for programs; details: name and value, as they were noted."""
 
     who: str
     action: str
+    title: str
     subject: str
     details: tuple[tuple[str, str], ...]
     when: str
@@ -42,7 +44,7 @@ async def show_audit(request: PageRequest) -> Page:
         "audit.html",
         lines=[_line(one, visit, emails) for one in found[:PAGE]],
         action=action,
-        actions=await audit.actions(visit.actor),
+        actions=[(name, deed_text(name)) for name in await audit.actions(visit.actor)],
         is_first=not before,
         older=found[PAGE - 1].id if len(found) > PAGE else "",
     )
@@ -58,6 +60,7 @@ def _line(entry: AuditEntry, visit: Visit, emails: dict[str, str]) -> AuditLine:
     return AuditLine(
         _who(entry.actor_id, emails),
         entry.action,
+        deed_text(entry.action),
         emails.get(entry.subject, entry.subject),
         tuple(entry.details.items()),
         when_text(entry.noted_at, moment_of(now_us(), visit.zone), visit.zone),
