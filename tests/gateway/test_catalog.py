@@ -71,14 +71,11 @@ async def test_groups_aliases_weight_and_priority() -> None:
 
 async def test_a_name_somebody_gave_is_the_title() -> None:
     aliases = (ModelAlias("quick", "c-4"), ModelAlias("strong", "c-4"), ModelAlias("c-4", "c-4"))
-    shelf = Shelf([], {"all": [Model("c-4", "Claude 4", 200_000)]})
-    models = (await opened([Channel("all", "shelf", models=aliases)], shelf)).models(["default"])
-    assert [(model.id, model.title) for model in models] == [
-        ("quick", "quick"),
-        ("strong", "strong"),
-        ("c-4", "Claude 4"),
-    ]
-    assert {model.context_tokens for model in models} == {200_000}
+    shelf = Shelf([], {"named": [Model("c-4", "Claude 4", 200_000)], "asked": [Model("other")]})
+    channels = [Channel("named", "shelf", models=aliases, priority=1), Channel("asked", "shelf")]
+    models = (await opened(channels, shelf)).models(["default"])
+    assert [model.title for model in models] == ["quick", "strong", "Claude 4", "other"]
+    assert [model.context_tokens for model in models] == [200_000, 200_000, 200_000, 0]
 
 
 async def test_models_that_embed_are_asked_for_that_alone() -> None:
