@@ -11,12 +11,14 @@ MAX_PASSAGE = 240
 
 def marks_in(text: str, needles: list[str]) -> tuple[tuple[int, int], ...]:
     """Where words of a text begin like one of the needles: from and to, in order, none within another. Empty where
-    folding changes a text's length, so that no mark stands beside its word."""
+    the folded text is not that of its characters one by one, so that no mark stands beside its word."""
     folded = fold(text)
-    if len(folded) != len(text):
+    pieces = list(folded) if len(folded) == len(text) else [fold(character) for character in text]
+    if "".join(pieces) != folded:
         return ()
+    origins = [at for at, piece in enumerate(pieces) for _ in piece]
     found = sorted(
-        (match.start(), match.end())
+        (origins[match.start()], origins[match.end() - 1] + 1)
         for needle in needles
         for match in re.finditer(r"(?<![^\W_])" + re.escape(needle) if needle.isascii() else re.escape(needle), folded)
     )

@@ -20,6 +20,23 @@ Say = Callable[..., Awaitable[None]]
 Find = Callable[..., Awaitable[list[Hit]]]
 
 
+@pytest.mark.parametrize(
+    ("text", "needle", "shown"),
+    [
+        ("…across the river to…", "river", ["river"]),
+        ("½ a River, a rivér, a driver", "river", ["River", "rivér"]),
+        ("Straße and strasse", "strasse", ["Straße", "strasse"]),
+        ("ﬁnd it … and find it", "find", ["ﬁnd", "find"]),
+        ("…预设市场", "市场", ["市场"]),
+        ("nothing", "river", []),
+    ],
+)
+def test_marks_stand_at_their_words_also_where_folding_changes_the_length(
+    text: str, needle: str, shown: list[str]
+) -> None:
+    assert [text[start:end] for start, end in passages.marks_in(text, [needle])] == shown
+
+
 def add_conversation(tx: Tx, owner_id: str, title: str = "") -> str:
     conversation_id = f"c-{owner_id}"
     tx.run(

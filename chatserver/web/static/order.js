@@ -15,6 +15,7 @@ export function rename(id, where = $("[data-title]")) {
   if (!id || !where || $("[data-renaming]")) return
   const place = where.matches("[data-line]") ? $("span", where) : where
   const before = place.textContent
+  const last = document.activeElement
   const box = Object.assign(document.createElement("input"), { value: before, maxLength: 200, className: "rename" })
   box.dataset.renaming = ""
   box.setAttribute("aria-label", where.closest(".head")?.dataset.rename || before)
@@ -34,6 +35,9 @@ export function rename(id, where = $("[data-title]")) {
     event.stopPropagation()
     if (event.key === "Enter" && !event.isComposing) finish(true)
     else if (event.key === "Escape") finish(false)
+    if (!isDone) return
+    event.preventDefault() // or what gets the focus is pressed by the same key
+    ;(last.isConnected && last !== document.body ? last : $("#text"))?.focus()
   })
   box.addEventListener("blur", () => finish(true))
   for (const kind of ["click", "dblclick", "mousedown"]) box.addEventListener(kind, (event) => { event.stopPropagation(); if (kind === "click") event.preventDefault() })
