@@ -193,21 +193,20 @@ class Chunks:
 
     async def shown(self, wanted: Sequence[tuple[str, int]]) -> dict[tuple[str, int], PassageRow]:
         """Passages by file and place; one that is gone is left out."""
-
-        def read(tx: Any) -> list[PassageRow]:
-            return [
-                row
-                for file, place in wanted
-                for row in tx.all(
-                    PassageRow,
-                    "SELECT file, place, page, heading, text FROM knowledge_chunks WHERE file = :file"
-                    " AND place = :place",
-                    file=file,
-                    place=place,
-                )
-            ]
-
-        return {(row.file, row.place): row for row in await self._ctx.db.read(read)}
+        if not wanted:
+            return {}
+        places = {f"p{number}": place for number, (_, place) in enumerate(wanted)}
+        files = {f"f{number}": file for number, (file, _) in enumerate(wanted)}
+        either = " OR ".join(f"(file = :f{number} AND place = :p{number})" for number in range(len(wanted)))
+        rows = await self._ctx.db.read(
+            lambda tx: tx.all(
+                PassageRow,
+                f"SELECT file, place, page, heading, text FROM knowledge_chunks WHERE {either}",
+                **files,
+                **places,
+            )
+        )
+        return {(row.file, row.place): row for row in rows}
 
     # --- which model serves
 

@@ -68,13 +68,14 @@ class Index:
     """Grows and shrinks by whole files, so that a change costs what changed. One thread at a time is in it.
 
     model: whose vectors these are. version: of the collection, when it was last compared. files: what is in it, with
-    the stamp of each filling.
+    the stamp of each filling. centres: of all its vectors, where the database has them (near.py).
     """
 
     def __init__(self, model: str) -> None:
         self.model = model
         self.version = 0
         self.files: dict[str, int] = {}
+        self.centres: dict[int, Any] = {}
         self._lock = threading.Lock()
         self._begins: dict[str, int] = {}
         self._owners: list[str] = []
@@ -168,7 +169,7 @@ class Index:
             best = _best(self._share(words)) if self._owners else []
             return [(self._owners[at], self._numbers[at]) for at in best]
 
-    def join(self, words: set[str], nearest: Sequence[Nearest]) -> Ranking:
+    def join(self, words: set[str], vector: Any, nearest: Sequence[Nearest]) -> Ranking:
         """`rank`, with what the database says of the meaning of the best by both."""
         near = {(one.file, one.place): one.meaning for one in nearest}
         with self._lock:
@@ -179,7 +180,8 @@ class Index:
             known = {(self._owners[at], self._numbers[at]): at for at in _best(share)}
             known |= {key: at for key in near if (at := self._row_of(*key)) is not None}
             found = [Found(*key, float(share[at]), near.get(key, 0.0)) for key, at in known.items()]
-            return Ranking(tuple(found), rows, nearest[0].mean if nearest else 0.0)
+            centre = self.centres.get(len(vector))
+            return Ranking(tuple(found), rows, 0.0 if centre is None else float(centre @ vector) / rows)
 
     def _row_of(self, file: str, place: int) -> int | None:
         """The passages of a file lie together, in order."""

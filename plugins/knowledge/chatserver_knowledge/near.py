@@ -18,17 +18,22 @@ AT_ONCE = 200
 
 
 class Nearest(msgspec.Struct, frozen=True):
-    """A passage with its cosine. mean: of all passages it was compared with."""
+    """A passage with its cosine."""
 
     file: str
     place: int
     meaning: float
-    mean: float
 
 
 class _Vector(msgspec.Struct, frozen=True):
     place: int
     vector: bytes
+
+
+class _Centre(msgspec.Struct, frozen=True):
+    width: int
+    many: int
+    vector: str
 
 
 class Near:
@@ -62,6 +67,22 @@ class Near:
             vectors = [(one.place, one.vector) for one in lacking]
             await self._ctx.db.write(lambda tx, vectors=vectors: self.keep(tx, file_id, model, vectors))
 
+    async def centres(self, collection_id: str, model: str) -> dict[int, Any]:
+        """The sum of all vectors of a collection's ready files, by how wide they are: with it the mean of all cosines
+        is known before any is."""
+        import numpy
+
+        rows = await self._ctx.db.read(
+            lambda tx: tx.all(
+                _Centre,
+                "SELECT n.width, COUNT(*) AS many, CAST(AVG(n.vector) AS TEXT) AS vector FROM knowledge_near n"
+                f" JOIN knowledge_files f ON f.id = n.file WHERE {_HERE} GROUP BY n.width",
+                collection=collection_id,
+                model=model,
+            )
+        )
+        return {row.width: row.many * numpy.array(msgspec.json.decode(row.vector), dtype="f8") for row in rows}
+
     async def nearest(
         self, collection_id: str, model: str, vector: Any, also: Sequence[tuple[str, int]], most: int
     ) -> list[Nearest]:
@@ -82,15 +103,19 @@ class Near:
         )
 
 
+_HERE = "f.collection_id = :collection AND f.state = 'ready' AND n.model = :model"
 _NEAREST = (
-    "WITH near AS MATERIALIZED (SELECT n.file, n.place, -(n.vector <#> CAST(:vector AS vector)) AS meaning"
-    " FROM knowledge_near n JOIN knowledge_files f ON f.id = n.file"
-    " WHERE f.collection_id = :collection AND f.state = 'ready' AND n.model = :model AND n.width = :width),"
+    # Read once, not once a row, which a plan for any parameters would do.
+    "WITH asked AS MATERIALIZED (SELECT CAST(:vector AS vector) AS vector),"
+    " best AS (SELECT n.file, n.place, n.vector <#> (SELECT vector FROM asked) AS away"
+    f" FROM knowledge_near n JOIN knowledge_files f ON f.id = n.file WHERE {_HERE} AND n.width = :width"
+    " ORDER BY away LIMIT :most),"
     " also AS (SELECT unnest(string_to_array(:files, ' ')) AS file,"
-    " unnest(CAST(string_to_array(:places, ' ') AS BIGINT[])) AS place),"
-    " best AS (SELECT file, place FROM near ORDER BY meaning DESC LIMIT :most)"
-    " SELECT file, place, meaning, (SELECT AVG(meaning) FROM near) AS mean FROM near"
-    " WHERE (file, place) IN (SELECT file, place FROM best) OR (file, place) IN (SELECT file, place FROM also)"
+    " unnest(CAST(string_to_array(:places, ' ') AS BIGINT[])) AS place)"
+    " SELECT file, place, -away AS meaning FROM best UNION ALL"
+    " SELECT n.file, n.place, -(n.vector <#> (SELECT vector FROM asked)) AS meaning"
+    " FROM also JOIN knowledge_near n ON n.file = also.file AND n.place = also.place"
+    " WHERE n.model = :model AND n.width = :width"
 )
 
 

@@ -82,7 +82,7 @@ class Searching:
         async def rank(collection_id: str, index: Index) -> Ranking:
             also = await asyncio.to_thread(index.best_by_words, words)
             nearest = await self._near.nearest(collection_id, index.model, vector, also, RANKED)
-            return await asyncio.to_thread(index.join, words, nearest)
+            return await asyncio.to_thread(index.join, words, vector, nearest)
 
         return list(await asyncio.gather(*map(rank, collection_ids, indexes)))
 
@@ -114,6 +114,8 @@ class Searching:
                 index = Index(model)
             if index.version != collection.version:
                 await self._bring_up(index, files)
+                if self._near.is_there:
+                    index.centres = await self._near.centres(collection.id, model)
                 index.version = collection.version
             self._held[collection.id] = index
             self._held.move_to_end(collection.id)
