@@ -23,8 +23,6 @@ from chatserver.store.words import MAX_WORD, fold, runs, words_of
 MAX_QUERY = 1_000
 MAX_QUERY_WORDS = 24
 _ABOVE_ALL = 2**62
-_CANDIDATES = 4
-"""How many entries with the words are looked at for each that is wanted, before all of them are."""
 _BODIES: dict[str, Body] = {"sqlite": Fts5(), "postgres": Lexemes()}
 
 
@@ -168,10 +166,11 @@ def find(
     narrowed, parameters = _narrow(wanted, before)
     asking = {"owner_id": owner_id, "query": body.query(words), "limit": limit, **parameters}
     rows: list[Found] = []
-    if body.newest_sql:
-        newest_sql = body.newest_sql.replace(NARROWED, narrowed)
-        rows = tx.all(Found, newest_sql, **asking, below=before or _ABOVE_ALL, window=limit * _CANDIDATES)
-    if len(rows) < limit:  # fewer words than that, or the filter left most of them out
+    for sql in body.newest_sqls:
+        rows = tx.all(Found, sql.replace(NARROWED, narrowed), **asking, below=before or _ABOVE_ALL)
+        if not rows or len(rows) == limit:
+            break
+    if len(rows) < limit:  # a rare word, or a filter that leaves most of them out
         rows = tx.all(Found, body.find_sql.replace(NARROWED, narrowed), **asking)
     needles = sorted((run for run, _ in asked), key=len, reverse=True)
     pairs = [run[start : start + 2] for run, is_unspaced in asked if is_unspaced for start in range(len(run) - 1)]

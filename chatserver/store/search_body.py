@@ -17,6 +17,11 @@ ENTRIES = (
 )
 
 
+WINDOW = 200
+"""How many entries are looked at first. Part of the statement: a server that expects any number expects a tenth of
+the table."""
+
+
 class Word(msgspec.Struct, frozen=True):
     """One word of a query, already the owner's. is_prefix: the start of a word is enough."""
 
@@ -28,13 +33,13 @@ class Body(Protocol):
     """What an engine does its own way. Words are letters, digits and marks only, lower case, each led by its owner.
 
     find_sql: selects conversation_id, message_id, title, parts, at for :owner_id, :query and :limit, newest first.
-    newest_sql: the same, of the :window newest entries below :below with those words only; "" where find_sql stops
-    by itself.
+    newest_sqls: the same, of the newest entries below :below only, WINDOW of them, to be asked one after the other
+    before find_sql; none where that stops by itself.
     """
 
     migrations: list[Migration]
     find_sql: str
-    newest_sql: str
+    newest_sqls: tuple[str, ...]
 
     def expect_many(self, tx: Tx) -> None: ...
     def settle(self, tx: Tx) -> None: ...

@@ -27,7 +27,7 @@ class Fts5:
         newest="search_index.rowid",
         narrowed=NARROWED,
     )
-    newest_sql = ""
+    newest_sqls: tuple[str, ...] = ()
 
     def expect_many(self, tx: Tx) -> None:
         """FTS5 gathers what one transaction brings by itself."""
