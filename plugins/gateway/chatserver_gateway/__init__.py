@@ -40,7 +40,7 @@ class Gateway:
         self.listening = Listening(self.ranker, self.figures, self.shelf)
         self.heartbeats = Heartbeats(self.shelf, self.listening, self.figures)
         self.book = StatusBook(self.shelf)
-        self.pages = Pages(self.shelf, self.book, self.ranker, self.heartbeats)
+        self.pages = Pages(self.shelf, self.book, self.ranker, self.listening, self.heartbeats)
 
     @hookimpl
     def register_settings(self) -> list[Setting]:

@@ -9,6 +9,7 @@ import msgspec
 from chatserver import Context, PageAnswer, PageFiles, PageVisit, PublicVisit, Route
 from chatserver_gateway.figures import percentile_ms
 from chatserver_gateway.heartbeats import Heartbeats
+from chatserver_gateway.listening import Listening
 from chatserver_gateway.ranking import Ranker, Standing
 from chatserver_gateway.shelf import DAY_US, Shelf
 from chatserver_gateway.status import StatusBook
@@ -34,10 +35,13 @@ class PairLine(msgspec.Struct, frozen=True):
 
 
 class Pages:
-    def __init__(self, shelf: Shelf, book: StatusBook, ranker: Ranker, heartbeats: Heartbeats) -> None:
+    def __init__(
+        self, shelf: Shelf, book: StatusBook, ranker: Ranker, listening: Listening, heartbeats: Heartbeats
+    ) -> None:
         self._shelf = shelf
         self._book = book
         self._ranker = ranker
+        self._listening = listening
         self._heartbeats = heartbeats
 
     def open(self, ctx: Context) -> None:
@@ -60,6 +64,7 @@ class Pages:
         )
 
     async def show_channels(self, visit: PageVisit) -> PageAnswer:
+        await self._listening.flush()  # a breaker that opened just now stands beside the failures that opened it
         return await visit.page(
             "channels.html",
             lines=await self._lines(visit),
