@@ -1,4 +1,5 @@
-"""Four llmocks, a fake written by strangers, as the channels of one model: errors, waits, broken and silent answers."""
+"""Four llmocks, a fake written by strangers, as the channels of one model: errors at a rate and in a row, waits, broken
+and silent answers."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from llmock.chaos import ChaosSettings
 from llmock.pytest_plugin import LLMock
 from llmock.testing import LLMockServer
 
@@ -22,7 +24,8 @@ QUESTIONS = 24
 @pytest.fixture
 def strangers() -> Iterator[dict[str, LLMock]]:
     with ExitStack() as stack:
-        yield {name: LLMock(stack.enter_context(LLMockServer())) for name in NAMES}
+        chaos = {"errs": ChaosSettings(error_rate_500=0.3, error_rate_503=0.2)}
+        yield {name: LLMock(stack.enter_context(LLMockServer(chaos=chaos.get(name)))) for name in NAMES}
 
 
 async def test_no_answer_fails_before_its_first_token(tmp_path: Path, strangers: dict[str, LLMock]) -> None:
