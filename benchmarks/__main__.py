@@ -243,11 +243,11 @@ def main() -> None:
     given = parser.parse_args()
     if given.first and not machine.go_first():
         say("Going first takes root's rights. Neighbours on this machine will show in the figures.")
-    pages: list[str] = []
+    sections: dict[str, str] = {}
 
     def add(title: str, text: str) -> None:
         say(f"\n## {title}\n\n{text}\n")
-        pages.append(f"### {title}\n\n{text}")
+        sections[title] = text
 
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
@@ -259,8 +259,8 @@ def main() -> None:
             head = runner.run(run.all())
     say(f"In {(time.monotonic() - began) / 60:.0f} minutes.")
     if given.write:
-        if pages:
-            report.write("\n\n".join([head, *pages]))
+        if sections:
+            report.write_sections(head, sections)
         if run.graded:
             report.write(report.quality_table(run.graded), grading.DOCUMENT)
 

@@ -60,6 +60,10 @@ async def _times(times: int, act: Callable[[], Awaitable[object]]) -> float:
     return statistics.median(taken) * 1000
 
 
+BREATH_S = 0.05
+"""Between an answer and the next question: what the server still writes about the answer is not part of saving."""
+
+
 async def measure_lengths(running: Running, key: str, stored: dict[int, str]) -> list[Opened]:
     wire = running.wire()
     found = []
@@ -73,6 +77,7 @@ async def measure_lengths(running: Running, key: str, stored: dict[int, str]) ->
             assert answer.status == 202, answer
             turn_id = msgspec.json.decode(answer.body, type=Sent).turn_id
             await wire.ask("GET", f"/api/turns/{turn_id}/events?after=0", key=key)
+            await asyncio.sleep(BREATH_S)
 
         async def read(path: str, key: str) -> bytes:
             answer = await wire.ask("GET", path, accept="text/html", key=key)

@@ -19,6 +19,7 @@ from benchmarks.relaying import Whole
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+_FIGURES = re.compile(re.escape(BEGIN) + "(.*?)" + re.escape(END), re.DOTALL)
 
 
 def number(value: float, digits: int = 1) -> str:
@@ -187,6 +188,14 @@ def _p95(values: list[float]) -> float:
 def write(figures: str, document: Path = DOCUMENT) -> None:
     """Put the figures into a document, in place of those before."""
     text = document.read_text()
-    pattern = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
-    assert pattern.search(text), f"{document} has lost its markers"
-    document.write_text(pattern.sub(lambda _: f"{BEGIN}\n{figures.strip()}\n{END}", text))
+    document.write_text(_FIGURES.sub(lambda _: f"{BEGIN}\n{figures.strip()}\n{END}", text))
+
+
+def write_sections(head: str, sections: dict[str, str], document: Path = DOCUMENT) -> None:
+    """Put what a run measured into the document, a section a title, each with the run's head; those it did not measure
+    stay as they are."""
+    found = _FIGURES.search(document.read_text())
+    assert found is not None, f"{document} has lost its markers"
+    kept = dict(re.findall(r"^### (.+?)\n\n(.*?)(?=\n\n### |\Z)", found[1].strip(), re.MULTILINE | re.DOTALL))
+    kept |= {title: f"{head}\n\n{text}" for title, text in sections.items()}
+    write("\n\n".join(f"### {title}\n\n{text}" for title, text in kept.items()), document)
