@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from chatserver.chat.readers import Readers
 from chatserver.chat.recovery import Recovery
@@ -193,6 +193,10 @@ class Conversations:
         if found is None:
             raise NotFound("There is no such message.")
         return found
+
+    async def erased(self, message_ids: Sequence[str]) -> set[str]:
+        """Which of these are gone for good, and cannot be taken back: what a plugin keeps of them goes, too."""
+        return await self._db.read(lambda tx: deletion_rows.erased_among(tx, message_ids))
 
     async def count_below(self, actor: Actor, message_id: str) -> int:
         """How many messages deleting this one would hide."""

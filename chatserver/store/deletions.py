@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from chatserver.domain.access import Actor
 from chatserver.domain.tree import Edge
 from chatserver.store import consents, feedback, folders, prompts, shares
+from chatserver.store.batches import parameters_of, runs_of, values_of
 from chatserver.store.conversations import lock_conversation
 from chatserver.store.database import Tx
 
@@ -91,6 +94,15 @@ def expired_deletions(tx: Tx, before: int, limit: int) -> list[DeletionRow]:
         before=before,
         limit=limit,
     )
+
+
+def erased_among(tx: Tx, message_ids: Sequence[str]) -> set[str]:
+    """Those that are no message any more; one that is only hidden still is one."""
+    gone = set(message_ids)
+    for run in runs_of(sorted(gone)):
+        sql = f"SELECT id FROM messages WHERE id IN (VALUES {values_of(('{}',), len(run))})"
+        gone.difference_update(tx.all(str, sql, **parameters_of([(one,) for one in run])))
+    return gone
 
 
 def erase_deletion(tx: Tx, row: DeletionRow) -> None:

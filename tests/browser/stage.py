@@ -41,6 +41,7 @@ class Actor:
         self.tools: list[Tool] = []
         self.requests: list[ChatRequest] = []
         self.pause_s = 0.002
+        self.holds_at = PIECE * 2
 
     async def discover(self, http: Egress) -> list[Channel]:
         aliases = tuple(
@@ -86,7 +87,7 @@ class Actor:
             await asyncio.sleep(self.pause_s)
             if request.model == "broken" and start >= len(answer) // 2:
                 raise UpstreamError("The connection broke.", kind="cut", retryable=True)
-            if request.model == "waiter" and start >= PIECE * 2:
+            if request.model == "waiter" and start >= self.holds_at:
                 while not self.held.is_set():
                     await asyncio.sleep(0.01)
         yield UsageReport(Usage(input=12, output=max(1, len(answer) // 4)))

@@ -97,6 +97,33 @@ def test_what_is_being_written_is_looked_on(visit: Visit, site: Site, shoot: Sho
     expect(done.locator("figure.code").get_by_role("button", name="Copy code")).to_be_visible()
 
 
+def test_a_tag_that_is_being_written_has_a_card_too(visit: Visit, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    page_of = "<!doctype html>\n<h1>Tick</h1>\n\n<p>*tock*</p>\n\n<script>\n  const a = 1\n</script>"
+    answer = f'Here:\n<artifact type="text/html" title="A clock">\n{page_of}\n</artifact>\n\nThere it is.'
+    site.actor.answers["Wrap a clock."] = answer
+    monkeypatch.setattr(site.actor, "holds_at", answer.index("const"))
+    page = visit()
+    pick(page, "Waiter")
+    ask(page, "Wrap a clock.")
+    reply = replies(page).last
+    card = reply.get_by_role("link", name="A clock")
+    expect(card).to_contain_text("HTML · being written")
+    text = reply.locator("[data-part=text]")
+    expect(text.get_by_text("Here:", exact=True)).to_be_visible()
+    for hidden in ("<artifact", "tock", "<script>"):
+        expect(text.get_by_text(hidden).first).to_be_hidden()
+    card.click()
+    panel = page.get_by_role("complementary", name="Panel")
+    expect(panel.locator("pre code")).to_contain_text("<h1>Tick</h1>")
+    expect(panel.locator("pre code")).to_contain_text("<script>")
+    expect(panel.locator("pre code")).not_to_contain_text("artifact")
+    site.actor.held.set()
+    expect(panel.get_by_role("link", name="Run")).to_be_visible()
+    expect(reply.get_by_role("link", name="A clock")).to_contain_text("HTML · version 1")
+    expect(reply.get_by_text("There it is.")).to_be_visible()
+    expect(reply.get_by_text("<artifact")).to_have_count(0)
+
+
 def test_a_phone_shows_them_too(visit: Visit, site: Site, shoot: Shoot) -> None:
     site.actor.answers["Draw a small tree."] = SVG
     page = visit(width=390)
@@ -137,6 +164,48 @@ def test_the_browser_itself_opens_no_connection_from_the_frame(
         with pytest.raises(BlockingIOError):
             evil.recv(1)
         context.close()
+
+
+def test_what_strangers_may_have_written_is_first_shown_without_scripts(
+    browser: Browser, site: Site, account: Account, listener: tuple[str, list[str]]
+) -> None:
+    """Below a file: nothing runs by itself, nothing without scripts, and on the other button without a network."""
+    evil, seen = listener
+    told = "document.body.dataset"
+    script = f"{told}.ran = 'yes'; fetch('{evil}/fetch').catch(() => {{ {told}.net = 'none' }})"
+    markup = (
+        "<!doctype html><title>Guest</title><body data-ran='no'>"
+        f"<img src=data:,x onerror=\"document.body.dataset.ran = 'yes'\"><script>{script}</script>"
+        f"<a href='{evil}/link'>away</a><p>The last words</p>"
+    )
+    site.actor.answers["What is in it?"] = f'```html title="A guest"\n{markup}\n```'
+    context = browser.new_context()
+    context.add_cookies([site.cookie(account)])  # type: ignore[list-item]
+    page = context.new_page()
+    page.goto(site.url)
+    page.locator("#pick-files").set_input_files({"name": "a.txt", "mimeType": "text/plain", "buffer": b"hers"})
+    expect(page.get_by_role("list", name="Attached files").get_by_text("a.txt")).to_be_visible()
+    ask_and_wait(page, "Read it.")
+    ask_and_wait(page, "What is in it?")
+    frames: list[str] = []
+    page.on("request", lambda request: frames.append(request.url) if "/artifacts/frame/" in request.url else None)
+    replies(page).last.get_by_role("link", name="A guest").click()
+    panel = page.get_by_role("complementary", name="Panel")
+    expect(panel).to_contain_text("nobody here vouches for")
+    expect(panel.locator("iframe")).to_have_count(0)
+    assert frames == [], "nothing is asked for before a button is pressed"
+    panel.get_by_role("link", name="Show without scripts").click()
+    body = panel.frame_locator("iframe").locator("body")
+    expect(body).to_contain_text("The last words")
+    assert body.get_attribute("data-ran") == "no"
+    panel.get_by_role("link", name="Preview").click()
+    expect(panel.locator("iframe")).to_have_count(0)
+    panel.get_by_role("link", name="Run all the same").click()
+    expect(body).to_contain_text("The last words")
+    expect(body).to_have_attribute("data-ran", "yes")
+    expect(body).to_have_attribute("data-net", "none")
+    assert seen == [] and len(frames) == 2
+    context.close()
 
 
 def test_nothing_gets_out_of_the_frame(

@@ -8,6 +8,7 @@ from chatserver import (
     Cover,
     CoverContext,
     Delivery,
+    JobSpec,
     Migration,
     PageFiles,
     Prompt,
@@ -22,6 +23,8 @@ from chatserver_artifacts.frame import Frame
 from chatserver_artifacts.instruction import SETTINGS, Instruction
 from chatserver_artifacts.pages import FILES, Pages
 from chatserver_artifacts.shelf import Shelf
+
+DAY_S = 86_400
 
 
 class Artifacts:
@@ -50,6 +53,10 @@ class Artifacts:
     @hookimpl
     def register_routes(self) -> list[Route]:
         return [*self.frame.routes(), *self.pages.routes()]
+
+    @hookimpl
+    def register_jobs(self) -> list[JobSpec]:
+        return [JobSpec("artifacts.forget", self.edits.forget_erased, every_s=DAY_S)]
 
     @hookimpl
     async def startup(self, ctx: Context) -> None:

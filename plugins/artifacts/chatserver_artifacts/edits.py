@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -22,6 +23,9 @@ MIGRATIONS = [
 ]
 
 
+SWEPT_AT_ONCE = 500
+
+
 class Edit(msgspec.Struct, frozen=True):
     """A version somebody wrote. message_id: that of the version it began from."""
 
@@ -29,6 +33,11 @@ class Edit(msgspec.Struct, frozen=True):
     message_id: str
     artifact_id: str
     text: str
+
+
+class _Place(msgspec.Struct, frozen=True):
+    id: str
+    message_id: str
 
 
 class Edits:
@@ -65,7 +74,32 @@ class Edits:
             )
         )
 
+    async def forget_erased(self, payload: dict[str, Any]) -> None:
+        """Versions of messages that are gone for good, an account's that left while this plugin was away included."""
+        after = ""
+        while page := await self._ctx.db.read(partial(_places_after, after=after)):
+            after = page[-1].id
+            gone = await self._ctx.conversations.erased([one.message_id for one in page])
+            if lost := [one.id for one in page if one.message_id in gone]:
+                await self._ctx.db.write(partial(_delete, ids=lost))
+
     async def forget(self, account_id: str) -> None:
         await self._ctx.db.write(
             lambda tx: tx.run("DELETE FROM artifacts_edits WHERE account_id = :account", account=account_id)
         )
+
+
+def _places_after(tx: Any, after: str) -> list[_Place]:
+    return list(
+        tx.all(
+            _Place,
+            "SELECT id, message_id FROM artifacts_edits WHERE id > :after ORDER BY id LIMIT :most",
+            after=after,
+            most=SWEPT_AT_ONCE,
+        )
+    )
+
+
+def _delete(tx: Any, ids: list[str]) -> None:
+    for one in ids:
+        tx.run("DELETE FROM artifacts_edits WHERE id = :id", id=one)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
@@ -14,7 +13,7 @@ CODE_LINES = 12
 """Below this a block of code is part of the answer, and no work of its own."""
 TITLE_MOST = 80
 _FENCE = re.compile(r"^(?P<indent> {0,3})(?P<mark>`{3,}|~{3,})[ \t]*(?P<info>[^\n`]*)$")
-_TAG = re.compile(r"<(?P<tag>artifact|antartifact)\b(?P<given>[^>]*)>", re.I)
+_TAG = re.compile(r"<(?P<tag>artifact|antartifact)\b(?P<given>[^>]{0,1000})>", re.I)
 _GIVEN = re.compile(r"""([\w-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""")
 LANGUAGES: dict[str, Kind] = {
     "html": "html",
@@ -67,42 +66,61 @@ def find(markdown: str) -> list[Found]:
         return []
     found: list[Found] = []
     at = 0
-    for tag in _TAG.finditer(markdown):
-        if tag.start() < at:
-            continue
-        found += _fenced(markdown[at : tag.start()], at)
-        close = re.compile(rf"</{tag['tag']}\s*>", re.I).search(markdown, tag.end())
-        text = markdown[tag.end() : close.start() if close else len(markdown)]
-        end = close.end() if close else len(markdown)
-        made = _tagged(tag["given"], text, is_whole=close is not None)
-        found.append(msgspec.structs.replace(made, start=tag.start(), end=end))
-        at = end
-    return [*found, *_fenced(markdown[at:], at)]
-
-
-def _fenced(markdown: str, offset: int) -> Iterator[Found]:
-    """offset: where it begins in the whole message."""
-    lines = markdown.split("\n")
-    at = 0
-    while at < len(lines):
-        line = lines[at]
-        opened = _FENCE.match(line)
-        at += 1
-        begin = offset
-        offset += len(line) + 1
-        if opened is None:
-            continue
-        start, mark = at, opened["mark"]
-        while at < len(lines) and not _closes(lines[at], mark):
-            offset += len(lines[at]) + 1
-            at += 1
-        is_whole = at < len(lines)
-        text = "\n".join(line.removeprefix(opened["indent"]) for line in lines[start:at])
-        offset += len(lines[at]) + 1 if is_whole else 0
-        at += 1
-        made = _of_block(opened["info"].strip(), text, is_whole=is_whole)
+    while at < len(markdown):
+        end = _end_of_line(markdown, at)
+        if (fence := _FENCE.match(markdown[at:end])) is not None:
+            made, at = _fenced(markdown, at, fence)
+        elif (tag := _tag_between(markdown, at, end)) is not None:
+            made, at = _tagged(markdown, tag)
+        else:
+            made, at = None, end + 1
         if made is not None:
-            yield msgspec.structs.replace(made, start=begin, end=offset - 1)
+            found.append(made)
+    return found
+
+
+def _end_of_line(markdown: str, at: int) -> int:
+    end = markdown.find("\n", at)
+    return end if end >= 0 else len(markdown)
+
+
+def _fenced(markdown: str, begin: int, fence: re.Match[str]) -> tuple[Found | None, int]:
+    """What the block of code that begins here is, and where the message goes on behind it."""
+    at = _end_of_line(markdown, begin) + 1
+    lines = []
+    is_whole = False
+    while at < len(markdown) and not is_whole:
+        end = _end_of_line(markdown, at)
+        line, at = markdown[at:end], end + 1
+        is_whole = _closes(line, fence["mark"])
+        lines += [] if is_whole else [line.removeprefix(fence["indent"])]
+    text = "\n".join(lines)
+    if not is_whole and markdown.endswith("\n") and lines:
+        text += "\n"
+    made = _of_block(fence["info"].strip(), text, is_whole=is_whole)
+    until = at - 1 if is_whole else len(markdown)
+    return (msgspec.structs.replace(made, start=begin, end=until) if made else None), at
+
+
+def _tag_between(markdown: str, begin: int, end: int) -> re.Match[str] | None:
+    """The first tag that opens in this line: one with attributes, or at its beginning. Named in code it is a word."""
+    at = markdown.find("<", begin, end)
+    while at >= 0:
+        tag = _TAG.match(markdown, at)
+        is_in_code = markdown[max(0, at - 1) : at] == "`"
+        if tag is not None and not is_in_code and ("=" in tag["given"] or not markdown[begin:at].strip()):
+            return tag
+        at = markdown.find("<", at + 1, end)
+    return None
+
+
+def _tagged(markdown: str, tag: re.Match[str]) -> tuple[Found, int]:
+    """What stands in a tag, and where the message goes on behind it."""
+    close = re.compile(rf"</{tag['tag']}\s*>", re.I).search(markdown, tag.end())
+    text = markdown[tag.end() : close.start() if close else len(markdown)]
+    end = close.end() if close else len(markdown)
+    made = _in_tag(tag["given"], text, is_whole=close is not None)
+    return msgspec.structs.replace(made, start=tag.start(), end=end), end
 
 
 def _closes(line: str, mark: str) -> bool:
@@ -134,7 +152,7 @@ def _guess(language: str, text: str) -> Kind | None:
     return None
 
 
-def _tagged(attributes: str, text: str, *, is_whole: bool) -> Found:
+def _in_tag(attributes: str, text: str, *, is_whole: bool) -> Found:
     given = {name.lower(): a or b or c for name, a, b, c in _GIVEN.findall(attributes)}
     told = given.get("type", "").lower()
     language = given.get("language", "").lower()

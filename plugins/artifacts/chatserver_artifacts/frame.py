@@ -113,8 +113,7 @@ def document(artifact: Artifact, version: Version, *, is_still: bool = False) ->
     """What stands in the frame, and the policy it stands under. is_still: no script of its own runs."""
     text = version.text
     if artifact.kind == "mermaid":
-        page = _DIAGRAM.replace("DIAGRAM", html.escape(text)).replace("LIBRARY", _mermaid())
-        return page.encode(), RUNNING
+        return "".join((_DIAGRAM[0], html.escape(text), _DIAGRAM[1], _mermaid(), _DIAGRAM[2])).encode(), RUNNING
     if is_still:
         return text.encode(), STILL
     return (GUARD + text).encode() if not _begins_as_page(text) else _within_head(text).encode(), GUARDED
@@ -137,11 +136,14 @@ def _mermaid() -> str:
     return code.replace("</script", "<\\/script")
 
 
-_DIAGRAM = """<!doctype html><meta charset="utf-8"><title>Diagram</title>
+_DIAGRAM = (
+    """<!doctype html><meta charset="utf-8"><title>Diagram</title>
 <style>html{color-scheme:light dark;font-family:system-ui,sans-serif}body{margin:1rem;display:grid;place-items:center}
 pre{max-width:100%;white-space:pre-wrap}.bad{color:#b42318}</style>
-<pre class="mermaid">DIAGRAM</pre>
-<script>LIBRARY</script>
+<pre class="mermaid">""",
+    """</pre>
+<script>""",
+    """</script>
 <script>
 const dark = matchMedia("(prefers-color-scheme: dark)").matches
 mermaid.initialize({ startOnLoad: false, securityLevel: "strict", theme: dark ? "dark" : "neutral" })
@@ -150,4 +152,6 @@ mermaid.run().catch((error) => {
   told.className = "bad"
   told.textContent = String(error.message || error)
 })
-</script>"""
+</script>""",
+)
+"""What stands around the text and the library."""

@@ -73,7 +73,7 @@ class Listed(msgspec.Struct, frozen=True):
 
 class Shown(msgspec.Struct, frozen=True):
     """One version as the panel shows it. view: preview, source or changes. made: which one of its message's it is,
-    where that is being written; kinds: for the script that looks on."""
+    where that is being written; kinds: for the script that looks on. has_more: the table is longer than its rows."""
 
     artifact: Artifact
     version: Version
@@ -83,6 +83,7 @@ class Shown(msgspec.Struct, frozen=True):
     picture: str = ""
     markup: str = ""
     rows: list[list[str]] = []
+    has_more: bool = False
     changes: list[tuple[str, str]] = []
     label: str = ""
     made: str = ""
@@ -215,19 +216,27 @@ class Pages:
             before = artifact.versions[version.number - 2]
             return Shown(artifact, version, "changes", changes=changes(before.text, version.text))
         if view == "source" or artifact.kind == "code":
-            return Shown(artifact, version, "source")
+            code = fenced(version.text, artifact.language or artifact.kind)
+            return Shown(artifact, version, "source", markup=await self._ctx.pages.markdown(code))
         if artifact.kind == "svg":
             picture = f"data:image/svg+xml;base64,{b64encode(version.text.encode()).decode()}"
             return Shown(artifact, version, "preview", picture=picture)
         if artifact.kind == "markdown":
             return Shown(artifact, version, "preview", markup=await self._ctx.pages.markdown(version.text))
         if artifact.kind == "csv":
-            return Shown(artifact, version, "preview", rows=table(version.text))
+            rows = table(version.text)
+            return Shown(artifact, version, "preview", rows=rows[:ROWS_MOST], has_more=len(rows) > ROWS_MOST)
         if "run" not in visit.query:
             return Shown(artifact, version, "preview")
         is_still = visit.query["run"] == "still"
         frame = self._frame.address(visit.actor, conversation_id, tip_id, artifact, version, is_still=is_still)
         return Shown(artifact, version, "preview", is_run=True, frame=frame)
+
+
+def fenced(text: str, language: str) -> str:
+    """As a block of code, whatever fences are in it."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{' '.join(language.split()[:1])}\n{text}\n{fence}\n"
 
 
 def changes(before: str, after: str) -> list[tuple[str, str]]:
@@ -237,7 +246,7 @@ def changes(before: str, after: str) -> list[tuple[str, str]]:
 
 
 def table(text: str) -> list[list[str]]:
-    """The first rows, all as long as the longest."""
+    """The first rows, one more than are shown, all as long as the longest."""
     sample = text[:4096]
     delimiter = max(",;\t|", key=sample.count)
     reader = csv.reader(io.StringIO(text), delimiter=delimiter)
@@ -246,7 +255,7 @@ def table(text: str) -> list[list[str]]:
         for row in reader:
             if row:
                 rows.append(row)
-            if len(rows) == ROWS_MOST:
+            if len(rows) > ROWS_MOST:
                 break
     except csv.Error:
         return rows

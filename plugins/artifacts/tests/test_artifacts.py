@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from chatserver.clock import monotonic_s
 from chatserver.testing.server import Site, open_site
 from chatserver.testing.upstream import FakeUpstream
 
@@ -97,6 +99,30 @@ async def test_a_version_by_hand_is_one_more(site: Site) -> None:
     assert file.headers["content-security-policy"] == "sandbox; default-src 'none'"
 
 
+async def test_a_version_by_hand_goes_with_its_message(site: Site) -> None:
+    ada = await site.sign_up("ada@example.org")
+    chat = await start(ada)
+    one = await ask(ada, chat, FIRST)
+    two = await ask(ada, chat, SECOND, one["reply_id"])
+    (clock,) = await listed(ada, chat)
+    for tip in (one["reply_id"], two["reply_id"]):
+        await ada.post(f"/x/artifacts/panel/{chat}/{tip}/{clock['id']}", data={"text": f"<p>{tip}</p>"})
+
+    async def kept() -> list[str]:
+        job = next(one for name, one in site.house.plugins.registered("register_jobs") if name == "artifacts")
+        await job.run({})
+        return await site.house.db.read(lambda tx: tx.all(str, "SELECT message_id FROM artifacts_edits ORDER BY id"))
+
+    await ada.delete(f"/api/messages/{two['question_id']}")
+    assert await kept() == [one["reply_id"], two["reply_id"]], "it can still be taken back"
+    await site.house.db.write(lambda tx: tx.run("UPDATE deletions SET created_at = 1"))
+    await site.house.jobs.enqueue("housekeeping", {})
+    deadline = monotonic_s() + 20
+    while (left := await kept()) != [one["reply_id"]]:
+        assert left == [one["reply_id"], two["reply_id"]] and monotonic_s() < deadline
+        await asyncio.sleep(0.02)
+
+
 async def test_each_kind_is_shown_in_its_way(site: Site) -> None:
     ada = await site.sign_up("ada@example.org")
     chat = await start(ada)
@@ -112,6 +138,10 @@ async def test_each_kind_is_shown_in_its_way(site: Site) -> None:
     assert ">Title</h" in pages["markdown"] and "<script>x" not in pages["markdown"]
     assert '<td dir="auto">Ada</td>' in pages["csv"]
     assert "<iframe" not in pages["mermaid"] and "run=1" in pages["mermaid"]
+    long = await ask(ada, chat, "```csv\n" + "\n".join(f"{n},{n}" for n in range(300)) + "\n```")
+    (table,) = await listed(ada, chat)
+    page = (await ada.get(f"/x/artifacts/panel/{chat}/{long['reply_id']}?open={table['id']}")).text
+    assert page.count("<tr>") == 200 and "The first 200 rows." in page
 
 
 async def frame_of(browser: Any, chat: str, tip: str, artifact: str) -> str:

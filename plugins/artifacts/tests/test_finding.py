@@ -49,6 +49,16 @@ def test_tags_of_all_sorts() -> None:
     assert [one.text for one in find(text)] == ["<p>1</p>", "graph", "<b>x</b>"]
 
 
+def test_a_tag_that_is_only_named_is_a_word() -> None:
+    assert told("Wrap it in `<artifact>` or `<artifact type='html'>`, then an artifact stands there.") == []
+    assert told("An <artifact> is a thing.\n\nMore of it.") == []
+    assert told('```xml\n<artifact type="html" title="A">\n<p>x</p>\n</artifact>\n```') == []
+    text = 'So: <artifact type="html"\n title="A"><p>x</p></artifact> there.\n```svg\n<svg></svg>\n```\nEnd'
+    assert told(text) == [("html", "A", True), ("svg", "", True)]
+    assert [text[one.start : one.end][:9] for one in find(text)] == ["<artifact", "```svg\n<s"]
+    assert text[find(text)[0].end :].startswith(" there.") and text[find(text)[1].end :] == "\nEnd"
+
+
 @pytest.mark.parametrize("text", ['```html title="A"\n<p>half', '<artifact type="html" title="A"><p>half'])
 def test_what_a_stream_left_unfinished(text: str) -> None:
     assert told(text) == [("html", "A", False)]
@@ -73,5 +83,12 @@ def test_nothing_is_nothing(text: str) -> None:
 
 
 def test_a_hostile_text_is_read_in_time() -> None:
-    for text in ("```" * 10_000, "<artifact " * 5_000, "<artifact>" * 2_000, "~" * 50_000, "```html\n" * 10_000):
+    for text in (
+        "```" * 10_000,
+        "<artifact " * 5_000,
+        "<artifact>" * 2_000,
+        "~" * 50_000,
+        "```html\n" * 10_000,
+        "<a\n" * 60_000,
+    ):
         find(text)
