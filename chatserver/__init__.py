@@ -46,7 +46,7 @@ from chatserver.domain.extend import (
     UsageReport,
     Wake,
 )
-from chatserver.domain.files import BlobEntry
+from chatserver.domain.files import ArrivedFile, BlobEntry, Picture
 from chatserver.domain.imported import ImportedConversation, ImportedMessage, Importer
 from chatserver.domain.messages import (
     ArtifactPart,
@@ -94,6 +94,7 @@ from chatserver.errors import (
     UpstreamError,
 )
 from chatserver.hookspecs import hookimpl, hookspec
+from chatserver.plugins.base_urls import check_address
 from chatserver.plugins.context import Context
 from chatserver.store import migrations
 from chatserver.store.content import checked
@@ -112,6 +113,7 @@ __all__ = [
     "Admission",
     "ApiAnswer",
     "ApiVisit",
+    "ArrivedFile",
     "ArtifactPart",
     "Attempt",
     "AttemptEnd",
@@ -177,6 +179,7 @@ __all__ = [
     "Part",
     "Parts",
     "Passage",
+    "Picture",
     "Prompt",
     "PromptMessage",
     "Provider",
@@ -221,6 +224,7 @@ __all__ = [
     "Voice",
     "Wake",
     "WrittenError",
+    "check_address",
     "checked",
     "clock",
     "estimate_tokens",

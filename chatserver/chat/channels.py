@@ -13,7 +13,7 @@ from chatserver.chat.audit import entry_by, write_noted
 from chatserver.chat.permissions import Permissions
 from chatserver.chat.refusals import refused
 from chatserver.chat.sealing import Seal
-from chatserver.chat.wishes import NAME_LIMIT, check_address, check_key
+from chatserver.chat.wishes import NAME_LIMIT, address_of, check_key
 from chatserver.clock import new_id, now_us
 from chatserver.domain.access import Actor
 from chatserver.domain.extend import ChannelOffer, PromptMessage, Refusal
@@ -124,7 +124,7 @@ class Channels:
             id=new_id(),
             name=name,
             provider=wanted.provider,
-            base_url=check_address(wanted.base_url),
+            base_url=address_of(wanted.base_url),
             sealed_key="",
             models="[]",
             priority=0,

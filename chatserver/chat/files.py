@@ -15,7 +15,7 @@ from chatserver.chat.intake import Intake, Taken, clear_room, make_room
 from chatserver.clock import new_id, now_us, read_id, write_id
 from chatserver.domain.access import Actor
 from chatserver.domain.extend import JobSpec
-from chatserver.domain.files import Rendition, RenditionKind, Space, StoredFile
+from chatserver.domain.files import Picture, Rendition, RenditionKind, Space, StoredFile
 from chatserver.errors import Conflict, LimitReached, NotFound, Unavailable
 from chatserver.store import blobs as blob_rows
 from chatserver.store import files as file_rows
@@ -147,6 +147,17 @@ class Files:
 
         await self._db.write(take_away, essential=True)
 
+    async def rewrite_picture(self, path: Path) -> Picture:
+        """What is safe to show of a picture that was brought in, no side longer than 512 pixels; kept nowhere. Raises
+        BadInput for what is none."""
+        folder = await make_room(self._blobs.spool)
+        try:
+            piece = await self._intake.take_picture(path, folder)
+            content = await asyncio.to_thread(piece.path.read_bytes)
+        finally:
+            await clear_room(folder)
+        return Picture(content, piece.media_type, piece.width, piece.height)
+
     def of_plugin(self, name: str) -> PluginFiles:
         return PluginFiles(name, self._db, self)
 
@@ -223,6 +234,11 @@ class PluginFiles:
     async def bring_in(self, actor: Actor, name: str, path: Path) -> StoredFile:
         """As if the actor had brought it in."""
         return await self._files.bring_in(actor, name, path)
+
+    async def rewrite_picture(self, path: Path) -> Picture:
+        """A picture that came with a form, written anew without anything it carried besides its pixels, no side longer
+        than 512 of them; nobody's file, and kept nowhere. Raises BadInput for what is no picture."""
+        return await self._files.rewrite_picture(path)
 
     async def hold(self, actor: Actor, file_id: str) -> None:
         """The file stays until the plugin lets it go, also when no message names it."""

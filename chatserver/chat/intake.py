@@ -86,6 +86,14 @@ class Intake:
             return await self._take_text(name, path, sniffed)
         raise not_taken()
 
+    async def take_picture(self, path: Path, folder: Path) -> Piece:
+        """The small picture made from one. Raises BadInput for what is none, StorageFull."""
+        head, tail = await asyncio.to_thread(_ends, path)
+        if sniff(head, tail).guess != "picture":
+            raise BadInput("This is no picture. Bring a PNG, JPEG, WebP or GIF.", code="file_type", status=415)
+        taken = await self._take_picture("", path, folder)
+        return next(piece for piece in taken.pieces if piece.kind == "thumbnail")
+
     async def _take_picture(self, name: str, path: Path, folder: Path) -> Taken:
         answer = await self._run("pictures.py", str(path), str(folder))
         if answer.refused:

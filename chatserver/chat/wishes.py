@@ -4,15 +4,15 @@ their back but space around words."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 import msgspec
 
 from chatserver.domain.channels import ChannelWish
 from chatserver.domain.models import parse_alias
 from chatserver.errors import BadInput
+from chatserver.plugins.base_urls import check_address
 
-NAME_LIMIT, URL_LIMIT, KEY_LIMIT = 60, 500, 4_000
+NAME_LIMIT, KEY_LIMIT = 60, 4_000
 MODELS_LIMIT, MODEL_NAME_LIMIT, NOTE_LIMIT = 500, 200, 1_000
 GROUPS_LIMIT, GROUP_NAME_LIMIT = 50, 60
 RANK_LIMIT = 1_000
@@ -46,7 +46,7 @@ def check_wish(wish: ChannelWish) -> ChannelWish:
     return msgspec.structs.replace(
         wish,
         name=name,
-        base_url=check_address(wish.base_url),
+        base_url=address_of(wish.base_url),
         api_key=check_key(wish.api_key),
         models=check_models(wish.models),
         groups=check_groups(wish.groups) or ("default",),
@@ -100,24 +100,9 @@ def check_groups(names: Iterable[str]) -> tuple[str, ...]:
     return groups
 
 
-def check_address(text: str) -> str:
-    """The address without the slash at its end; '' means the provider's own. Raises BadInput."""
-    address = text.strip().rstrip("/")
-    if not address:
-        return ""
-    try:
-        parts = urlsplit(address)
-        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.username
-        is_good = is_good and (parts.port or 1) > 0 and len(address) <= URL_LIMIT and address.isprintable()
-    except ValueError:
-        is_good = False
-    if not is_good:
-        raise BadInput(
-            "The address must look like https://api.example.org/v1. Correct it and try again.",
-            code="bad_address",
-            status=422,
-        )
-    return address
+def address_of(text: str) -> str:
+    """'' means the provider's own. Raises BadInput."""
+    return check_address(text) if text.strip() else ""
 
 
 def check_key(text: str) -> str:

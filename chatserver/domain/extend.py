@@ -271,7 +271,8 @@ class Route(msgspec.Struct, frozen=True):
     api: JSON or content for scripts and programs, for who is signed in or sends a key, and has `permission`.
     public_page: a page for anybody, at the address `prefix` (as `/status`), which is then this plugin's alone; a path
     goes on below it. One of the four. is_light: a change that admins alone may make, and of so little consequence that
-    nobody is asked to sign in again for it.
+    nobody is asked to sign in again for it. takes_files: its form may bring files (`enctype="multipart/form-data"`, the
+    token before the first of them), which are away when the request ends.
     """
 
     path: str
@@ -283,12 +284,15 @@ class Route(msgspec.Struct, frozen=True):
     prefix: str = ""
     api: Callable[[ApiVisit], Awaitable[ApiAnswer]] | None = None
     is_light: bool = False
+    takes_files: bool = False
 
     def __post_init__(self) -> None:
         if [self.app, self.page, self.public_page, self.api].count(None) != 3:
             raise ValueError(f"the route {self.path} wants one of an app, a page and an api")
         if bool(self.prefix) != (self.public_page is not None) or not _PREFIX.fullmatch(self.prefix):
             raise ValueError(f"the route {self.path} wants a prefix like /status with a public page, and else none")
+        if self.takes_files and (self.page is None or "POST" not in self.methods):
+            raise ValueError(f"the route {self.path} takes files, which only the form of a page brings")
         if self.public_page is not None and self.methods != ("GET",):
             raise ValueError(f"the route {self.path} is for anybody, and can only be read")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -21,6 +22,25 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _BACKTICKS = re.compile(r"`{3,}")
 _ENDINGS = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/gif": ".gif"}
 _SAME_ENDING = {".jpeg": ".jpg", ".jpe": ".jpg", ".jfif": ".jpg"}
+
+
+class ArrivedFile(msgspec.Struct, frozen=True):
+    """A file that came with a form. name: what the sender calls it, never to be trusted. path: ours, until the request
+    ends."""
+
+    field: str
+    name: str
+    path: Path
+    size_bytes: int
+
+
+class Picture(msgspec.Struct, frozen=True):
+    """A picture as we wrote it ourselves, whatever it came as. Sides in pixels."""
+
+    content: bytes
+    media_type: str
+    width: int
+    height: int
 
 
 class BlobEntry(msgspec.Struct, frozen=True):

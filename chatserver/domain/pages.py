@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from chatserver.domain.access import Actor
+from chatserver.domain.files import ArrivedFile
 from chatserver.domain.models import Model
 
 
@@ -39,8 +40,8 @@ class PageVisit(Protocol):
     page: a whole page from a template of the plugin; it is given `frame`, `sidebar`, `slot` and the values, and
     `console` where its route asks for `admin.console`. problem: an
     error to show above it, with its status unless another is given. news: a good word to show there. fragment: a
-    template alone. go: to a path of this server, with GET. listed: every value of a name of the form. when: a moment in
-    microseconds, as the reader says it.
+    template alone. go: to a path of this server, with GET. listed: every value of a name of the form. arrived: the
+    files of a field, where the route takes files. when: a moment in microseconds, as the reader says it.
     """
 
     actor: Actor
@@ -56,6 +57,7 @@ class PageVisit(Protocol):
     def fragment(self, template: str, *, status: int = 200, **values: Any) -> PageAnswer: ...
     def go(self, path: str) -> PageAnswer: ...
     def listed(self, name: str) -> list[str]: ...
+    def arrived(self, field: str) -> Sequence[ArrivedFile]: ...
     def when(self, at_us: int) -> str: ...
 
 

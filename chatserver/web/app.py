@@ -136,6 +136,7 @@ def create_app(house: House, siblings: Siblings | None = None) -> Litestar:
             await handle(scope, receive, send)
 
     door = Door(route, house)
+    door.takes_files = plugin_routes.takes_files
     door.endpoints.check((*(one.path for one in app.routes), PAGE_EVENTS), plugin_routes.owns)
     app.asgi_handler = door  # type: ignore[assignment]
     desk = auth.SignIn(house.accounts, door, lambda: house.limits["sign_ins_per_quarter_hour"])

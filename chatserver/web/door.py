@@ -39,7 +39,8 @@ MAKES_SESSION = re.compile(r"/sign-in|/setup/[^/]+")
 SHARED = re.compile(r"/s/([^/]+)(?:/.*)?")
 """What is reached by a share link: the secret stands in the path."""
 UPLOADS = re.compile(r"/send|/(?:api/)?files|/settings/data/import")
-"""The POSTs that may bring files: read by web/forms.py, everything else whole and small."""
+"""The POSTs that may bring files, besides those of plugins that take some: read by web/forms.py, everything else whole
+and small."""
 SESSION_ONLY = re.compile(r"/settings(?:/.*)?|/sign-out")
 """What nobody may do with a key: a key that leaked must not make another one."""
 
@@ -77,6 +78,7 @@ class Door:
         self._keys = limits.Window("key_requests_per_minute", 0, 60)
         self.endpoints = Endpoints(house)
         self.proofs: Prover | None = None
+        self.takes_files: Callable[[str], bool] = lambda path: False
         self._strangers = _window(house, "api_requests_per_minute")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -235,7 +237,8 @@ class Door:
         if actor is not None and scope["method"] == "POST" and SENDS.fullmatch(path):
             self._sends.take(actor.account_id)
         content_type = given.get(b"content-type", b"").lower()
-        if actor is not None and UPLOADS.fullmatch(path) and content_type.startswith(b"multipart/form-data"):
+        may_bring = UPLOADS.fullmatch(path) or self.takes_files(path)
+        if actor is not None and may_bring and content_type.startswith(b"multipart/form-data"):
             return await self._read_form(scope, given, actor, receive)
         body = await bodies.read_body(receive, given)
         scope["state"]["body"] = body

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 import msgspec
@@ -17,6 +17,12 @@ from chatserver.web.errors import MethodNotAllowed, with_head
 
 PREFIX = "/x/"
 _PARAMETER = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
+
+
+class Switches(Protocol):
+    """What is needed of the plugins to know who is here."""
+
+    def is_on(self, name: str) -> bool: ...
 
 
 class _Place(msgspec.Struct, frozen=True):
@@ -54,6 +60,15 @@ class Extensions:
     def owns(self, path: str) -> bool:
         """Whether this address is at or below a plugin's public prefix."""
         return f"/{path[1:].partition('/')[0]}" in self._owners
+
+    def takes_files(self, path: str) -> bool:
+        """Whether a form that is posted here may bring files."""
+        if not path.startswith(PREFIX):
+            return False
+        name, _, rest = path.removeprefix(PREFIX).partition("/")
+        return any(
+            place.route.takes_files and place.pattern.fullmatch(f"/{rest}") for place in self._places.get(name, ())
+        )
 
     async def serve_public(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Raises NotFound, also for a plugin that is switched off; 405 for what is not read."""
@@ -119,6 +134,11 @@ class Extensions:
         if other_methods:
             raise MethodNotAllowed("This address does not do that.", with_head(other_methods))
         raise NotFound
+
+
+def serves(plugins: Switches, url: str) -> bool:
+    """Whether an address of this server is not that of a plugin that is switched off, or gone."""
+    return not url.startswith(PREFIX) or plugins.is_on(url.removeprefix(PREFIX).partition("/")[0])
 
 
 def _pattern(path: str) -> re.Pattern[str]:

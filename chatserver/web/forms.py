@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import msgspec
 from litestar import Request
 from litestar.datastructures import State
 from litestar.exceptions import SerializationException
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from chatserver.clock import new_id
+from chatserver.domain.files import ArrivedFile
 from chatserver.errors import BadInput, ChatserverError, LimitReached, StorageFull
 from chatserver.web.bodies import BODY_MAX_BYTES, ClientGone, Receive, TooLarge
 from chatserver.web.limits import Most, now_most
@@ -29,21 +29,12 @@ WRITE_BYTES = 1024 * 1024
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
-class Arrived(msgspec.Struct, frozen=True):
-    """A file that arrived. name: what the sender calls it, never to be trusted. path: ours, until the request ends."""
-
-    field: str
-    name: str
-    path: Path
-    size_bytes: int
-
-
 class Form:
     """What a form brought."""
 
     def __init__(self) -> None:
         self.texts: dict[str, list[str]] = {}
-        self.files: list[Arrived] = []
+        self.files: list[ArrivedFile] = []
 
     def last(self, name: str) -> str:
         return self.texts.get(name, [""])[-1]
@@ -236,7 +227,7 @@ class _Reading:
         await self._flush()
         file, self._file = self._file, None
         await asyncio.to_thread(file.close)
-        self.form.files.append(Arrived(segment.name, segment.filename or "", self._path, self._size))
+        self.form.files.append(ArrivedFile(segment.name, segment.filename or "", self._path, self._size))
 
     def _checked(self) -> None:
         if self._check_token is not None:
@@ -250,7 +241,7 @@ def form_in(request: Request[Any, Any, State]) -> Form | None:
     return form if isinstance(form, Form) else None
 
 
-def arrived_in(request: Request[Any, Any, State], field: str) -> list[Arrived]:
+def arrived_in(request: Request[Any, Any, State], field: str) -> list[ArrivedFile]:
     """The files of one field."""
     form = form_in(request)
     return [file for file in form.files if file.field == field] if form is not None else []

@@ -12,12 +12,14 @@ from litestar.datastructures import State
 from chatserver.clock import now_us
 from chatserver.domain.access import Actor
 from chatserver.domain.extend import Route
+from chatserver.domain.files import ArrivedFile
 from chatserver.domain.models import Model
 from chatserver.domain.pages import PageAnswer
 from chatserver.errors import BadInput, ChatserverError
 from chatserver.web import bodies, slots, templating, views
 from chatserver.web.auth import desk_of, local_path
 from chatserver.web.errors import NotSignedIn, problem_of
+from chatserver.web.forms import arrived_in, form_in
 from chatserver.web.pages.console.desk import CONSOLE, console_of
 from chatserver.web.pages.visit import Visit
 from chatserver.web.views import Problem
@@ -46,6 +48,9 @@ class PluginVisit:
 
     def listed(self, name: str) -> list[str]:
         return self._form.get(name, [])
+
+    def arrived(self, field: str) -> Sequence[ArrivedFile]:
+        return arrived_in(self._visit.request, field)
 
     def when(self, at_us: int) -> str:
         zone = self._visit.zone
@@ -118,7 +123,10 @@ async def serve(plugin: str, route: Route, scope: dict[str, Any], receive: Any, 
     request: Request[Any, Any, State] = Request(scope, receive, send)  # type: ignore[arg-type]
     visit = await Visit.of(request)
     await request.app.state.proofs.admit(scope, route.permission, is_light=route.is_light)
-    form = await _read_form(scope, receive) if scope["method"] != "GET" else {}
+    form: dict[str, list[str]] = {}
+    if scope["method"] != "GET":
+        brought = form_in(request)
+        form = brought.texts if brought is not None else await _read_form(scope, receive)
     is_console = route.permission == CONSOLE["permission"]
     await _send(await route.page(PluginVisit(plugin, visit, scope["path_params"], form, is_console)), send)
 

@@ -80,6 +80,7 @@ def furnish(site: Site, email: str = "ada@example.org", name: str = "Ada Grove")
         lambda: site.house.filing.file(actor, first.conversation_id, folder_id=folder.id, tags=["storage", "sql"])
     )
     pictured = site.call(lambda: show_files(site, actor))
+    site.call(lambda: name_voices(site, actor, cookie))
     ids = {
         "files": pictured,
         "secret": share.secret,
@@ -102,6 +103,17 @@ async def make_preset(site: Site, actor: Actor, cookie: str) -> str:
         where = made.headers["location"].partition("?")[0]
         await client.post(where, data={**form, "model": "thinker", "temperature": "0.7"})
     return str(where.rsplit("/", 1)[1])
+
+
+async def name_voices(site: Site, actor: Actor, cookie: str) -> None:
+    """Voices at an address, one with a picture and one of a group that nobody here is in."""
+    headers = {"x-csrf": site.house.accounts.csrf_token(actor), "sec-fetch-site": "same-origin"}
+    row = {"base_url": "https://voice.example.org/v1", "key": "sk-tour", "model": "tts-1", "languages": "en fr"}
+    async with httpx.AsyncClient(base_url=site.url, cookies={"sid": cookie}, headers=headers) as client:
+        for one, title, groups in (("ada", "Ada, trained here", ""), ("choir", "The choir", "singers")):
+            form = {**row, "id": one, "title": title, "voice": one, "groups": groups}
+            await client.post("/x/voices/admin", data=form)
+        await client.post("/x/voices/admin/ada/picture", files={"picture": ("ada.png", drawing(200, 200))})
 
 
 async def show_files(site: Site, actor: Actor) -> str:

@@ -21,6 +21,7 @@ from chatserver import (
     Passage,
     Transcript,
     UpstreamError,
+    check_address,
 )
 from chatserver import gettext as _
 
@@ -93,6 +94,7 @@ class Elsewhere:
 
     async def keep(self, actor: Actor, *, title: str, base_url: str, model: str, key: str) -> None:
         """Instead of the one there was. Raises BadInput when it cannot be spoken with."""
+        base_url = check_address(base_url)
         row = Address(ONLY, title, base_url, self._ctx.vault.seal(key, _place(base_url)) if key else "", model)
         check(row)
 
@@ -179,12 +181,6 @@ def check(address: Address) -> None:
     """Raises BadInput, status 422."""
     if not address.title or len(address.title) > 80:
         raise BadInput(_("Give it a title of at most 80 characters."), code="bad_title", status=422)
-    if not re.fullmatch(r"https?://[^\s?#]{3,300}", address.base_url):
-        raise BadInput(
-            _("The address begins with http:// or https://, as in https://voice.example.org/v1."),
-            code="bad_url",
-            status=422,
-        )
     if not address.model or len(address.model) > 100:
         raise BadInput(_("Name the model as the address knows it."), code="bad_model", status=422)
 

@@ -21,6 +21,7 @@ from chatserver_voices.clips import Clips
 from chatserver_voices.endpoints import Endpoints
 from chatserver_voices.espeak import SETTINGS, Espeak
 from chatserver_voices.pages import FILES, Pages
+from chatserver_voices.pictures import Pictures
 from chatserver_voices.reading import Reading
 from chatserver_voices.tables import MIGRATIONS
 
@@ -32,10 +33,11 @@ class Voices:
 
     def __init__(self) -> None:
         self.espeak = Espeak()
-        self.endpoints = Endpoints()
+        self.pictures = Pictures()
+        self.endpoints = Endpoints(self.pictures)
         self.clips = Clips()
         self.reading = Reading(self.clips)
-        self.pages = Pages(self.endpoints, self.reading)
+        self.pages = Pages(self.endpoints, self.pictures, self.reading)
 
     @hookimpl
     def register_settings(self) -> list[Setting]:
@@ -55,7 +57,7 @@ class Voices:
 
     @hookimpl
     def register_routes(self) -> list[Route]:
-        return [*self.reading.routes(), *self.pages.routes()]
+        return [*self.reading.routes(), *self.pictures.routes(), *self.pages.routes()]
 
     @hookimpl
     def register_jobs(self) -> list[JobSpec]:
@@ -63,7 +65,7 @@ class Voices:
 
     @hookimpl
     async def startup(self, ctx: Context) -> None:
-        for one in (self.espeak, self.endpoints, self.clips, self.reading, self.pages):
+        for one in (self.espeak, self.pictures, self.endpoints, self.clips, self.reading, self.pages):
             one.open(ctx)
 
     @hookimpl

@@ -8,8 +8,20 @@ from typing import Any
 
 import msgspec
 
-from chatserver import Actor, AudioFormat, BadInput, Context, NotFound, SpeechRequest, UpstreamError, Voice, clock
+from chatserver import (
+    Actor,
+    AudioFormat,
+    BadInput,
+    Context,
+    NotFound,
+    SpeechRequest,
+    UpstreamError,
+    Voice,
+    check_address,
+    clock,
+)
 from chatserver import gettext as _
+from chatserver_voices.pictures import Pictures
 
 FORMATS: tuple[AudioFormat, ...] = ("mp3", "opus", "aac", "flac", "wav", "pcm")
 FIRST_S = 30.0
@@ -19,7 +31,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """A voice elsewhere. sealed_key: '' where none is wanted; languages, groups, formats: separated by blanks."""
+    """A voice elsewhere. sealed_key: '' where none is wanted; languages, groups, formats: separated by blanks. picture:
+    its address on this server, '' for none."""
 
     id: str
     title: str
@@ -53,6 +66,9 @@ class Endpoints:
 
     name = "endpoints"
 
+    def __init__(self, pictures: Pictures) -> None:
+        self._pictures = pictures
+
     def open(self, ctx: Context) -> None:
         self._ctx = ctx
 
@@ -64,6 +80,7 @@ class Endpoints:
     async def add(self, actor: Actor, endpoint: Endpoint, key: str) -> None:
         """Raises BadInput when it cannot be spoken with, or its id is taken."""
         check(endpoint)
+        endpoint = msgspec.structs.replace(endpoint, base_url=check_address(endpoint.base_url))
         row = msgspec.structs.replace(endpoint, sealed_key=self._seal(endpoint, key), made_at=clock.now_us())
         names = ", ".join(f":{name}" for name in Endpoint.__struct_fields__)
 
@@ -79,11 +96,16 @@ class Endpoints:
             raise BadInput(_("There is a voice of this name already. Pick another name."), code="taken", status=422)
 
     async def remove(self, actor: Actor, voice_id: str) -> None:
+        """With its picture. Raises NotFound."""
+        picture: list[str] = []
+
         def delete(tx: Any) -> int:
+            picture[:] = tx.all(str, "SELECT picture FROM voices_endpoints WHERE id = :id", id=voice_id)
             return int(tx.run("DELETE FROM voices_endpoints WHERE id = :id", id=voice_id))
 
         if not await self._ctx.audit.write(delete, actor, "voice_removed", voice_id):
             raise NotFound
+        await self._pictures.drop(picture[0])
 
     async def list_voices(self) -> Sequence[Voice]:
         return [one.to_voice() for one in await self.all()]
@@ -144,17 +166,7 @@ def check(endpoint: Endpoint) -> None:
             code="bad_voice",
             status=422,
         )
-    if not re.fullmatch(r"https?://[^\s?#]{3,300}", endpoint.base_url):
-        raise BadInput(
-            _("The address begins with http:// or https://, as in https://voice.example.org/v1."),
-            code="bad_url",
-            status=422,
-        )
     if not endpoint.model or not endpoint.voice:
         raise BadInput(_("Name the model and the voice as the address knows them."), code="bad_voice", status=422)
     if unknown := [one for one in endpoint.formats.split() if one not in FORMATS]:
         raise BadInput(_("There is no format {format}.").format(format=unknown[0][:20]), code="bad_voice", status=422)
-    if endpoint.picture and not re.fullmatch(r"/[A-Za-z0-9/_.-]{1,200}", endpoint.picture):
-        raise BadInput(
-            _("A picture is an address on this server, beginning with a slash."), code="bad_voice", status=422
-        )

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from chatserver import BadInput, Context, PageAnswer, PageFiles, PageVisit, Route
 from chatserver import gettext as _
 from chatserver_voices.endpoints import Endpoint, Endpoints
-from chatserver_voices.reading import SPEEDS, Choice, Reading
+from chatserver_voices.pictures import Pictures
+from chatserver_voices.reading import DEFAULT, SPEEDS, Choice, Reading, usable
 
 HERE = Path(__file__).parent
 FILES = PageFiles(str(HERE / "templates"), str(HERE / "static"))
 POST = ("POST",)
 ADMIN = "admin.console"
-FIELDS = ("id", "title", "base_url", "model", "voice", "languages", "groups", "picture", "formats")
+LIGHT: Any = {"methods": POST, "permission": ADMIN, "is_light": True}
+FIELDS = ("id", "title", "base_url", "model", "voice", "languages", "groups", "formats")
 
 
 class Pages:
-    def __init__(self, endpoints: Endpoints, reading: Reading) -> None:
+    def __init__(self, endpoints: Endpoints, pictures: Pictures, reading: Reading) -> None:
         self._endpoints = endpoints
+        self._pictures = pictures
         self._reading = reading
 
     def open(self, ctx: Context) -> None:
@@ -32,6 +36,8 @@ class Pages:
             Route("/admin", page=self.show_admin, permission=ADMIN),
             Route("/admin", page=self.add, methods=POST, permission=ADMIN),
             Route("/admin/{voice}/remove", page=self.remove, methods=POST, permission=ADMIN),
+            Route("/admin/{voice}/picture", page=self.set_picture, takes_files=True, **LIGHT),
+            Route("/admin/{voice}/picture/remove", page=self.drop_picture, **LIGHT),
         ]
 
     async def show(self, visit: PageVisit) -> PageAnswer:
@@ -39,8 +45,8 @@ class Pages:
 
     async def choose(self, visit: PageVisit) -> PageAnswer:
         voices = await self._speech.voices(visit.actor)
-        wanted = visit.form.get("voice", "default")
-        allowed = {"default", *(one.voice.id for one in voices if one.is_mine)}
+        wanted = visit.form.get("voice", DEFAULT)
+        allowed = {DEFAULT, *(one.voice.id for one in voices if one.is_mine)}
         try:
             speed = float(visit.form.get("speed", "1"))
         except ValueError:
@@ -61,7 +67,7 @@ class Pages:
     async def add(self, visit: PageVisit) -> PageAnswer:
         typed = {name: visit.form.get(name, "").strip() for name in FIELDS}
         listed = {name: " ".join(typed[name].replace(",", " ").split()) for name in ("languages", "groups", "formats")}
-        endpoint = Endpoint(**{**typed, **listed, "sealed_key": "", "made_at": 0})
+        endpoint = Endpoint(**{**typed, **listed, "picture": "", "sealed_key": "", "made_at": 0})
         try:
             await self._endpoints.add(visit.actor, endpoint, visit.form.get("key", "").strip())
         except BadInput as error:
@@ -72,13 +78,30 @@ class Pages:
         await self._endpoints.remove(visit.actor, visit.path["voice"])
         return visit.go("/x/voices/admin")
 
+    async def set_picture(self, visit: PageVisit) -> PageAnswer:
+        """Of a voice; a form with a file of its own, so that the key is not typed again for it."""
+        files = visit.arrived("picture")
+        try:
+            if len(files) != 1:
+                raise BadInput(_("Pick a picture first, then press the button."), code="no_file", status=422)
+            await self._pictures.put(visit.actor, visit.path["voice"], files[0])
+        except BadInput as error:
+            return await self._admin(visit, {}, problem=error)
+        return visit.go("/x/voices/admin")
+
+    async def drop_picture(self, visit: PageVisit) -> PageAnswer:
+        await self._pictures.take_away(visit.actor, visit.path["voice"])
+        return visit.go("/x/voices/admin")
+
     async def _own(self, visit: PageVisit, *, news: str = "", problem: Exception | None = None) -> PageAnswer:
+        voices = await self._speech.voices(visit.actor)
+        choice = await self._reading.choice_of(visit.actor.account_id)
         return await visit.page(
             "own.html",
             news=news,
             problem=problem,
-            voices=await self._speech.voices(visit.actor),
-            choice=await self._reading.choice_of(visit.actor.account_id),
+            voices=voices,
+            choice=usable(choice, [one.voice.id for one in voices if one.is_mine]),
             speeds=SPEEDS,
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from chatserver import (
@@ -22,14 +24,20 @@ from chatserver_voices.clips import Clips, place_of
 from chatserver_voices.spoken import SpokenPassage, passages_of
 
 SPEEDS = (0.75, 1.0, 1.25, 1.5, 2.0)
+DEFAULT = "default"
 IN_BROWSERS: tuple[AudioFormat, ...] = ("mp3", "wav", "aac", "flac", "opus")
 
 
 class Choice(msgspec.Struct, frozen=True):
     """How somebody wants to be read to."""
 
-    voice: str = "default"
+    voice: str = DEFAULT
     speed: float = 1.0
+
+
+def usable(choice: Choice, mine: Sequence[str]) -> Choice:
+    """The choice, with the site's default voice for one that is gone, or not for this person any more."""
+    return choice if choice.voice in mine else msgspec.structs.replace(choice, voice=DEFAULT)
 
 
 class _Row(msgspec.Struct, frozen=True):
@@ -106,12 +114,15 @@ class Reading:
         if not 0 <= asked.passage < len(passages):
             raise NotFound("There is no such passage in this message.")
         choice = await self.choice_of(actor.account_id)
-        voice, speed = asked.voice or choice.voice, asked.speed or choice.speed
+        mine = [one.voice.id for one in await self._ctx.speech.voices(actor) if one.is_mine]
+        voice, speed = asked.voice or usable(choice, mine).voice, asked.speed or choice.speed
+        if voice == DEFAULT and mine:
+            voice = mine[0]  # what is kept is of a voice; the default may be another one tomorrow
         if not 0.25 <= speed <= 4.0:
             raise BadInput("The speed is between 0.25 and 4.", code="bad_speed", status=422)
         passage = passages[asked.passage]
         place = place_of(passage.text, voice, speed, passage.language)
-        if (kept := await self._clips.find(actor.account_id, place)) is not None:
+        if voice in mine and (kept := await self._clips.find(actor.account_id, place)) is not None:
             return ApiAnswer(body=kept[1], media_type=kept[0].media_type)
         speech = await self._ctx.speech.speak(
             actor, passage.text, voice_id=voice, formats=IN_BROWSERS, speed=speed, language=passage.language

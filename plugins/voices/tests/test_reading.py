@@ -106,6 +106,22 @@ async def test_one_chooses_a_voice_and_a_speed(site: Site, elsewhere: Elsewhere)
     assert elsewhere.asked[0][0]["speed"] == 1.5
 
 
+async def test_a_voice_that_is_gone_is_the_sites_own_again(site: Site, elsewhere: Elsewhere) -> None:
+    ada = await site.sign_up("ada@example.org", role="admin")
+    await add_voice(ada, elsewhere)
+    await add_voice(ada, elsewhere, id="bea", voice="shimmer")
+    await ada.post("/x/voices/", data={"voice": "bea", "speed": "1.0"})
+    reply = await ask(ada, "Hello there")
+    for speaks in ("bea", "default"):
+        assert f'value="{speaks}" checked' in (await ada.get("/x/voices/")).text
+        assert (await ada.post("/x/voices/speak", json={"message_id": reply})).status_code == 200
+        await ada.post("/x/voices/admin/bea/remove", data={})
+    assert [body["voice"] for body, _key in elsewhere.asked] == ["shimmer", "alloy"]
+    await ada.post("/x/voices/admin/ada/remove", data={})
+    again = await ada.post("/x/voices/speak", json={"message_id": reply})
+    assert again.content != b"ID3Hello there", "what is kept is the voice's, and no default's"
+
+
 async def test_bad_input_is_told(site: Site, elsewhere: Elsewhere) -> None:
     ada = await site.sign_up("ada@example.org", role="admin")
     code = await ask(ada, "---")
@@ -117,7 +133,7 @@ async def test_bad_input_is_told(site: Site, elsewhere: Elsewhere) -> None:
     assert (await ada.post("/x/voices/speak", content=b"{")).status_code == 422
     unknown = await ada.post("/x/voices/speak", json={"message_id": reply, "voice": "nobody"})
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "unknown_voice")
-    for wrong in ({"base_url": "ftp://x"}, {"id": "A b"}, {"title": " "}, {"formats": "ogg"}, {"picture": "http://x"}):
+    for wrong in ({"base_url": "ftp://x"}, {"id": "A b"}, {"title": " "}, {"formats": "ogg"}):
         assert (await add_voice(ada, elsewhere, **wrong)).status_code == 422
     assert (await add_voice(ada, elsewhere)).status_code == 303
     assert (await add_voice(ada, elsewhere)).status_code == 422, "the name is taken"
