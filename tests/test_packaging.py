@@ -155,6 +155,53 @@ def test_the_box_signs_somebody_in_and_answers(fresh: Path, tmp_path: Path) -> N
             assert server.stop() == 0
 
 
+def test_used_plugins_are_uninstalled_and_installed_again(fresh: Path, wheels: Path, tmp_path: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "--python", str(fresh / "bin" / "python")]
+    env = {**os.environ, "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": str(wheels)}
+    names = ["chatserver-artifacts", "chatserver-voices"]
+
+    def there(browser: Browser) -> list[str]:
+        page = browser.ask(f"/c/{chat}")
+        assert "tick tock" in page
+        return [mark for mark in ("cover-card", "Read aloud", "/x/artifacts/", "/x/voices/") if mark in page]
+
+    with FakeUpstream.in_thread() as upstream:
+        server = FreshServer(tmp_path, upstream.base_url, models=["fake-echo"])
+        server.venv = fresh
+        server.start()
+        try:
+            server.account("ann@example.org", PASSWORD)
+            browser = Browser(server.url)
+            browser.ask("/sign-in", {"email": "ann@example.org", "password": PASSWORD}, is_form=True)
+            browser.ask("/")
+            chat = browser.json("/api/conversations", {})["id"]
+            text = '```html title="A clock"\n<p>tick tock</p>\n```'
+            question = {"parent_id": None, "text": text, "model": "fake-echo"}
+            sent = browser.json(f"/api/conversations/{chat}/messages", question)
+            assert state_of(browser, sent["turn_id"]) == "done" and len(there(browser)) == 3
+            (clock,) = browser.json(f"/x/artifacts/?conversation={chat}")["artifacts"]
+            place = f"/x/artifacts/panel/{chat}/{sent['reply_id']}/{clock['id']}"
+            browser.ask(place, {"text": "<p>by hand</p>", "csrf": browser.csrf}, is_form=True)
+            browser.ask("/x/voices/", {"voice": "default", "speed": "1.5", "csrf": browser.csrf}, is_form=True)
+            assert server.stop() == 0
+            try:
+                call(*pip, "uninstall", "-q", "-y", *names, env=env)
+                server.start()
+                assert there(browser) == [] and "Message" in browser.ask("/")
+                assert "/x/voices/" not in browser.ask("/settings")
+                assert server.stop() == 0
+                server.run("doctor")
+            finally:
+                call(*pip, "install", "-q", "--no-index", "--no-deps", *names, env=env)
+            server.start()
+            assert len(there(browser)) == 3
+            (clock,) = browser.json(f"/x/artifacts/?conversation={chat}")["artifacts"]
+            assert [one["is_by_hand"] for one in clock["versions"]] == [False, True]
+            assert 'value="1.5" selected' in browser.ask("/x/voices/")
+        finally:
+            server.stop()
+
+
 def state_of(browser: Browser, turn_id: str) -> str:
     deadline = time.monotonic() + 10
     state = "running"

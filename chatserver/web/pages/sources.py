@@ -6,6 +6,7 @@ from litestar import get
 from litestar.params import FromPath
 
 from chatserver.web import slots, templating, views
+from chatserver.web.extensions import serves
 from chatserver.web.pages.visit import Page, PageRequest, Visit, html
 
 
@@ -15,9 +16,16 @@ async def show_sources(request: PageRequest, conversation_id: FromPath[str], mes
     number of the source that is shown."""
     visit = await Visit.of(request)
     path = await visit.view(conversation_id, message_id)
+    plugins = visit.house.plugins
     wanted = request.query_params.get("open", "")
     opened = int(wanted) if wanted.isascii() and wanted.isdigit() and len(wanted) < 4 else 0
-    view = views.sources_view(conversation_id, message_id, [item.message for item in path.items], opened)
+    view = views.sources_view(
+        conversation_id,
+        message_id,
+        [item.message for item in path.items],
+        opened,
+        leads=lambda url: serves(plugins, url),
+    )
     values = {"frame": visit.frame, "view": view}
     if visit.is_htmx:
         slot = await slots.fill(visit.house.plugins, visit.actor.account, conversation_id=conversation_id)

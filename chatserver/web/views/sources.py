@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 
 import msgspec
@@ -82,10 +82,14 @@ def with_chips(html: str, sources: Sequence[SourceView]) -> tuple[str, tuple[Sou
     return html, tuple(msgspec.structs.replace(one, is_named=one.number in named) for one in sources)
 
 
-def sources_view(conversation_id: str, tip_id: str, path: Sequence[Message], opened: int) -> SourcesView:
-    """The sources of the newest answer of a branch that was given any. opened: a number, 0 for the first."""
+def sources_view(
+    conversation_id: str, tip_id: str, path: Sequence[Message], opened: int, *, leads: Callable[[str], bool]
+) -> SourcesView:
+    """The sources of the newest answer of a branch that was given any. opened: a number, 0 for the first. leads:
+    whether a page of a plugin is there."""
     for message in reversed(path):
         if sources := source_views(message):
+            sources = tuple(one if leads(one.url) else msgspec.structs.replace(one, url="") for one in sources)
             shown = opened if any(one.number == opened for one in sources) else sources[0].number
             return SourcesView(conversation_id, tip_id, message.id, sources, shown)
     return SourcesView(conversation_id, tip_id)
