@@ -20,7 +20,8 @@ class Endpoint(msgspec.Struct, frozen=True):
 
     Only an API key opens it, never a cookie; `scope["state"]["actor"]` is whose key it is, and has `permission`.
     key_header: a header that may hold the key instead of `Authorization`. write_error: given a ChatserverError and
-    the request's id; used for whatever goes wrong, at the door or inside.
+    the request's id; used for whatever goes wrong, at the door or inside. id_header: where that service tells the
+    request's id, which stands in `X-Request-Id` all the same.
     """
 
     path: str
@@ -30,3 +31,4 @@ class Endpoint(msgspec.Struct, frozen=True):
     permission: str = "models.use"
     body_max_bytes: int = 1_048_576
     key_header: str = ""
+    id_header: str = ""

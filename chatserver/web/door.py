@@ -108,6 +108,8 @@ class Door:
                 status = message["status"]
                 self._meters.responded(message["status"])
                 own = [*message.get("headers", ()), (b"x-request-id", request_id)]
+                if state["endpoint"] is not None and state["endpoint"].id_header:
+                    own.append((state["endpoint"].id_header.encode(), request_id))
                 message = {**message, "headers": headers.with_defaults(own, self._defaults)}
             elif is_head:
                 message = {**message, "body": b""}

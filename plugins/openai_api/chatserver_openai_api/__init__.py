@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from chatserver import Context, Endpoint, hookimpl
 from chatserver_openai_api import failure
 from chatserver_openai_api.completions import Completions
@@ -33,6 +35,7 @@ class OpenAIAPI:
     @hookimpl
     def register_endpoints(self) -> list[Endpoint]:
         ours, theirs = failure.write_openai, failure.write_anthropic
+        own: dict[str, Any] = {"body_max_bytes": CHAT_MAX_BYTES, "key_header": "x-api-key", "id_header": "request-id"}
         return [
             Endpoint("/v1/chat/completions", self.completions, ours, body_max_bytes=CHAT_MAX_BYTES),
             Endpoint("/v1/embeddings", self.embeddings, ours, body_max_bytes=TEXTS_MAX_BYTES),
@@ -40,15 +43,9 @@ class OpenAIAPI:
             Endpoint("/v1/audio/transcriptions", self.transcriptions, ours, body_max_bytes=RECORDING_MAX_BYTES),
             Endpoint("/v1/models", self.listing.show_all, ours, methods=("GET",), key_header="x-api-key"),
             Endpoint("/v1/models/", self.listing.show_one, ours, methods=("GET",), key_header="x-api-key"),
-            Endpoint("/v1/messages", self.messages, theirs, body_max_bytes=CHAT_MAX_BYTES, key_header="x-api-key"),
-            Endpoint(
-                "/v1/messages/count_tokens",
-                self.messages.count,
-                theirs,
-                body_max_bytes=CHAT_MAX_BYTES,
-                key_header="x-api-key",
-            ),
-            Endpoint("/v1/messages/", failure.nothing_here, theirs, methods=failure.ANY, key_header="x-api-key"),
+            Endpoint("/v1/messages", self.messages, theirs, **own),
+            Endpoint("/v1/messages/count_tokens", self.messages.count, theirs, **own),
+            Endpoint("/v1/messages/", failure.nothing_here, theirs, methods=failure.ANY, **own),
             Endpoint("/v1/", failure.nothing_here, ours, methods=failure.ANY, key_header="x-api-key"),
         ]
 

@@ -36,6 +36,7 @@ async def test_a_whole_answer_is_metered(site: Site, client: anthropic.AsyncAnth
     assert answer.content[0].type == "text" and answer.content[0].text == "Hello there"
     assert answer.stop_reason == "end_turn" and answer.role == "assistant" and answer.id.startswith("msg_")
     assert answer.usage.input_tokens > 0 and answer.usage.output_tokens > 0
+    assert answer._request_id
     assert (await rows(site, "fake-echo"))[-1][:3] == ("done", "api", "chat")
 
 
@@ -123,7 +124,7 @@ async def test_what_is_wrong_is_said_as_anthropic_says_it(client: anthropic.Asyn
     with pytest.raises(anthropic.NotFoundError) as unknown:
         await client.messages.create(model="nobody", max_tokens=9, messages=HELLO)
     assert unknown.value.body["error"]["type"] == "not_found_error"
-    assert unknown.value.body["request_id"]
+    assert unknown.value.body["request_id"] == unknown.value.request_id
     with pytest.raises(anthropic.BadRequestError) as empty:
         await client.messages.create(model="fake-n5", max_tokens=9, messages=[])
     assert empty.value.body["error"]["type"] == "invalid_request_error"
