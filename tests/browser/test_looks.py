@@ -12,6 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from litestar.routes import HTTPRoute
 from playwright.sync_api import Browser, Page
 
+from chatserver import words
 from chatserver.web.app import create_app
 from chatserver.words import LANGUAGES
 from tests.browser import tour
@@ -20,6 +21,8 @@ from tests.browser.stage import Site
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 WIDTHS = (390, 768, 1440)
+NARROWEST = 320
+"""What is left of a screen of 640 pixels at 200 %, and of 1280 at 400 %."""
 SCHEMES = ("light", "dark")
 LOOKS = ("grove", "paper")
 NAMES = [*tour.PAGES, *tour.OUTSIDE]
@@ -59,10 +62,14 @@ def faults_of(page: Page, scheme: str, width: int, rules: str = "") -> list[str]
     result = AxeResults(page.evaluate(f"axe.run({{resultTypes: ['violations'], {chosen}}})"))
     if result.violations_count:
         found.append(f"{scheme} at {width}: {result.generate_report()}")
+    return found + cut_at(page, width)
+
+
+def cut_at(page: Page, width: int) -> list[str]:
+    """What one would have to scroll sideways for at this width."""
+    page.set_viewport_size({"width": width, "height": 900})
     wide = page.evaluate("document.documentElement.scrollWidth")
-    if wide > width:
-        found.append(f"{scheme} at {width}: the page is {wide} wide")
-    return found
+    return [f"at {width} the page is {wide} wide"] if wide > width else []
 
 
 def show(page: Page, world: tour.World, name: str, look: str, language: str) -> None:
@@ -107,8 +114,16 @@ def test_every_page_is_whole_in_every_look_and_language(
         found = names_of(page)
         for step, width in enumerate(WIDTHS):
             found += faults_of(page, SCHEMES[(place + step) % 2], width, BY_SIGHT if place and place != step else "")
+        found += cut_at(page, NARROWEST)
         faults += [f"{look} in {language}: {fault}" for fault in found]
     assert faults == []
+
+
+def test_right_to_left_nothing_is_cut(inside: Page, world: tour.World) -> None:
+    for place, name in enumerate(("chat", "compare", "map", "difference", "chats", "share", "settings", "console")):
+        show(inside, world, name, LOOKS[place % 2], words.MIRROR)
+        assert inside.locator("html").get_attribute("dir") == "rtl"
+        assert [fault for width in (1440, 390, NARROWEST) for fault in cut_at(inside, width)] == [], name
 
 
 @pytest.mark.torture
