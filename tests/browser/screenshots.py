@@ -17,6 +17,10 @@ from tests.browser.stage import Site
 SHOTS = (("light", 1440, "en"), ("dark", 1440, "zh"), ("light", 390, "fr"), ("dark", 390, "en"))
 """Scheme, width, language: each page at a desk and on a phone, in both schemes and all languages."""
 QUALITY = 62
+SEEN_IS_HERE = """() => [...document.images].every(one => {
+  const box = one.getBoundingClientRect()
+  return one.complete || box.bottom < 0 || box.top > innerHeight
+})"""
 
 
 def shoot(browser: Browser, world: tour.World, names: list[str], folder: Path) -> None:
@@ -38,6 +42,7 @@ def shoot(browser: Browser, world: tour.World, names: list[str], folder: Path) -
             for name in [name for name in names if name in pages]:
                 page.goto(tour.address(world, name))
                 page.evaluate("document.fonts.ready")
+                page.wait_for_function(SEEN_IS_HERE)
                 picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
                 picture.save(folder / f"{name}-{scheme}-{width}-{language}.webp", quality=QUALITY, method=5)
             context.close()
