@@ -7,6 +7,7 @@ from chatserver.confined import Bounds, Broke, run_confined
 from chatserver.domain.access import Account, Actor, Origin
 from chatserver.domain.api import ApiAnswer, ApiVisit
 from chatserver.domain.attempts import AttemptEnd, AttemptStart
+from chatserver.domain.buses import Bus, BusKind, Wake, pack_wakes, unpack_wakes
 from chatserver.domain.calls import Attempt, Call, CallKind, Usage, estimate_tokens
 from chatserver.domain.covers import Cover, CoverContext
 from chatserver.domain.direct import DirectRequest
@@ -18,8 +19,6 @@ from chatserver.domain.extend import (
     AuthBackend,
     BlobKind,
     BlobStore,
-    Bus,
-    BusKind,
     Candidates,
     ChannelOffer,
     ChatRequest,
@@ -44,7 +43,6 @@ from chatserver.domain.extend import (
     ThemeSpec,
     ToolSpec,
     UsageReport,
-    Wake,
 )
 from chatserver.domain.files import ArrivedFile, BlobEntry, Picture
 from chatserver.domain.imported import ImportedConversation, ImportedMessage, Importer
@@ -236,8 +234,10 @@ __all__ = [
     "migrations",
     "ngettext",
     "number_text",
+    "pack_wakes",
     "parse_alias",
     "reasoning_of",
     "run_confined",
     "text_of",
+    "unpack_wakes",
 ]

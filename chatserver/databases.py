@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from chatserver.domain.extend import BlobKind, BlobStore, Bus, BusKind, Engine
+from chatserver.domain.buses import Bus, BusKind
+from chatserver.domain.extend import BlobKind, BlobStore, Engine
 from chatserver.errors import SetupError
 from chatserver.plugins import Plugins
 from chatserver.settings import DATABASE_NAME, Settings

@@ -17,6 +17,7 @@ import pluggy
 
 from chatserver.domain.access import Actor
 from chatserver.domain.attempts import AttemptEnd, AttemptStart
+from chatserver.domain.buses import BusKind
 from chatserver.domain.covers import Cover, CoverContext
 from chatserver.domain.endpoints import Endpoint
 from chatserver.domain.events import Delivery
@@ -24,7 +25,6 @@ from chatserver.domain.extend import (
     Admission,
     AuthBackend,
     BlobKind,
-    BusKind,
     Candidates,
     ChannelOffer,
     Engine,

@@ -57,7 +57,8 @@ from chatserver.chat.transcripts import Transcripts
 from chatserver.chat.wakes import Wakes
 from chatserver.clock import keep_after, new_id
 from chatserver.domain.access import Actor
-from chatserver.domain.extend import BlobStore, Bus, Egress, Migration
+from chatserver.domain.buses import Bus
+from chatserver.domain.extend import BlobStore, Egress, Migration
 from chatserver.domain.house_settings import SettingLine
 from chatserver.domain.models import Channel, Model
 from chatserver.gateway.catalog import Catalog

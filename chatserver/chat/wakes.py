@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 
-from chatserver.domain.extend import Bus, Wake
+from chatserver.domain.buses import Bus, Wake
 
 POLL_S = 0.25
 POLL_BESIDE_BUS_S = 1.0

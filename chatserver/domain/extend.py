@@ -10,7 +10,6 @@ from collections.abc import (
     Awaitable,
     Callable,
     Mapping,
-    Sequence,
 )
 from typing import Any, Protocol
 
@@ -219,31 +218,6 @@ class Engine(msgspec.Struct, frozen=True):
     name: str
     schemes: tuple[str, ...]
     open: Callable[[str, Mapping[str, Any]], Awaitable[Any]]
-
-
-Wake = tuple[str, int]
-"""A turn's id, and the number of its newest stored event; 0: look whether it is to stop."""
-
-
-class Bus(Protocol):
-    """Wake-ups between the nodes of one house. It may lose any: whoever waits also looks by himself now and then.
-
-    send: at once, never blocks, never raises; reaches every other node, and may reach this one. listen: who is told
-    of what comes in, on the event loop. close: no wake-up comes after it.
-    """
-
-    def send(self, wakes: Sequence[Wake]) -> None: ...
-    def listen(self, hear: Callable[[Sequence[Wake]], None]) -> None: ...
-    async def close(self) -> None: ...
-
-
-class BusKind(msgspec.Struct, frozen=True):
-    """A bus, by the URL it runs on. schemes: what such a URL begins with; CHATSERVER_REDIS_URL is asked first, then
-    CHATSERVER_DATABASE_URL. open: given the URL and the plugin's settings, from the running event loop."""
-
-    name: str
-    schemes: tuple[str, ...]
-    open: Callable[[str, Mapping[str, Any]], Awaitable[Bus]]
 
 
 class Migration(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 
-from chatserver import Wake, clock
+from chatserver import Wake, clock, pack_wakes, unpack_wakes
 from chatserver_postgres.lane import conninfo_of, hang_up
 
 Connection = psycopg.Connection[Any]
@@ -26,29 +26,6 @@ GOODBYE_S = 1.0
 MAX_WAITING = 10_000
 
 log = logging.getLogger(__name__)
-
-
-def pack(node: str, wakes: dict[str, int]) -> list[str]:
-    """Payloads `node turn:seq turn:seq…`, each short enough."""
-    payloads, line = [], node
-    for turn_id, seq in wakes.items():
-        piece = f" {turn_id}:{seq}"
-        if len(line) + len(piece) > MAX_PAYLOAD_BYTES:
-            payloads.append(line)
-            line = node
-        line += piece
-    return [*payloads, line]
-
-
-def unpack(payload: str) -> tuple[str, list[Wake]]:
-    """Who sent it, and what; what cannot be read is left out."""
-    node, *pieces = payload.split(" ")
-    wakes = []
-    for piece in pieces:
-        turn_id, _, seq = piece.partition(":")
-        if turn_id and seq.isascii() and seq.isdigit():
-            wakes.append((turn_id, int(seq)))
-    return node, wakes
 
 
 class NotifyBus:
@@ -127,7 +104,7 @@ class NotifyBus:
             with self._lock:
                 waiting, self._waiting = self._waiting, {}
             if waiting:
-                for payload in pack(self._node, waiting):
+                for payload in pack_wakes(self._node, waiting, MAX_PAYLOAD_BYTES):
                     connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))
 
     def _listen(self, connection: Connection) -> None:
@@ -138,7 +115,7 @@ class NotifyBus:
             pgconn.consume_input()
             heard: dict[str, int] = {}
             while (notice := pgconn.notifies()) is not None:
-                node, wakes = unpack(notice.extra.decode("utf-8", "replace"))
+                node, wakes = unpack_wakes(notice.extra.decode("utf-8", "replace"))
                 if node != self._node:
                     for turn_id, seq in wakes:
                         heard[turn_id] = 0 if heard.get(turn_id) == 0 else seq

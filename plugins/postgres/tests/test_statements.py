@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from chatserver_postgres.bus import MAX_PAYLOAD_BYTES, pack, unpack
 from chatserver_postgres.statements import BYTEA, FLOAT8, INT8, TEXT, UNKNOWN, encode, translate, widen
 
 
@@ -46,18 +45,3 @@ def test_integers_are_as_wide_as_the_other_engines() -> None:
     sql = "CREATE TABLE t (a INTEGER, b integer DEFAULT 0, \"INTEGER\" TEXT DEFAULT 'INTEGER', integers BIGINT)"
     wide = "CREATE TABLE t (a BIGINT, b BIGINT DEFAULT 0, \"INTEGER\" TEXT DEFAULT 'INTEGER', integers BIGINT)"
     assert widen(sql) == wide
-
-
-def test_wakes_are_packed_into_payloads_the_server_takes() -> None:
-    wakes = {f"{number:026}": number * 1_000_003 for number in range(1_000)}
-    payloads = pack("n" * 26, wakes)
-    assert len(payloads) > 1
-    assert all(len(payload.encode()) <= MAX_PAYLOAD_BYTES for payload in payloads)
-    heard = [unpack(payload) for payload in payloads]
-    assert {node for node, _ in heard} == {"n" * 26}
-    assert dict(wake for _, part in heard for wake in part) == wakes
-
-
-@pytest.mark.parametrize("payload", ["", "node", "node x", "node :1", "node x:", "node x:-1", "node x:y x:²"])
-def test_what_cannot_be_read_is_left_out(payload: str) -> None:
-    assert unpack(payload)[1] == []

@@ -13,7 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from chatserver import SetupError, Wake, clock
+from chatserver import SetupError, Wake, clock, pack_wakes, unpack_wakes
 
 ANSWER_S = 1.0
 """How long Redis may take for anything: it is in memory, and a hint that comes later is worth nothing."""
@@ -24,22 +24,6 @@ MAX_WAITING = 10_000
 TROUBLE = (RedisError, OSError, TimeoutError)
 
 log = logging.getLogger(__name__)
-
-
-def pack(node: str, wakes: dict[str, int]) -> str:
-    """`node turn:seq turn:seq…`."""
-    return " ".join([node, *(f"{turn_id}:{seq}" for turn_id, seq in wakes.items())])
-
-
-def unpack(payload: str) -> tuple[str, list[Wake]]:
-    """Who sent it, and what; what cannot be read is left out."""
-    node, *pieces = payload.split(" ")
-    wakes = []
-    for piece in pieces:
-        turn_id, _, seq = piece.partition(":")
-        if turn_id and seq.isascii() and seq.isdigit():
-            wakes.append((turn_id, int(seq)))
-    return node, wakes
 
 
 class RedisBus:
@@ -109,7 +93,8 @@ class RedisBus:
             await self._news.wait()
             self._news.clear()
             waiting, self._waiting = self._waiting, {}
-            await client.publish(self._channel, pack(self._node, waiting))
+            for line in pack_wakes(self._node, waiting):
+                await client.publish(self._channel, line)
 
     async def _listen(self, client: Redis) -> None:
         async with client.pubsub() as ear:
@@ -129,7 +114,7 @@ class RedisBus:
                     is_asked = True
 
     def _tell(self, payload: Any) -> None:
-        node, wakes = unpack(payload.decode("utf-8", "replace"))
+        node, wakes = unpack_wakes(payload.decode("utf-8", "replace"))
         if node == self._node or not wakes:
             return
         for hear in self._hear:

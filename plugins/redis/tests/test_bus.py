@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import chatserver_redis
 import pytest
-from chatserver_redis.bus import MAX_WAITING, RedisBus, pack, unpack
+from chatserver_redis.bus import MAX_WAITING, RedisBus
 
 from chatserver import Bus, SetupError, Wake, clock
 from chatserver.testing import Plugins
@@ -130,9 +130,3 @@ async def test_a_url_that_cannot_be_read_stops_the_start_without_telling_the_pas
     with pytest.raises(SetupError) as caught:
         await kind.open("redis://:hunter2@host:port", {})
     assert "hunter2" not in str(caught.value)
-
-
-def test_what_is_packed_comes_out_again_and_rubbish_is_passed_over() -> None:
-    assert unpack(pack("n", {"a": 1, "b": 0})) == ("n", [("a", 1), ("b", 0)])
-    assert unpack("n a b: :1 c:-1 d:5") == ("n", [("d", 5)])
-    assert unpack("") == ("", [])
