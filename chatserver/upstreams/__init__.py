@@ -15,9 +15,10 @@ from chatserver.upstreams.asking import (
     stops_of,
     text_of_part,
 )
+from chatserver.upstreams.embedding import MAX_VECTORS_BYTES, fetch_vectors
 from chatserver.upstreams.events import EventReader, EventTooLong, LineReader
 from chatserver.upstreams.listening import Answer, is_event_stream, kind_of, listen, secrets_of
-from chatserver.upstreams.reaching import MAX_LIST_BYTES, accepted, fetch, question
+from chatserver.upstreams.reaching import MAX_ERROR_BYTES, MAX_LIST_BYTES, accepted, fetch, question
 from chatserver.upstreams.refusals import (
     ErrorObject,
     failure,
@@ -28,7 +29,9 @@ from chatserver.upstreams.refusals import (
 )
 
 __all__ = [
+    "MAX_ERROR_BYTES",
     "MAX_LIST_BYTES",
+    "MAX_VECTORS_BYTES",
     "Answer",
     "ErrorObject",
     "EventReader",
@@ -41,6 +44,7 @@ __all__ = [
     "failure",
     "failure_in_stream",
     "fetch",
+    "fetch_vectors",
     "is_event_stream",
     "kind_of",
     "listen",

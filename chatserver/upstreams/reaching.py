@@ -11,6 +11,7 @@ from chatserver.domain.extend import Egress, EgressRequest
 from chatserver.domain.models import Channel
 
 MAX_LIST_BYTES = 10_000_000
+MAX_ERROR_BYTES = 65_536
 _encode = msgspec.json.Encoder().encode
 
 

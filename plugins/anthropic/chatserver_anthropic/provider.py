@@ -12,6 +12,7 @@ import msgspec
 
 from chatserver import Channel, ChatRequest, Egress, Model, ProviderDelta
 from chatserver.upstreams import (
+    MAX_ERROR_BYTES,
     ErrorObject,
     EventReader,
     accepted,
@@ -32,7 +33,6 @@ from chatserver_anthropic.refusal import refused
 VENDOR_URL = "https://api.anthropic.com"
 VERSION = "2023-06-01"
 """The version of the API this was written against; the vendor keeps it."""
-MAX_ERROR_BYTES = 65_536
 MAX_PAGES = 20
 LIST_S = 15.0
 MAX_CONCESSIONS = 3

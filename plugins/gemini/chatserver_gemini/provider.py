@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
 import msgspec
 
-from chatserver import Channel, ChatRequest, Egress, Embedded, EmbedRequest, Model, ProviderDelta
+from chatserver import Channel, ChatRequest, Egress, Embedded, EmbedRequest, Model, ProviderDelta, UpstreamError
 from chatserver.upstreams import (
+    MAX_ERROR_BYTES,
     ErrorObject,
     EventReader,
     accepted,
     fetch,
+    fetch_vectors,
     kind_of,
     listen,
     question,
@@ -31,8 +33,6 @@ from chatserver_gemini.refusal import read_refusal, refused
 VENDOR_URL = "https://generativelanguage.googleapis.com"
 VERSION = "v1beta"
 """The version whose models think and take schemas."""
-MAX_ERROR_BYTES = 65_536
-MAX_VECTORS_BYTES = 200_000_000
 MAX_PAGES = 20
 LIST_S = 15.0
 MAX_REMEMBERED = 1_000
@@ -111,17 +111,13 @@ class GeminiProvider:
     async def embed(self, request: EmbedRequest, channel: Channel, http: Egress) -> Embedded:
         place = f"models/{urllib.parse.quote(request.model, safe='')}:batchEmbedContents"
         asked = question(http, channel, _url(channel, place), write_texts(request), _credentials(channel))
-        async with asked as response:
-            if not 200 <= response.status < 300:
-                _, error, wait_s = read_refusal(await response.read(MAX_ERROR_BYTES))
-                told_s = read_retry_after(response.headers)
-                secrets = (channel.api_key, *(text[:40] for text in request.texts if len(text) >= 8))
-                raise refused(channel, response.status, error, wait_s if told_s is None else told_s, secrets)
-            body = await response.read(MAX_VECTORS_BYTES)
-        embedded = read_embedded(body)
-        if embedded is None or len(embedded.vectors) != len(request.texts):
-            raise unreadable(channel.name, kind_of(body))
-        return embedded
+
+        def refuse(status: int, headers: Mapping[str, str], told: bytes, secrets: tuple[str, ...]) -> UpstreamError:
+            _, error, wait_s = read_refusal(told)
+            told_s = read_retry_after(headers)
+            return refused(channel, status, error, wait_s if told_s is None else told_s, secrets)
+
+        return await fetch_vectors(asked, channel, request, read_embedded, refuse)
 
     def _gives_in(self, place: tuple[str, str], body: dict[str, Any], status: int, error: ErrorObject) -> bool:
         """Is this refusal about thinking? Then it is asked without a degree, and without thoughts when that is too

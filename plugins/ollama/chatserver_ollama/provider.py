@@ -10,7 +10,9 @@ import msgspec
 
 from chatserver import Channel, ChatRequest, Egress, Embedded, EmbedRequest, Model, ProviderDelta, UpstreamError, Usage
 from chatserver.upstreams import (
+    MAX_ERROR_BYTES,
     MAX_LIST_BYTES,
+    MAX_VECTORS_BYTES,
     ErrorObject,
     LineReader,
     failure,
@@ -35,8 +37,6 @@ LIST_S = 10.0
 SHOW_S = 5.0
 FIRST_TOKEN_S = 300.0
 """A machine at home loads its model before it speaks."""
-MAX_VECTORS_BYTES = 200_000_000
-MAX_ERROR_BYTES = 65_536
 MAX_MODELS = 500
 SHOWN_AT_ONCE = 4
 MAX_REMEMBERED = 2_000

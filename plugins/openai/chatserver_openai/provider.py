@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import urllib.parse
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -22,11 +22,13 @@ from chatserver import (
     UpstreamError,
 )
 from chatserver.upstreams import (
+    MAX_ERROR_BYTES,
     ErrorObject,
     EventReader,
     accepted,
     failure,
     fetch,
+    fetch_vectors,
     kind_of,
     listen,
     question,
@@ -41,8 +43,6 @@ from chatserver_openai.listing import read_details, read_models, read_props, rea
 from chatserver_openai.question import write_body
 
 VENDOR_URL = "https://api.openai.com/v1"
-MAX_ERROR_BYTES = 65_536
-MAX_VECTORS_BYTES = 200_000_000
 LIST_S = 15.0
 DETAIL_S = 5.0
 PRIVATE_FIRST_TOKEN_S = 300.0
@@ -142,16 +142,12 @@ class OpenAIProvider:
     async def embed(self, request: EmbedRequest, channel: Channel, http: Egress) -> Embedded:
         body = {"model": request.model, "input": request.texts, "encoding_format": "float", **request.parameters}
         asked = question(http, channel, _url(channel, "/embeddings"), body, _credentials(channel))
-        async with asked as response:
-            if not 200 <= response.status < 300:
-                error = read_error_object(await response.read(MAX_ERROR_BYTES))
-                retry_s = read_retry_after(response.headers)
-                secrets = (channel.api_key, *(text[:40] for text in request.texts if len(text) >= 8))
-                raise failure(channel.name, response.status, error, retry_after_s=retry_s, secrets=secrets)
-            embedded = read_embedded(await response.read(MAX_VECTORS_BYTES))
-        if embedded is None or len(embedded.vectors) != len(request.texts):
-            raise unreadable(channel.name)
-        return embedded
+
+        def refuse(status: int, headers: Mapping[str, str], told: bytes, secrets: tuple[str, ...]) -> UpstreamError:
+            wait_s = read_retry_after(headers)
+            return failure(channel.name, status, read_error_object(told), retry_after_s=wait_s, secrets=secrets)
+
+        return await fetch_vectors(asked, channel, request, read_embedded, refuse)
 
     def _gives_in(self, place: tuple[str, str], body: dict[str, Any], status: int, error: ErrorObject) -> bool:
         """Is this refusal about a parameter we can do without? Then the body is changed, and the change remembered."""
