@@ -37,6 +37,7 @@ FILES = PageFiles(str(HERE / "templates"), str(HERE / "static"))
 TEXT_MOST = 400_000
 ROWS_MOST = 200
 ENDINGS = {"html": "html", "svg": "svg", "mermaid": "mmd", "markdown": "md", "csv": "csv", "code": "txt"}
+_NUMBER = re.compile(r"[-+−]?[\d\s.,'’]*\d\s*[%€$£¥]?", re.ASCII)
 _LANGUAGE_ENDINGS = {
     "python": "py",
     "javascript": "js",
@@ -73,7 +74,8 @@ class Listed(msgspec.Struct, frozen=True):
 
 class Shown(msgspec.Struct, frozen=True):
     """One version as the panel shows it. view: preview, source or changes. made: which one of its message's it is,
-    where that is being written; kinds: for the script that looks on. has_more: the table is longer than its rows."""
+    where that is being written; kinds: for the script that looks on. numeric: columns of
+    the table that hold numbers; has_more: it is longer than its rows."""
 
     artifact: Artifact
     version: Version
@@ -83,6 +85,7 @@ class Shown(msgspec.Struct, frozen=True):
     picture: str = ""
     markup: str = ""
     rows: list[list[str]] = []
+    numeric: frozenset[int] = frozenset()
     has_more: bool = False
     changes: list[tuple[str, str]] = []
     label: str = ""
@@ -225,7 +228,8 @@ class Pages:
             return Shown(artifact, version, "preview", markup=await self._ctx.pages.markdown(version.text))
         if artifact.kind == "csv":
             rows = table(version.text)
-            return Shown(artifact, version, "preview", rows=rows[:ROWS_MOST], has_more=len(rows) > ROWS_MOST)
+            has_more = len(rows) > ROWS_MOST
+            return Shown(artifact, version, "preview", rows=rows[:ROWS_MOST], numeric=numeric(rows), has_more=has_more)
         if "run" not in visit.query:
             return Shown(artifact, version, "preview")
         is_still = visit.query["run"] == "still"
@@ -261,6 +265,16 @@ def table(text: str) -> list[list[str]]:
         return rows
     width = max((len(row) for row in rows), default=0)
     return [row + [""] * (width - len(row)) for row in rows]
+
+
+def numeric(rows: Sequence[Sequence[str]]) -> frozenset[int]:
+    """The columns that hold numbers below their head, and nothing else."""
+    columns = zip(*rows[1:], strict=True)
+    return frozenset(
+        at
+        for at, cells in enumerate(columns)
+        if any(cells) and all(_NUMBER.fullmatch(cell.strip()) for cell in cells if cell)
+    )
 
 
 def file_name(artifact: Artifact) -> str:

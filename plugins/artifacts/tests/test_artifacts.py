@@ -136,7 +136,7 @@ async def test_each_kind_is_shown_in_its_way(site: Site) -> None:
         pages[one["type"]] = (await ada.get(f"/x/artifacts/panel/{chat}/{sent['reply_id']}?open={one['id']}")).text
     assert 'src="data:image/svg+xml;base64,' in pages["svg"]
     assert ">Title</h" in pages["markdown"] and "<script>x" not in pages["markdown"]
-    assert '<td dir="auto">Ada</td>' in pages["csv"]
+    assert '<td dir="auto">Ada</td><td dir="auto" class="end">36</td>' in pages["csv"]
     assert "<iframe" not in pages["mermaid"] and "run=1" in pages["mermaid"]
     long = await ask(ada, chat, "```csv\n" + "\n".join(f"{n},{n}" for n in range(300)) + "\n```")
     (table,) = await listed(ada, chat)

@@ -5,7 +5,9 @@ const STYLE = `
 .reader-state{white-space:nowrap;overflow:hidden;text-overflow:ellipsis;padding-inline-end:.5rem}
 .reader [hidden]{display:none}
 .reader [data-shown]{display:contents}
-.reader select{min-block-size:2rem;border:0;background:transparent;color:inherit;font:inherit;border-radius:var(--r-full);padding-inline:.25rem}
+.reader select{appearance:none;min-block-size:2rem;border:0;box-shadow:none;background:transparent;color:inherit;font:inherit;text-align:center;border-radius:var(--r-full);padding-inline:.625rem;cursor:pointer}
+.reader select:hover{background:var(--surface-2)}
+.reader select:focus-visible{box-shadow:var(--focus)}
 @media print{.reader{display:none}}`
 const sheet = new CSSStyleSheet()
 sheet.replaceSync(STYLE)
