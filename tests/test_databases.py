@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from chatserver import databases, settings
-from chatserver.domain.extend import BlobKind, BlobStore, Bus, BusKind, Setting
+from chatserver.domain.buses import Bus, BusKind
+from chatserver.domain.extend import BlobKind, BlobStore, Setting
 from chatserver.errors import SetupError
 from chatserver.hookspecs import hookimpl
 from chatserver.plugins import Plugins
