@@ -14,8 +14,8 @@ import pytest
 
 from chatserver.clock import monotonic_s
 from chatserver.domain.access import Actor
-from chatserver.domain.conversations import Sent
 from chatserver.domain.buses import Bus
+from chatserver.domain.conversations import Sent
 from chatserver.domain.messages import text_of
 from chatserver.domain.models import Channel, ModelAlias
 from chatserver.domain.turns import EndDelta, ResetDelta, TextDelta, Turn
