@@ -79,6 +79,8 @@ class OpenAIProvider:
         self._base_url = ""
         # What an endpoint turned down for a model: parameter -> what to send instead ('' for nothing).
         self._concessions: dict[tuple[str, str], dict[str, str]] = {}
+        # Where sizes might have been told, and there is nothing: asked once and not with every list.
+        self._nowhere: set[str] = set()
 
     def configure(self, api_key: str, base_url: str) -> None:
         self._api_key = api_key.strip()
@@ -186,11 +188,20 @@ class OpenAIProvider:
         return models
 
     async def _try_get(self, channel: Channel, http: Egress, url: str) -> tuple[int, Any]:
+        if url in self._nowhere:
+            return 404, None
         try:
             status, told = await self._get(channel, http, url, DETAIL_S)
         except UpstreamError:
             return 0, None
+        if status == 404:
+            self._remember_nowhere(url)
         return (status, told) if status == 200 else (status, None)
+
+    def _remember_nowhere(self, url: str) -> None:
+        if len(self._nowhere) >= MAX_REMEMBERED:
+            self._nowhere.clear()
+        self._nowhere.add(url)
 
     async def _get(self, channel: Channel, http: Egress, url: str, within_s: float) -> tuple[int, Any]:
         status, _, body = await fetch(http, url, _credentials(channel), within_s)

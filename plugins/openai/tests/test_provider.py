@@ -439,6 +439,8 @@ async def test_sizes_are_asked_for_where_a_server_tells_them_elsewhere() -> None
         assert await provider.list_models(place, http) == [Model("a", context_tokens=4096)]
         del site.pages["/props"]
         assert await provider.list_models(place, http) == [Model("a", context_tokens=131072)]
+        await provider.list_models(place, http)
+        assert [asked for asked, _, _ in site.asked].count("GET /props") == 2, "not again where there was nothing"
         site.pages["/v1/models"] = page(200, b'{"data":[{"id":"b"}]}')
         site.pages["/model/info"] = page(
             200, b'{"data":[{"model_name":"b","model_info":{"max_input_tokens":8000,"supports_vision":true}}]}'
