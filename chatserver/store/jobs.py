@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -76,11 +76,14 @@ def enqueue(tx: Tx, kind: str, payload: dict[str, Any], run_at: int, job_id: str
     return job_id
 
 
-def claim(tx: Tx, kinds: Sequence[str], owner: str, now: int, lease_us: int = LEASE_US) -> Job | None:
-    """Take the job that is due longest, one whose worker's lease ran out included; None when there is none."""
-    if not kinds:
+def claim(tx: Tx, leases_us: Mapping[str, int], owner: str, now: int) -> Job | None:
+    """Take the job that is due longest, one whose worker's lease ran out included; None when there is none.
+
+    leases_us: the kinds wanted, and how long each is leased.
+    """
+    if not leases_us:
         return None
-    names = {f"kind_{number}": kind for number, kind in enumerate(kinds)}
+    names = {f"kind_{number}": kind for number, kind in enumerate(leases_us)}
     wanted = ", ".join(f":{name}" for name in names)
     sql = (
         f"SELECT {_COLUMNS} FROM jobs WHERE kind IN ({wanted}) AND ((state = 'queued' AND run_at <= :now)"
@@ -90,20 +93,28 @@ def claim(tx: Tx, kinds: Sequence[str], owner: str, now: int, lease_us: int = LE
         if row.state == "running" and row.attempts >= MAX_ATTEMPTS and row.id != periodic_id(row.kind):
             _give_up(tx, row, now)
             continue
+        until = now + leases_us[row.kind]
         taken = tx.run(
             "UPDATE jobs SET state = 'running', lease_owner = :owner, lease_until = :until, attempts = attempts + 1"
             " WHERE id = :id AND state = :state AND lease_until = :seen",
             owner=owner,
-            until=now + lease_us,
+            until=until,
             id=row.id,
             state=row.state,
             seen=row.lease_until,
         )
         if taken:
             return msgspec.structs.replace(
-                _job(row), state="running", lease_owner=owner, lease_until=now + lease_us, attempts=row.attempts + 1
+                _job(row), state="running", lease_owner=owner, lease_until=until, attempts=row.attempts + 1
             )
     return None
+
+
+def release(tx: Tx, owner: str = "") -> int:
+    """Whoever comes next may go on with what this worker had begun; '' for all workers. How many jobs that were."""
+    return tx.run(
+        "UPDATE jobs SET lease_until = 0 WHERE state = 'running' AND (:owner = '' OR lease_owner = :owner)", owner=owner
+    )
 
 
 def renew(tx: Tx, job: Job, now: int, lease_us: int = LEASE_US) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -40,9 +41,12 @@ class Jobs:
             self._specs[spec.kind] = (plugin, spec)
 
     async def start(self) -> None:
+        """What another node had begun goes on at once where the database's lock proves that node dead."""
         periodic = [spec for _, spec in self._specs.values() if spec.every_s]
 
         def queue(tx: Tx) -> None:
+            if not self._db.is_shared:
+                job_rows.release(tx)
             for spec in periodic:
                 job_rows.enqueue(tx, spec.kind, {}, now_us(), job_id=job_rows.periodic_id(spec.kind))
 
@@ -57,6 +61,12 @@ class Jobs:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._let_go()
+
+    async def _let_go(self) -> None:
+        """Without it, what was begun waits for the end of its lease."""
+        with contextlib.suppress(ChatserverError):
+            await self._db.write(lambda tx: job_rows.release(tx, self._node_id), essential=True)
 
     async def enqueue(
         self, kind: str, payload: Mapping[str, Any], *, job_id: str | None = None, run_at: int = 0
@@ -91,13 +101,13 @@ class Jobs:
                     continue
 
     async def _claim(self, kinds: list[str]) -> list[Job]:
-        longest = max(int(self._specs[kind][1].lease_s * 1_000_000) for kind in kinds)
+        leases_us = {kind: _lease_us(self._specs[kind][1]) for kind in kinds}
         room = AT_ONCE - len(self._running)
 
         def take(tx: Tx) -> list[Job]:
             taken: list[Job] = []
             while len(taken) < room:
-                job = job_rows.claim(tx, kinds, self._node_id, now_us(), longest)
+                job = job_rows.claim(tx, leases_us, self._node_id, now_us())
                 if job is None:
                     break
                 taken.append(job)
@@ -111,7 +121,7 @@ class Jobs:
 
     async def _run(self, job: Job) -> None:
         plugin, spec = self._specs[job.kind]
-        lease_us = int(spec.lease_s * 1_000_000)
+        lease_us = _lease_us(spec)
         this = asyncio.current_task()
         assert this is not None
         renewing = asyncio.create_task(self._keep_renewing(job, lease_us, this), name=f"renew {job.kind}")
@@ -148,3 +158,7 @@ class Jobs:
     @staticmethod
     def _again_at(spec: JobSpec) -> int | None:
         return now_us() + int(spec.every_s * 1_000_000) if spec.every_s else None
+
+
+def _lease_us(spec: JobSpec) -> int:
+    return int(spec.lease_s * 1_000_000)

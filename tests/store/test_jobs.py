@@ -17,7 +17,7 @@ async def enqueue(db: Database, kind: str = "mail", job_id: str | None = None, r
 
 
 async def claim(db: Database, now: int = NOW, owner: str = "one", kinds: tuple[str, ...] = ("mail",)) -> Job | None:
-    return await db.write(lambda tx: jobs.claim(tx, kinds, owner, now, 60 * SECOND))
+    return await db.write(lambda tx: jobs.claim(tx, dict.fromkeys(kinds, 60 * SECOND), owner, now))
 
 
 async def must_claim(db: Database, now: int = NOW, owner: str = "one") -> Job:
@@ -65,6 +65,26 @@ async def test_a_dead_workers_job_goes_to_the_next_and_the_dead_one_is_fenced(db
     assert await db.write(lambda tx: jobs.renew(tx, alive, NOW + 90 * SECOND))
     assert await claim(db, NOW + 121 * SECOND) is None
     assert await db.write(lambda tx: jobs.finish(tx, alive, NOW))
+
+
+async def test_each_kind_is_leased_for_its_own_time(db: Database) -> None:
+    await enqueue(db)
+    leases = {"mail": 60 * SECOND, "night": 3_600 * SECOND}
+    job = await db.write(lambda tx: jobs.claim(tx, leases, "one", NOW))
+    assert job is not None and job.lease_until == NOW + 60 * SECOND
+
+
+async def test_what_a_worker_lets_go_the_next_one_has_at_once(db: Database) -> None:
+    await enqueue(db, job_id="j1")
+    await enqueue(db, job_id="j2")
+    mine, theirs = await must_claim(db, owner="one"), await must_claim(db, owner="two")
+    assert await db.write(lambda tx: jobs.release(tx, "one")) == 1
+    again = await must_claim(db, owner="three")
+    assert (again.id, again.attempts) == (mine.id, 2)
+    assert await claim(db, owner="three") is None
+    assert not await db.write(lambda tx: jobs.finish(tx, mine, NOW))
+    assert await db.write(lambda tx: jobs.release(tx)) == 2, "the lock proves all of them dead"
+    assert {(await must_claim(db)).id, (await must_claim(db)).id} == {mine.id, theirs.id}
 
 
 async def test_a_failing_job_is_tried_later_and_later_then_given_up(db: Database) -> None:

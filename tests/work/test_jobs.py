@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -12,6 +13,7 @@ from chatserver import JobSpec, hookimpl
 from chatserver.errors import Unavailable
 from chatserver.store import jobs as job_rows
 from chatserver.testing.server import open_site
+from chatserver.work.jobs import Jobs
 
 
 class Sweeper:
@@ -68,6 +70,36 @@ async def test_a_job_that_is_somebody_elses_by_now_is_dropped_and_a_database_awa
         await asyncio.wait_for(began.wait(), 10)
         await asyncio.wait_for(ended.wait(), 10)
     assert next(answers, None) is None, "it was asked three times"
+
+
+class Long:
+    """A job that never ends by itself."""
+
+    def __init__(self) -> None:
+        self.began: asyncio.Queue[int] = asyncio.Queue()
+
+    @hookimpl
+    def register_jobs(self) -> list[JobSpec]:
+        return [JobSpec("long.work", self.work, lease_s=3_600)]
+
+    async def work(self, payload: dict[str, Any]) -> None:
+        await self.began.put(1)
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+async def test_a_job_goes_on_with_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_killed: bool
+) -> None:
+    long = Long()
+    with monkeypatch.context() as patched:
+        if is_killed:
+            patched.setattr(Jobs, "_let_go", AsyncMock())
+        async with open_site(tmp_path, plugins=[("long", long)]) as site:
+            await site.house.jobs.enqueue("long.work", {})
+            await asyncio.wait_for(long.began.get(), 10)
+    async with open_site(tmp_path, plugins=[("long", long)]):
+        await asyncio.wait_for(long.began.get(), 10)
 
 
 async def test_a_plugin_whose_jobs_keep_failing_is_set_aside(tmp_path: Path) -> None:

@@ -257,8 +257,9 @@ def read_html(text: str):
 
 
 def pieces_of(text: str):
-    """Paragraphs together up to LONGEST; what is longer is cut where sentences end."""
-    text = re.sub(r"[ \t\x00\u00a0]+", " ", text.replace("\r\n", "\n"))
+    """Paragraphs together up to LONGEST; what is longer is cut where sentences end. How far a line is moved in stays,
+    because it says much in code."""
+    text = re.sub(r"(?<=\S)[ \t\u00a0]+", " ", text.replace("\r\n", "\n").replace("\x00", " "))
     text = re.sub(r"\n\s*\n\s*", "\n\n", text).strip()
     while text:
         if len(text) <= LONGEST:
