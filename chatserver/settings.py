@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from chatserver.domain.extend import Setting
-from chatserver.domain.models import Channel, first_token_patience_s, parse_alias
+from chatserver.domain.models import Channel, ModelAlias, first_token_patience_s, parse_alias
 from chatserver.errors import SetupError
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8000
@@ -323,7 +323,7 @@ def _channels(table: FileTable, environ: Mapping[str, str], path: Path) -> tuple
             provider=one.provider,
             base_url=one.base_url.rstrip("/"),
             api_key=_resolve_secret(one.api_key, environ, f"{where}: api_key"),
-            models=tuple(parse_alias(alias) for alias in one.models),
+            models=_aliases(one.models, where),
             priority=one.priority,
             weight=one.weight,
             groups=one.groups,
@@ -338,6 +338,13 @@ def _channels(table: FileTable, environ: Mapping[str, str], path: Path) -> tuple
             },
         )
     return tuple(channels.values())
+
+
+def _aliases(texts: Sequence[str], where: str) -> tuple[ModelAlias, ...]:
+    aliases = {alias.public: alias for alias in map(parse_alias, texts)}
+    if "" in aliases or len(aliases) < len(texts):
+        raise SetupError(f"{where}: models must be names, or public=upstream, each public name once.")
+    return tuple(aliases.values())
 
 
 def _resolve_secret(text: str, environ: Mapping[str, str], where: str) -> str:

@@ -98,6 +98,8 @@ def test_channels(read: Load) -> None:
         ("[[channels]]\nname='a'\nprovider='p'\n[[channels]]\nname='a'\nprovider='p'", "a name of its own"),
         ("[[channels]]\nname='a'\nprovider='p'\napi_key='env:NOT_SET'", "NOT_SET, which is not set"),
         ("[[channels]]\nname='a'\nprovider='p'\nbase_url='ftp://x'", "base_url must begin with http"),
+        ("[[channels]]\nname='a'\nprovider='p'\nmodels=['m=x','m=y']", "each public name once"),
+        ("[[channels]]\nname='a'\nprovider='p'\nmodels=['=x']", "models must be names"),
         ("[[channels]]\nname='a'\nprovider='p'\nconcurrency=-1", "concurrency must be 0 or more"),
         ("[plugins]\nenabeld = []", "'enabeld'; it knows enabled and disabled"),
         ("[plugins]\nenabled = 'x'", "must be a list of names"),
