@@ -80,7 +80,7 @@ class Completions:
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         asked = read_question(await read_body(receive))
         call = await self._calls.open(scope["state"]["actor"], as_request(asked))
-        async with call, Watch(receive, call):
+        async with call, Watch(receive, call.leave):
             if asked.stream:
                 await send_events(send, _events(call, asked), _write_failure)
             else:

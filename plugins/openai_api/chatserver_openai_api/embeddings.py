@@ -63,7 +63,7 @@ class Embeddings:
         request = DirectRequest("embedding", asked.model, parameters=parameters, texts=_texts(asked.input))
         vectors: tuple[tuple[float, ...], ...] = ()
         call = await self._calls.open(scope["state"]["actor"], request)
-        async with call, Watch(receive, call):
+        async with call, Watch(receive, call.leave):
             async for delta in call.deltas():
                 if isinstance(delta, EmbeddedDelta):
                     vectors = delta.vectors

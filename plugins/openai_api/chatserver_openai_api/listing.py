@@ -70,6 +70,12 @@ class Listing:
         )
 
 
+def check_model(actor: Any, model: str, known: tuple[str, ...]) -> None:
+    """Raises NotFound for another model than these, or one this key may not use."""
+    if model not in known or not actor.may_use(model):
+        raise NotFound(f"There is no model {model[:100]!r} for this. Ask for {known[0]}.", code="unknown_model")
+
+
 def _is_anthropic(scope: dict[str, Any]) -> bool:
     return any(name == b"anthropic-version" for name, _ in scope["headers"])
 

@@ -68,7 +68,7 @@ class Messages:
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         state = scope["state"]
         asked = read_question(await read_body(receive))
-        async with await self._calls.open(state["actor"], as_request(asked)) as call, Watch(receive, call):
+        async with await self._calls.open(state["actor"], as_request(asked)) as call, Watch(receive, call.leave):
             if asked.stream:
                 await send_events(send, _events(call, asked), lambda error: _write_failure(error, state))
             else:

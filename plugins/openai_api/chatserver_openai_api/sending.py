@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from chatserver import ChatserverError
@@ -31,15 +31,20 @@ async def send_json(send: Any, body: bytes) -> None:
 
 
 class Watch:
-    """Tells a call when its client leaves. Only a task that reads the connection hears of it."""
+    """Notices when a client hangs up. Only a task that reads the connection hears of it.
 
-    def __init__(self, receive: Any, call: Any) -> None:
+    leave: called then, once. is_gone: whether it did.
+    """
+
+    def __init__(self, receive: Any, leave: Callable[[], None] | None = None) -> None:
         self._receive = receive
-        self._call = call
+        self._leave = leave
         self._task: asyncio.Task[None] | None = None
+        self.is_gone = False
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> Watch:
         self._task = asyncio.create_task(self._listen())
+        return self
 
     async def __aexit__(self, *told: object) -> None:
         assert self._task is not None
@@ -48,7 +53,9 @@ class Watch:
     async def _listen(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._call.leave()
+        self.is_gone = True
+        if self._leave is not None:
+            self._leave()
 
 
 async def send_events(send: Any, events: AsyncIterator[bytes], write_error: Any) -> None:

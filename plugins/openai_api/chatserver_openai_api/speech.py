@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Literal
 
 import msgspec
 
-from chatserver import MEDIA_TYPES, Context, NotFound
+from chatserver import MEDIA_TYPES, Context
 from chatserver_openai_api.failure import Wrong, decode_error
-from chatserver_openai_api.sending import read_body
+from chatserver_openai_api.listing import check_model
+from chatserver_openai_api.sending import Watch, read_body
 
 INPUT_MOST = 4096
 MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
@@ -55,7 +55,7 @@ class SpeechSounds:
         voice = await self._voice(actor, asked.voice)
         async with (
             await self._speech.speak(actor, asked.input, voice_id=voice, formats=formats, speed=asked.speed) as speech,
-            Leaving(receive) as client,
+            Watch(receive) as client,
         ):
             begun = False
             async for piece in speech.pieces():
@@ -77,29 +77,3 @@ class SpeechSounds:
         if wanted in THEIR_VOICES and all(one.voice.id != wanted for one in await self._speech.voices(actor)):
             return "default"
         return wanted
-
-
-class Leaving:
-    """Notices when the client hangs up. Only a task that reads the connection hears of it."""
-
-    def __init__(self, receive: Any) -> None:
-        self._receive = receive
-        self.is_gone = False
-
-    async def __aenter__(self) -> Leaving:
-        self._task = asyncio.create_task(self._listen())
-        return self
-
-    async def __aexit__(self, *told: object) -> None:
-        self._task.cancel()
-
-    async def _listen(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self.is_gone = True
-
-
-def check_model(actor: Any, model: str, known: tuple[str, ...]) -> None:
-    """Raises NotFound for another model than these, or one this key may not use."""
-    if model not in known or not actor.may_use(model):
-        raise NotFound(f"There is no model {model[:100]!r} for this. Ask for {known[0]}.", code="unknown_model")

@@ -14,8 +14,8 @@ from multipart import MultipartError, MultipartParser, parse_options_header
 
 from chatserver import Context, ListenRequest, NotFound, Passage, Transcript
 from chatserver_openai_api.failure import Wrong
+from chatserver_openai_api.listing import check_model
 from chatserver_openai_api.sending import read_body, send_json
-from chatserver_openai_api.speech import check_model
 
 MODELS = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")
 FIELD_MOST = 10_000
