@@ -7,6 +7,8 @@ import re
 from chatserver.store.words import fold
 
 MAX_PASSAGE = 240
+ROW_ENDS = re.compile(r"(?:\|[ :-]*(?<=[- ]))+\|")
+"""What stands between two rows of a table, the rule below its head included."""
 
 
 def marks_in(text: str, needles: list[str]) -> tuple[tuple[int, int], ...]:
@@ -43,7 +45,7 @@ def passage(text: str, needles: list[str]) -> str:
     is_cut = start + MAX_PASSAGE < len(text)
     if start > 0:
         piece = "…" + _after_space(piece, at - start)
-    piece = " ".join(piece.split())
+    piece = ROW_ENDS.sub("|", " ".join(piece.split()))
     if is_cut:
         piece = _before_space(piece[: MAX_PASSAGE - 1]) + "…"
     return piece[:MAX_PASSAGE]

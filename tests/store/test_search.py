@@ -37,6 +37,12 @@ def test_marks_stand_at_their_words_also_where_folding_changes_the_length(
     assert [text[start:end] for start, end in passages.marks_in(text, [needle])] == shown
 
 
+def test_a_passage_of_a_table_shows_its_cells_without_the_rule_below_its_head() -> None:
+    table = "| River | Length |\n| --- | :---: |\n| Nile | 6,650 km |"
+    assert passages.passage(table, ["nile"]) == "| River | Length | Nile | 6,650 km |"
+    assert passages.passage("a || b --- c", ["a"]) == "a || b --- c"
+
+
 def add_conversation(tx: Tx, owner_id: str, title: str = "") -> str:
     conversation_id = f"c-{owner_id}"
     tx.run(

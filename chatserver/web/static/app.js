@@ -8,13 +8,13 @@ import "./look.js"
 import "./swaps.js"
 import "./doors.js"
 import "./drops.js"
-import "./focus.js"
 import { $, $$, conversation, csrf, isTouch, narrow, post, words } from "./page.js"
 import { store } from "./store.js"
 import { notice, say } from "./notices.js"
 import { retitle, running } from "./stream.js"
 import { follow, reach, settleView } from "./view.js"
 import { grow, startComposer } from "./composer.js"
+import { toText } from "./focus.js"
 import { pickModel } from "./models.js"
 import { copied, copy } from "./clipboard.js"
 import { refreshChats } from "./chats.js"
@@ -25,7 +25,7 @@ if ($("#view")) {
   settleView($("#view"))
   startComposer()
   if (location.hash.startsWith("#m-")) reach(location.hash.slice(1))
-  if (!isTouch.matches) $("#text").focus()
+  toText()
 }
 beginRooms()
 if ($("#panel") && !narrow.matches && store.get("panel")) room("panel").then((entered) => entered.open())

@@ -8,6 +8,7 @@ import { connect, running } from "./stream.js"
 import { follow } from "./view.js"
 import { keepLane } from "./lanes.js"
 import { pickModel } from "./models.js"
+import { toText } from "./focus.js"
 
 export const draftKey = () => `draft:${conversation() || "new"}`
 const filesKey = () => `files:${conversation() || "new"}`
@@ -63,7 +64,7 @@ export function begin(form) {
   grow(text)
   $("#notices").replaceChildren()
   say(words.writing)
-  if (!isTouch.matches) text.focus() // the button one pressed goes away
+  toText() // the button one pressed goes away
   compose()
   follow(true)
 }
@@ -102,7 +103,7 @@ export async function stop() {
     if (failed) notice(failed.status === 401 ? words.signedOut : words.odd)
   } catch { notice(words.unreachable) }
   setTimeout(compose, 3000)
-  $("#text").focus()
+  toText()
 }
 
 document.addEventListener("input", ({ target }) => {

@@ -1,6 +1,11 @@
-// Where the focus goes when a dialog closes and what opened it is gone: to what leads there again, else to the message box.
+// Where the focus goes when what had it is gone: to what leads there again, else to the message box.
 
 import { $, isTouch } from "./page.js"
+
+// not on a touch screen, where a keyboard would come up over what one reads
+export function toText() {
+  if (!isTouch.matches) $("#text")?.focus()
+}
 
 let pressed = null
 let way = null // the button of the menu it was pressed in
@@ -16,8 +21,8 @@ document.addEventListener("close", ({ target }) => {
 }, true)
 
 function regain() {
-  for (const one of [pressed, way, isTouch.matches ? null : $("#text")]) {
-    if (document.activeElement !== document.body) return
-    one?.focus() // does nothing where it is hidden or gone
-  }
+  if (document.activeElement !== document.body) return
+  pressed?.focus() // does nothing where it is hidden or gone
+  if (document.activeElement === document.body) way?.focus()
+  if (document.activeElement === document.body) toText()
 }

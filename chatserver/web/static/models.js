@@ -2,6 +2,7 @@
 
 import { $, $$ } from "./page.js"
 import { store } from "./store.js"
+import { toText } from "./focus.js"
 
 let active = -1
 let typed = ""
@@ -47,8 +48,8 @@ function activate(index) {
 export function choose(index) {
   const option = $("#model").options[index]
   if (option) { pickModel(option.value); store.set("model", option.value) }
-  closeModels(false)
-  $("#text").focus()
+  closeModels()
+  toText()
 }
 
 export function modelKey(event) {

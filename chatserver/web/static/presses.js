@@ -9,6 +9,7 @@ import { follow, hold, loadOlder } from "./view.js"
 import { choose, closeModels, openModels } from "./models.js"
 import { mark, newChat } from "./chats.js"
 import { toggleSide } from "./side.js"
+import { toText } from "./focus.js"
 
 document.addEventListener("click", (event) => {
   const hit = (selector) => event.target.closest?.(selector)
@@ -21,7 +22,7 @@ document.addEventListener("click", (event) => {
   else if ((found = hit("[data-dismiss]"))) found.closest(".note").remove()
   else if ((found = hit("[data-idea]"))) { $("#text").value = found.textContent.trim(); store.set(draftKey(), $("#text").value); $("#text").focus() }
   else if ((found = hit("#stop"))) { event.preventDefault(); stop() }
-  else if (hit("#jump")) { follow(true); $("#text").focus() }
+  else if (hit("#jump")) { follow(true); toText() }
   else if (hit("#older")) { event.preventDefault(); loadOlder(hit("#older")) }
   else if (hit("#pick")) $("#models").hidden ? openModels() : closeModels()
   else if ((found = hit("#models [role=option]"))) choose(Number(found.id.slice(6)))

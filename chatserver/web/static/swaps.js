@@ -1,6 +1,6 @@
 // What happens around a request of htmx, and once what it brought is in the page.
 
-import { $, $$, conversation, isTouch, words } from "./page.js"
+import { $, $$, conversation, words } from "./page.js"
 import { notice, say } from "./notices.js"
 import { retitle, running } from "./stream.js"
 import { keepLane } from "./lanes.js"
@@ -10,6 +10,7 @@ import { startEditor } from "./editor.js"
 import { mark, refreshChats } from "./chats.js"
 import { closeDrawer } from "./side.js"
 import { beginRooms } from "./rooms.js"
+import { toText } from "./focus.js"
 
 const of = (event) => event.detail.ctx ?? {}
 const from = (event, id) => of(event).sourceElement?.id === id
@@ -91,12 +92,12 @@ document.addEventListener("htmx:after:swap", (event) => {
   mark(conversation())
   if (target?.id === "main") {
     startComposer()
-    if (!isTouch.matches && !$("[data-renaming]")) $("#text")?.focus()
+    if (!$("[data-renaming]")) toText()
     const id = of(event).request?.anchor
     if (id) reach(id)
   }
   compose()
   if (target?.id === "view" && running().length) say(words.writing)
-  if (document.activeElement === document.body && !isTouch.matches) $("#text")?.focus() // what was pressed is gone
+  if (document.activeElement === document.body) toText() // what was pressed is gone
   if (target?.id === "view") switched()
 })
