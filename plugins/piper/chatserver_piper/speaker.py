@@ -19,6 +19,7 @@ AT_ONCE = 2
 FIRST_S = 30.0
 GAP_S = 30.0
 PIECE_BYTES = 16_384
+WHOLE_CHARS = 400
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
 _NOT_PLAIN = re.compile(r"[^a-z0-9_.-]+")
 
@@ -72,21 +73,26 @@ class PiperSpeaker:
         return [model.voice for model in self._models.values()]
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[bytes, None]:
-        """PCM sentence by sentence, other formats whole."""
-        from chatserver_piper.sound import Stretch, file_of  # with numpy: 15 MB nobody needs before a word is spoken
+        """Sentence by sentence; FLAC whole, and WAV, whose head tells its length, when the text is short."""
+        # With numpy: 15 MB nobody needs before a word is spoken.
+        from chatserver_piper.sound import Growing, Stretch, file_of
 
         model = self._models[request.voice.id]
         stretch = Stretch(model.rate_hz)
+        is_whole = request.format == "flac" or (request.format == "wav" and len(request.text) <= WHOLE_CHARS)
+        growing = None if is_whole else Growing(request.format)
         kept = bytearray()
         async with self._room, contextlib.aclosing(_samples(model, request)) as samples:
             async for piece in samples:
                 made = stretch.take(piece)
-                if request.format != "pcm":
+                if growing is None:
                     kept += made
-                elif made:
-                    yield made
-        if request.format != "pcm":
+                elif sent := await asyncio.to_thread(growing.take, made):
+                    yield sent
+        if growing is None:
             yield await asyncio.to_thread(file_of, bytes(kept), request.format)
+        elif rest := await asyncio.to_thread(growing.end):
+            yield rest
 
 
 async def _samples(model: _Model, request: SpeechRequest) -> AsyncGenerator[bytes, None]:

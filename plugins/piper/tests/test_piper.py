@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,8 +12,9 @@ import numpy
 import openai
 import pytest
 import pytest_asyncio
+import soundfile
 from chatserver_piper import speaker
-from chatserver_piper.sound import RATE_HZ, Stretch
+from chatserver_piper.sound import RATE_HZ, Growing, Stretch
 from chatserver_piper.speaker import PiperSpeaker
 
 from chatserver.testing.server import open_site
@@ -74,6 +76,16 @@ async def test_samples_come_while_it_speaks(client: openai.AsyncOpenAI) -> None:
     ) as answer:
         pieces = [piece async for piece in answer.iter_bytes(4096)]
     assert 1 < sum(len(piece) for piece in pieces) / 2 / RATE_HZ < 6
+
+
+async def test_files_grow_as_they_are_sent() -> None:
+    second = (numpy.sin(numpy.arange(RATE_HZ) / 20) * 20_000).astype("<i2").tobytes()
+    for wanted in ("mp3", "opus", "wav"):
+        growing = Growing(wanted)  # type: ignore[arg-type]
+        pieces = [*(growing.take(second) for _ in range(3)), growing.end()]
+        assert len([piece for piece in pieces if piece]) >= 3
+        sound, rate_hz = soundfile.read(io.BytesIO(b"".join(pieces)))
+        assert len(sound) / rate_hz == pytest.approx(3, abs=0.2), wanted
 
 
 async def test_what_is_no_voice_is_named(folder: Path, tmp_path: Path) -> None:

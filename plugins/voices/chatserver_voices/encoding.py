@@ -10,12 +10,15 @@ import struct
 import sys
 import wave
 from array import array
+from typing import Protocol
 
 from chatserver import AudioFormat, UpstreamError
 
 RATE_HZ = 24_000
 """Of all that leaves here: what the API we imitate calls pcm, and what Opus takes."""
 PROGRAM_S = 30.0
+UNKNOWN = 0xFFFFFFFF
+"""The length in the head of a WAV that is sent while it is made, as whoever writes to a pipe says it."""
 _LIBRARY = {"mp3": ("MP3", "MPEG_LAYER_III"), "opus": ("OGG", "OPUS"), "flac": ("FLAC", "PCM_16")}
 _PROGRAM = {
     "mp3": ("-f", "mp3"),
@@ -80,11 +83,73 @@ async def encode(samples: bytes, wanted: AudioFormat) -> bytes:
     return await _by_program(samples, wanted)
 
 
+class Stream(Protocol):
+    """One file in pieces, as its samples come. end: what is left of it."""
+
+    def take(self, samples: bytes) -> bytes: ...
+    def end(self) -> bytes: ...
+
+
+def open_stream(wanted: AudioFormat) -> Stream | None:
+    """For formats that can be sent while they are made; None for those that are made whole."""
+    if wanted in ("wav", "pcm"):
+        return _PlainStream(_wav_head(UNKNOWN, UNKNOWN) if wanted == "wav" else b"")
+    if wanted in ("mp3", "opus") and importlib.util.find_spec("soundfile") is not None:
+        return _LibraryStream(wanted)
+    return None
+
+
+class _PlainStream:
+    def __init__(self, head: bytes) -> None:
+        self._head = head
+
+    def take(self, samples: bytes) -> bytes:
+        head, self._head = self._head, b""
+        return head + samples
+
+    def end(self) -> bytes:
+        return b""
+
+
+class _LibraryStream:
+    """By the library, which writes frames and pages one after the other. It goes back once, to tell an MP3's length in
+    a head that is long sent: it has the same 64 kbit in each second, and of that players take its length."""
+
+    def __init__(self, wanted: AudioFormat) -> None:
+        import soundfile
+
+        kind, subtype = _LIBRARY[wanted]
+        self._made = io.BytesIO()
+        self._sent = 0
+        steady = {"bitrate_mode": "CONSTANT", "compression_level": 0.63} if wanted == "mp3" else {}
+        self._file = soundfile.SoundFile(self._made, "w", RATE_HZ, 1, subtype=subtype, format=kind, **steady)
+
+    def take(self, samples: bytes) -> bytes:
+        import numpy
+
+        self._file.write(numpy.frombuffer(samples, dtype="<i2"))
+        self._file.flush()
+        return self._new()
+
+    def end(self) -> bytes:
+        self._file.close()
+        return self._new()
+
+    def _new(self) -> bytes:
+        made = self._made.getvalue()[self._sent :]
+        self._sent += len(made)
+        return made
+
+
 def wav_of(samples: bytes) -> bytes:
-    head = struct.pack(
+    return _wav_head(36 + len(samples), len(samples)) + samples
+
+
+def _wav_head(file_bytes: int, sound_bytes: int) -> bytes:
+    return struct.pack(
         "<4sI4s4sIHHIIHH4sI",
         b"RIFF",
-        36 + len(samples),
+        file_bytes,
         b"WAVE",
         b"fmt ",
         16,
@@ -95,9 +160,8 @@ def wav_of(samples: bytes) -> bytes:
         2,
         16,
         b"data",
-        len(samples),
+        sound_bytes,
     )
-    return head + samples
 
 
 def _by_library(samples: bytes, wanted: AudioFormat) -> bytes:

@@ -6,7 +6,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncGenerator, Sequence
 
-from chatserver import AudioFormat, Context, Setting, SpeechRequest, UpstreamError, Voice
+from chatserver import Context, Setting, SpeechRequest, UpstreamError, Voice
 from chatserver import gettext as _
 from chatserver_voices import encoding
 from chatserver_voices.spoken import passages_of
@@ -14,8 +14,6 @@ from chatserver_voices.spoken import passages_of
 SETTINGS = [Setting("espeak", "Whether espeak-ng reads aloud where it is installed", kind="boolean", default="true")]
 WORDS_PER_MINUTE = 165
 AT_ONCE = 2
-_STREAMED: tuple[AudioFormat, ...] = ("pcm", "mp3")
-"""Formats whose files, one after the other, are one file."""
 _NAMES = {"zh": "cmn"}
 
 
@@ -37,15 +35,19 @@ class Espeak:
         return [Voice("espeak", _("This machine's voice"), formats=self._formats, order=900)]
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[bytes, None]:
-        """Passage by passage, each in its language; formats that cannot be joined come whole."""
+        """Passage by passage, each in its language; FLAC and AAC come whole, and so does a text of one passage."""
         kept = bytearray()
-        for passage in passages_of(request.text):
+        passages = passages_of(request.text)
+        stream = encoding.open_stream(request.format) if len(passages) > 1 else None
+        for passage in passages:
             samples = await self._say(passage.text, request.language or passage.language, request.speed)
-            if request.format in _STREAMED:
-                yield await encoding.encode(samples, request.format)
+            if stream is not None:
+                yield await asyncio.to_thread(stream.take, samples)
             else:
                 kept += samples
-        if kept:
+        if stream is not None:
+            yield await asyncio.to_thread(stream.end)
+        elif kept:
             yield await encoding.encode(bytes(kept), request.format)
 
     async def _say(self, text: str, language: str, speed: float) -> bytes:

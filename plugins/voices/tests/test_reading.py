@@ -7,9 +7,11 @@ import wave
 from typing import Any
 
 import pytest
+import soundfile
 from chatserver_voices import encoding
 from chatserver_voices.espeak import Espeak
 
+from chatserver import AudioFormat, SpeechRequest, Voice
 from chatserver.testing.server import Site
 
 from .conftest import Elsewhere
@@ -171,3 +173,15 @@ async def test_sound_is_made_in_every_format_that_is_told() -> None:
         assert made.startswith(begins.get(wanted, (samples[:2],))), wanted
     with wave.open(io.BytesIO(await encoding.encode(samples, "wav"))) as read:
         assert (read.getframerate(), read.getnframes()) == (encoding.RATE_HZ, encoding.RATE_HZ)
+
+
+@pytest.mark.parametrize("wanted", ["mp3", "opus", "wav", "pcm"])
+async def test_a_long_text_is_heard_before_it_is_spoken_whole(wanted: AudioFormat) -> None:
+    espeak = Espeak()
+    text = "The first sentence of a text that is long enough to be taken apart. " * 6
+    request = SpeechRequest(Voice("espeak", "Ours"), text, wanted)
+    pieces = [piece async for piece in espeak.speak(request)]
+    assert len([piece for piece in pieces if piece]) > 1
+    given = {"channels": 1, "samplerate": encoding.RATE_HZ, "format": "RAW", "subtype": "PCM_16"}
+    sound, rate_hz = soundfile.read(io.BytesIO(b"".join(pieces)), **(given if wanted == "pcm" else {}))
+    assert 15 < len(sound) / rate_hz < 40
