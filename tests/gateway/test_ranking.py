@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from chatserver_gateway.breaker import OPEN_S, PROBE_S, TRIP_FAILURES
+from chatserver_gateway.quota import PROMISE_S
 from chatserver_gateway.ranking import REFUSED_S, Ranker
 
 from chatserver import (
@@ -254,6 +255,23 @@ async def test_limits_are_kept_unless_nobody_else_is_left() -> None:
     assert (await house.ask())[0] == "a"
     house.candidates = house.candidates[:1]
     assert [(await house.ask())[0] for _ in range(5)] == ["a"] * 5
+
+
+async def test_limits_are_kept_among_those_that_come_at_once() -> None:
+    """All of them are ranked before the first is under way."""
+    house = House(
+        channel("a", priority=1, concurrency=2), channel("b", requests_per_minute=3), channel("c", priority=-1)
+    )
+    firsts = [house.rank()[0] for _ in range(6)]
+    assert Counter(firsts) == {"a": 2, "b": 3, "c": 1}
+    house.hands.now += PROMISE_S
+    assert house.rank()[0] == "a", "what was never begun keeps no place"
+    house.hands.now += PROMISE_S
+    answers = [answer for answer, _ in await asyncio.gather(*(house.ask() for _ in range(6)))]
+    assert Counter(answers) == {"a": 2, "b": 3, "c": 1}
+    house.faults = {"a": "server"}
+    assert (await house.ask())[0] == "c", "b has had its three of this minute"
+    assert house.rank()[0] == "a", "a place is given back by whoever begins elsewhere, or is done"
 
 
 async def test_tokens_of_a_minute_are_limited() -> None:

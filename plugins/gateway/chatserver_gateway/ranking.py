@@ -11,7 +11,7 @@ import msgspec
 
 from chatserver import AttemptEnd, AttemptStart, Candidate, Candidates, Channel, ModelUse
 from chatserver_gateway.breaker import Breaker
-from chatserver_gateway.quota import Quota
+from chatserver_gateway.quota import Quota, is_limited
 from chatserver_gateway.wheel import Wheel
 
 CHANNEL_AT_FAULT = frozenset(
@@ -21,6 +21,7 @@ CHANNEL_AT_FAULT = frozenset(
 REFUSED_S = 300.0
 """How often a channel whose key was refused is tried again."""
 REST_MAX_S = 300.0
+PROMISES_LIMIT = 10_000
 
 Pair = tuple[str, str]
 """A channel's name and a model's."""
@@ -51,6 +52,7 @@ class Ranker:
         self._wheels: defaultdict[tuple[str, int], Wheel] = defaultdict(Wheel)
         self._breakers: defaultdict[Pair, Breaker] = defaultdict(Breaker)
         self._quotas: defaultdict[str, Quota] = defaultdict(Quota)
+        self._promises: dict[str, str] = {}
         self._rests: dict[Pair, float] = {}
         self._keys: dict[str, Refusal] = {}
         self._pairs: dict[Pair, Refusal] = {}
@@ -83,7 +85,17 @@ class Ranker:
             ranked += probes[priority] + self._in_turn(use.model, priority, well[priority])
         ranked += [one for _, _, one in sorted(busy, key=lambda it: it[:2])]
         ranked += [one for _, one in sorted(shut, key=lambda it: it[0])]
-        return tuple(ranked or refused)
+        ranked = ranked or refused
+        if ranked and is_limited(ranked[0].channel):
+            self._promise(ranked[0].channel.name, use.call_id, now)
+        return tuple(ranked)
+
+    def _promise(self, channel: str, call_id: str, now: float) -> None:
+        """Keep a place for this call until it begins, here or elsewhere."""
+        if len(self._promises) >= PROMISES_LIMIT:
+            self._promises.clear()
+        self._promises[call_id] = channel
+        self._quotas[channel].promise(call_id, now)
 
     def _in_turn(self, model: str, priority: int, peers: Sequence[Candidate]) -> list[Candidate]:
         by_name = {one.channel.name: one for one in peers}
@@ -113,6 +125,8 @@ class Ranker:
     # --- what happened ----------------------------------------------------------------------------------------------
 
     def started(self, start: AttemptStart) -> None:
+        if (promised := self._promises.pop(start.call_id, "")) and promised != start.channel:
+            self._quotas[promised].withdraw(start.call_id)
         self._quotas[start.channel].start(start.call_id, start.number, self._clock())
 
     def ended(self, end: AttemptEnd) -> list[News]:
