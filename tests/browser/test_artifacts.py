@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import socketserver
 import threading
@@ -72,6 +73,39 @@ def test_what_an_answer_made_stands_beside_it(visit: Visit, site: Site, shoot: S
     shoot(page, "artifacts-diagram-dark-1440")
     panel.get_by_role("link", name="Map").click()
     expect(panel.get_by_role("link", name="Artifacts", exact=True)).to_be_visible()
+
+
+def test_what_one_does_with_it(visit: Visit, site: Site) -> None:
+    site.actor.answers["Draw an oak."] = SVG
+    page = visit()
+    ask_and_wait(page, "Draw an oak.")
+    replies(page).last.get_by_role("link", name="A tree").click()
+    panel = page.get_by_role("complementary", name="Panel")
+    panel.get_by_role("link", name="Source").click()
+    code = panel.locator("pre code")
+    expect(code).to_contain_text("<circle")
+    panel.get_by_role("button", name="Copy source").click()
+    expect(page.locator("#live")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == SVG.partition("\n")[2].removesuffix("\n```")
+    with page.expect_download() as download:
+        panel.get_by_role("link", name="Download").click()
+    assert download.value.suggested_filename == "A-tree.svg"
+    panel.get_by_role("button", name="Full screen").click()
+    page.wait_for_function("document.fullscreenElement?.matches('[data-stage]')")
+    page.evaluate("document.exitFullscreen()")
+    page.wait_for_function("!document.fullscreenElement")
+    code.select_text()
+    panel.get_by_role("button", name="Ask for a change").click()
+    box = page.get_by_role("textbox", name="Message")
+    expect(box).to_have_value(re.compile("^> <svg xmlns.*</svg>\n\nPlease change “A tree”: $", re.DOTALL))
+    expect(box).to_be_focused()
+    panel.get_by_text("Edit by hand").click()
+    panel.get_by_label("Text").fill('<svg xmlns="http://www.w3.org/2000/svg"><text y="20">oak</text></svg>')
+    panel.get_by_role("button", name="Save as a version").click()
+    expect(panel.get_by_text("2/2")).to_be_visible()
+    expect(panel.get_by_text("by hand", exact=True)).to_be_visible()
+    panel.get_by_role("link", name="Changes").click()
+    expect(panel.locator(".art-diff .plus")).to_contain_text("oak")
 
 
 def test_what_is_being_written_is_looked_on(visit: Visit, site: Site, shoot: Shoot) -> None:

@@ -168,6 +168,8 @@ class Pages:
         text = visit.form.get("text", "").replace("\r\n", "\n")
         if not text.strip() or len(text) > TEXT_MOST:
             problem = BadInput(_("Write something, and not more than 400,000 characters."), code="bad_text", status=422)
+            if visit.is_htmx:
+                raise problem
             return await self._panel(visit, problem=problem)
         if text.strip() != version.text.strip():
             await self._edits.add(visit.actor.account_id, conversation_id, version.message_id, artifact.id, text)
