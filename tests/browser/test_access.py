@@ -106,6 +106,57 @@ def test_pages_beside_the_chat_are_clean_to_axe(
     context.close()
 
 
+def tab_to(page: Page, name: str, *, back: bool = False) -> None:
+    """Press Tab until the focus is on what has this name, and fail when it is not on the way."""
+    for _ in range(60):
+        page.keyboard.press("Shift+Tab" if back else "Tab")
+        if page.evaluate("(document.activeElement.ariaLabel || document.activeElement.textContent).trim()") == name:
+            return
+    raise AssertionError(f"no way by Tab to {name}")
+
+
+def test_edit_fork_file_search_and_settings_go_by_keys_alone(visit: Visit) -> None:
+    page = visit()
+    keys = page.keyboard
+    keys.type("A walnut tree")
+    keys.press("Enter")
+    expect(replies(page).nth(1)).to_have_attribute("data-state", "done")
+    tab_to(page, "Edit", back=True)
+    keys.press("Enter")
+    expect(page.get_by_role("textbox", name="Edit message")).to_be_focused()
+    keys.type(", or so")
+    keys.press("Control+Enter")
+    expect(replies(page).nth(1).get_by_text("2/2")).to_be_visible()
+    expect(page.get_by_role("textbox", name="Message")).to_be_focused()
+    tab_to(page, "Fork", back=True)
+    keys.press("Enter")
+    expect(page.get_by_role("radio", name="This path only")).to_be_focused()
+    keys.press("ArrowDown")
+    tab_to(page, "Fork")
+    keys.press("Enter")
+    expect(page.get_by_text("Forked from")).to_be_visible()
+    tab_to(page, "Attach files")
+    with page.expect_file_chooser() as picking:
+        keys.press("Enter")
+    picking.value.set_files([{"name": "a.txt", "mimeType": "text/plain", "buffer": b"Words"}])
+    remove = page.get_by_role("button", name=re.compile("^Remove"))
+    expect(remove).to_be_visible()
+    tab_to(page, "Remove a.txt", back=True)
+    keys.press("Enter")
+    expect(remove).to_have_count(0)
+    page.get_by_role("searchbox", name="Search").focus()
+    keys.type("walnut")
+    expect(page.get_by_role("navigation", name="Chats").get_by_text("walnut").first).to_be_visible()
+    keys.press("Enter")
+    expect(page.get_by_role("heading", name="Found for “walnut”")).to_be_visible()
+    tab_to(page, "Settings")
+    keys.press("Enter")
+    expect(page.get_by_role("heading", name="Settings", exact=True)).to_be_visible()
+    tab_to(page, "Dark")
+    keys.press("Space")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
 def test_the_focus_comes_back_from_what_a_menu_opened(visit: Visit) -> None:
     page = visit()
     ask_and_wait(page, "Where does the focus go?")

@@ -139,6 +139,19 @@ def test_phone_has_a_drawer_that_takes_and_gives_back_the_focus(visit: Visit, sh
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+def test_on_a_touch_screen_no_keyboard_comes_up_over_the_answer(visit: Visit) -> None:
+    page = visit("/", width=390, touch=True)
+    box = page.get_by_role("textbox", name="Message")
+    pick(page, "Waiter")
+    expect(page.get_by_role("button", name="Model Waiter")).to_be_focused()
+    box.fill("Please be slow with this one")
+    page.get_by_role("button", name="Send").tap()
+    expect(replies(page).nth(1)).to_contain_text("You said")
+    page.get_by_role("button", name="Stop").tap()
+    expect(replies(page).nth(1)).to_have_attribute("data-state", "stopped")
+    expect(box).not_to_be_focused()
+
+
 def test_everything_goes_by_keyboard(visit: Visit, site: Site) -> None:
     page = visit()
     page.get_by_role("button", name=re.compile("^Model")).focus()
