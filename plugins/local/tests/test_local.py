@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 from chatserver_local.process import SLOTS, ModelProcess
@@ -89,6 +90,16 @@ async def test_it_answers_whole(provider: LocalProvider) -> None:
     deltas, _ = await answer(provider, "Say hello.", stream=False, max_output=8)
     assert len([delta for delta in deltas if isinstance(delta, TextDelta)]) == 1
     assert deltas[-1] == Finish("length")
+
+
+async def test_it_keeps_to_a_schema(provider: LocalProvider) -> None:
+    """llama.cpp is a stranger that really keeps to one: no other words are possible."""
+    kind = {"enum": ["oak", "elm"]}
+    schema = {"type": "object", "properties": {"kind": kind}, "required": ["kind"], "additionalProperties": False}
+    wanted = {"type": "json_schema", "json_schema": {"name": "tree", "schema": schema}}
+    deltas, error = await answer(provider, "Name a tree.", max_output=30, parameters={"response_format": wanted})
+    assert error is None
+    assert msgspec.json.decode(said(deltas))["kind"] in kind["enum"]
 
 
 async def test_it_is_listed_as_a_demo(provider: LocalProvider) -> None:
