@@ -122,8 +122,8 @@ def _yield_to_others() -> None:
     """On Linux a thread has a niceness and a class of its own, and those the library starts from it inherit them. Where
     the server is of a real-time class, niceness alone says nothing, and a step would hold up the loop for 100 ms."""
     with contextlib.suppress(OSError, AttributeError):
-        os.sched_setscheduler(threading.get_native_id(), os.SCHED_BATCH, os.sched_param(0))
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), PATIENT)
+        os.sched_setscheduler(threading.get_native_id(), os.SCHED_BATCH, os.sched_param(0))
 
 
 def _unit(vector: tuple[float, ...]) -> bytes:
