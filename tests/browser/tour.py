@@ -82,6 +82,7 @@ def furnish(site: Site, email: str = "ada@example.org", name: str = "Ada Grove")
     pictured = site.call(lambda: show_files(site, actor))
     site.call(lambda: name_voices(site, actor, cookie))
     ids = {
+        "artifact": site.call(lambda: draw(site, actor)),
         "files": pictured,
         "secret": share.secret,
         "temporary": temporary.conversation_id,
@@ -114,6 +115,17 @@ async def name_voices(site: Site, actor: Actor, cookie: str) -> None:
             form = {**row, "id": one, "title": title, "voice": one, "groups": groups}
             await client.post("/x/voices/admin", data=form)
         await client.post("/x/voices/admin/ada/picture", files={"picture": ("ada.png", drawing(200, 200))})
+
+
+async def draw(site: Site, actor: Actor) -> str:
+    """A question whose answer is a table with a title; its conversation."""
+    question = "How fast is it, by depth?"
+    site.actor.answers[question] = '```csv title="Read time by depth"\ndepth,milliseconds\n100,0.4\n10000,22\n```'
+    sent = await site.house.sending.send(actor, None, None, question, "swift")
+    await site.house.conversations.update(actor, sent.conversation_id, title="Read time by depth")
+    while (await site.house.readers.turn(actor, sent.turn_id or "")).state == "running":
+        await asyncio.sleep(0.005)
+    return sent.conversation_id
 
 
 async def show_files(site: Site, actor: Actor) -> str:
@@ -188,6 +200,7 @@ PAGES: dict[str, Address] = {
     "plugins": lambda w: "/admin/plugins",
     "channels": lambda w: "/x/gateway/",
     "voices": lambda w: "/x/voices/",
+    "artifact": lambda w: f"/x/artifacts/panel/{w.ids['artifact']}",
     "knowledge": lambda w: "/x/knowledge/",
     "voices-admin": lambda w: "/x/voices/admin",
     "dictation-admin": lambda w: "/x/dictation/admin",
