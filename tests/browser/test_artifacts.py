@@ -151,6 +151,7 @@ def test_a_tag_that_is_being_written_has_a_card_too(visit: Visit, site: Site, mo
     expect(panel.locator("pre code")).to_contain_text("<h1>Tick</h1>")
     expect(panel.locator("pre code")).to_contain_text("<script>")
     expect(panel.locator("pre code")).not_to_contain_text("artifact")
+    expect(panel.get_by_role("heading", name="A clock")).to_be_visible()
     site.actor.held.set()
     expect(panel.get_by_role("link", name="Run")).to_be_visible()
     expect(reply.get_by_role("link", name="A clock")).to_contain_text("HTML · version 1")

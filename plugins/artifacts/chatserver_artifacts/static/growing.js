@@ -49,6 +49,13 @@ function fenced(figure, kinds) {
 // named in code it is a word
 const said = (block) => [...block.childNodes].filter((node) => node.nodeName !== "CODE").map((node) => node.textContent).join("")
 
+// about as it was written; the panel has it word for word once it is whole
+function written(block) {
+  if (block.matches("figure.code")) return block.querySelector("code").textContent
+  if (block.matches("ul, ol")) return [...block.children].map((item) => `- ${item.textContent.trim()}`).join("\n")
+  return /^H\d$/.test(block.nodeName) ? `# ${block.textContent}` : block.textContent
+}
+
 function tagged(block, kinds) {
   if (block.nodeName !== "P") return null
   const text = said(block)
@@ -58,7 +65,7 @@ function tagged(block, kinds) {
   const about = found?.[1] ?? ""
   const label = kinds[given("type", about).toLowerCase()] ?? kinds[given("language", about).toLowerCase()] ?? given("language", about).toUpperCase()
   const parts = []
-  const source = () => parts.map(said).join("\n\n").replace(/^[^]*?<(?:ant)?artifact\b[^>]*>?\n?/i, "").split(TAG_END)[0]
+  const source = () => parts.map(written).join("\n\n").replace(/^[^]*?<(?:ant)?artifact\b[^>]*>?\s*/i, "").split(TAG_END)[0].replace(/<\/\w*$/, "")
   return { parts, title: given("title", about), label, before: text.slice(0, found?.index ?? 0).trim(), isTag: true, isWhole: false, source }
 }
 
@@ -108,6 +115,7 @@ function mirror(element) {
     if (!one) return
     const isAtEnd = stage.scrollHeight - stage.scrollTop - stage.clientHeight < 48
     element.textContent = one.source()
+    if (one.title) stage.closest("[data-artifact]").querySelector("h2").textContent = one.title
     if (isAtEnd) stage.scrollTop = stage.scrollHeight
     if (!one.isWhole) return
     watcher.disconnect()
