@@ -44,9 +44,17 @@ def test_an_answer_leads_to_the_passage_on_its_page(visit: Visit, site: Site, sh
     page.goto(site.url)
     page.locator("summary[aria-label=Knowledge]").click()
     page.get_by_role("checkbox", name="Forest").check()
+    chip = page.locator(".know-chip", has_text="Forest")
+    expect(chip).to_be_visible()
     shoot(page, "knowledge-chooser-light-1440")
     is_clean(page)
+    chip.get_by_role("button", name="Remove Forest").click()
+    expect(chip).to_be_hidden()
+    expect(page.locator("summary[aria-label=Knowledge]")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.get_by_role("checkbox", name="Forest").check()
     page.keyboard.press("Escape")
+    expect(chip).to_be_visible()
     ask_and_wait(page, QUESTION)
     answer = replies(page).last
     chips = answer.locator(".prose").get_by_role("link")
@@ -72,6 +80,8 @@ def test_an_answer_leads_to_the_passage_on_its_page(visit: Visit, site: Site, sh
     address = page.url
 
     small = visit(address.removeprefix(site.url), width=390, scheme="dark")
+    expect(small.locator(".know-chip", has_text="Forest")).to_be_visible()
+    shoot(small, "knowledge-chip-dark-390")
     replies(small).last.get_by_role("link", name="Source 1").first.click()
     expect(small.locator("#panel blockquote")).to_contain_text("felled")
     is_clean(small)
