@@ -59,6 +59,8 @@ class Embeddings:
             asked = _decode(await read_body(receive))
         except msgspec.MsgspecError as error:
             raise decode_error(error) from None
+        if asked.dimensions is not None and asked.dimensions < 1:
+            raise Wrong("`dimensions` is at least 1.", "dimensions")
         parameters = {"dimensions": asked.dimensions} if asked.dimensions else {}
         request = DirectRequest("embedding", asked.model, parameters=parameters, texts=_texts(asked.input))
         vectors: tuple[tuple[float, ...], ...] = ()

@@ -96,7 +96,9 @@ async def test_only_a_key_opens(site: Site, method: str, path: str) -> None:
 
 async def test_another_method_is_told_so(site: Site) -> None:
     client = await key_with(site)
-    assert (await client.get("/v1/chat/completions")).status_code == 405
+    for path in ("/v1/chat/completions", "/v1/messages"):
+        answer = await client.get(path)
+        assert (answer.status_code, answer.json()["error"]["type"]) == (405, "invalid_request_error")
     assert (await client.get("/v1/gone")).status_code == 404
 
 

@@ -165,6 +165,8 @@ async def test_texts_become_vectors(site: Site, client: openai.AsyncOpenAI) -> N
     assert [call[:2] for call in calls] == [("done", "api")] * 2
     with pytest.raises(openai.BadRequestError):
         await client.embeddings.create(model="fake-n5", input=[1, 2, 3])
+    with pytest.raises(openai.BadRequestError):
+        await client.embeddings.create(model="fake-n5", input="one", dimensions=-3)
 
 
 async def test_a_model_that_embeds_is_there_without_being_named(
