@@ -61,7 +61,7 @@ class Voices:
 
     @hookimpl
     def register_jobs(self) -> list[JobSpec]:
-        return [JobSpec("voices.forget", self.clips.forget_old, every_s=DAY_S)]
+        return [JobSpec("voices.forget", self.reading.forget_old, every_s=DAY_S)]
 
     @hookimpl
     async def startup(self, ctx: Context) -> None:
@@ -71,7 +71,7 @@ class Voices:
     @hookimpl
     async def handle_event(self, delivery: Delivery) -> None:
         if isinstance(delivery.event, AccountErased):
-            await self.clips.forget(delivery.event.account_id)
+            await self.reading.forget(delivery.event.account_id)
 
     @hookimpl
     async def admin_pages(self) -> list[NavItem]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -25,6 +27,7 @@ from chatserver_voices.spoken import SpokenPassage, passages_of
 
 SPEEDS = (0.75, 1.0, 1.25, 1.5, 2.0)
 DEFAULT = "default"
+LOOKED_AT_ONCE = 200
 IN_BROWSERS: tuple[AudioFormat, ...] = ("mp3", "wav", "aac", "flac", "opus")
 
 
@@ -60,6 +63,15 @@ class Told(msgspec.Struct, frozen=True):
     passages: list[SpokenPassage]
     voice: str
     speed: float
+
+
+def _accounts_after(tx: Any, after: str) -> list[str]:
+    """Of whom anything is kept, some at a time."""
+    sql = (
+        "SELECT account_id FROM voices_choices WHERE account_id > :after"
+        " UNION SELECT account_id FROM voices_clips WHERE account_id > :after ORDER BY account_id LIMIT :most"
+    )
+    return list(tx.all(str, sql, after=after, most=LOOKED_AT_ONCE))
 
 
 class Reading:
@@ -100,6 +112,22 @@ class Reading:
                 speed=f"{choice.speed:.2f}",
             )
         )
+
+    async def forget(self, account_id: str) -> None:
+        """All of an account that is gone."""
+        await self._clips.forget(account_id)
+        await self._ctx.db.write(
+            lambda tx: tx.run("DELETE FROM voices_choices WHERE account_id = :account", account=account_id)
+        )
+
+    async def forget_old(self, payload: dict[str, Any]) -> None:
+        """What nobody heard for a month, and all of accounts that went while this plugin was away."""
+        await self._clips.forget_old(payload)
+        after = ""
+        while page := await self._ctx.db.read(partial(_accounts_after, after=after)):
+            for after in page:
+                if await self._ctx.accounts.by_id(after) is None:
+                    await self.forget(after)
 
     async def tell(self, visit: ApiVisit) -> ApiAnswer:
         """GET: the passages of a message of one's own."""

@@ -124,6 +124,24 @@ async def test_a_voice_that_is_gone_is_the_sites_own_again(site: Site, elsewhere
     assert again.content != b"ID3Hello there", "what is kept is the voice's, and no default's"
 
 
+async def test_what_is_kept_goes_with_its_account(site: Site, elsewhere: Elsewhere) -> None:
+    ada, eve = await site.sign_up("ada@example.org", role="admin"), await site.sign_up("eve@example.org")
+    await add_voice(ada, elsewhere)
+    for who in (ada, eve):
+        await who.post("/x/voices/", data={"voice": "ada", "speed": "1.5"})
+        assert (await who.post("/x/voices/speak", json={"message_id": await ask(who, "Hello")})).status_code == 200
+    # as if they had left while the plugin was away, so that it was never told
+    nobody = "0" * 26
+    for table in ("voices_choices", "voices_clips"):
+        sql = f"UPDATE {table} SET account_id = :nobody WHERE account_id = :eve"
+        await site.house.db.write(lambda tx, s=sql: tx.run(s, nobody=nobody, eve=eve.actor.account_id))
+    job = next(one for name, one in site.house.plugins.registered("register_jobs") if name == "voices")
+    await job.run({})
+    for table in ("voices_choices", "voices_clips"):
+        left = await site.house.db.read(lambda tx, t=table: tx.all(str, f"SELECT account_id FROM {t}"))
+        assert left == [ada.actor.account_id], table
+
+
 async def test_bad_input_is_told(site: Site, elsewhere: Elsewhere) -> None:
     ada = await site.sign_up("ada@example.org", role="admin")
     code = await ask(ada, "---")
