@@ -15,6 +15,7 @@ from chatserver.domain.access import Account
 from chatserver.domain.conversations import PathView
 from chatserver.domain.covers import Cover, CoverContext
 from chatserver.domain.messages import Message, text_of
+from chatserver.domain.shares import SharedPage
 from chatserver.web import templating
 from chatserver.web.figures import figure
 from chatserver.web.markdown import render
@@ -33,12 +34,22 @@ class Hooks(Protocol):
 
 async def dress(plugins: Hooks, account: Account, path: PathView) -> dict[str, str]:
     """The HTML of those messages that plugins put cards in, by id; costs nothing where no plugin does."""
-    messages = tuple(
-        item.message for item in path.items if item.message.role == "assistant" and item.message.state != "running"
-    )
+    return await _dress(plugins, account, path.conversation.id, [item.message for item in path.items])
+
+
+async def dress_shared(plugins: Hooks, owner: Account, page: SharedPage) -> dict[str, str]:
+    """The same for whoever reads a share: cards that lead nowhere."""
+    shown = [item.message for item in page.items]
+    return await _dress(plugins, owner, page.share.conversation_id, shown, is_shared=True)
+
+
+async def _dress(
+    plugins: Hooks, account: Account, conversation_id: str, shown: Sequence[Message], *, is_shared: bool = False
+) -> dict[str, str]:
+    messages = tuple(one for one in shown if one.role == "assistant" and one.state != "running")
     if not messages or not plugins.has("cover_text"):
         return {}
-    context = CoverContext(account, path.conversation.id, messages, words.language())
+    context = CoverContext(account, conversation_id, messages, words.language(), is_shared)
     covers: defaultdict[str, list[Cover]] = defaultdict(list)
     for cover in await plugins.gather("cover_text", context=context):
         covers[cover.message_id].append(cover)

@@ -12,7 +12,7 @@ from litestar.params import FromPath, FromQuery
 from chatserver.domain.access import READ_SHARE, Actor
 from chatserver.errors import NotFound
 from chatserver.house import House
-from chatserver.web import templating, views
+from chatserver.web import covers, templating, views
 from chatserver.web.auth import desk_of
 from chatserver.web.markdown import render
 from chatserver.web.pages.files import hand_over
@@ -90,6 +90,7 @@ async def _shared_page(request: PageRequest, secret: str, message_id: str | None
         page,
         base=f"/s/{secret}",
         render=render,
+        dressed=await covers.dress_shared(house.plugins, reader.account, page),
         titles={model.id: model.title for model in house.models(reader)},
         zone=visit.zone if visit else None,
     )

@@ -75,8 +75,10 @@ def shared_view(
     render: Render,
     titles: Mapping[str, str] | None = None,
     zone: tzinfo | None = None,
+    dressed: Mapping[str, str] | None = None,
 ) -> SharedView:
-    """The page a reader sees: words and versions; no times, no figures, nobody's name."""
+    """The page a reader sees: words and versions; no times, no figures, nobody's name. dressed: HTML of messages that
+    was made already."""
     items = [PathItem(item.message, item.versions) for item in page.items]
     shown = message_views(items, render=render, titles=titles, zone=zone, ends_here=page.next_id is None)
     here = f"{base}/b/{page.tip_id}"
@@ -86,7 +88,7 @@ def shared_view(
         when=date_text(page.share.created_at, zone),
         count=page.share.messages,
         messages=tuple(
-            _as_shared(message, item, base, render)
+            _as_shared(message, item, base, render, (dressed or {}).get(message.id, ""))
             for message, item in zip(shown, items, strict=True)
             if message.role in ("user", "assistant")
         ),
@@ -96,7 +98,7 @@ def shared_view(
     )
 
 
-def _as_shared(message: MessageView, item: PathItem, base: str, render: Render) -> MessageView:
+def _as_shared(message: MessageView, item: PathItem, base: str, render: Render, made: str) -> MessageView:
     versions = None
     if len(item.versions) > 1:
         place = item.versions.index(message.id)
@@ -108,7 +110,7 @@ def _as_shared(message: MessageView, item: PathItem, base: str, render: Render) 
             links[place + 1] if place + 1 < len(links) else "",
         )
     author = message.author if message.role == "assistant" else _("Question")
-    html, sources = written(item.message, message.text, render, is_inside=True)
+    html, sources = written(item.message, message.text, render, is_inside=True, made=made)
     return msgspec.structs.replace(
         message,
         html=html,

@@ -29,6 +29,8 @@ class Cards:
         made = [(message, found) for message, found in made if any(one.is_named for one in found)]
         if not made:
             return []
+        if context.is_shared:
+            return [_cover(message, one, "") for message, found in made for one in found if one.is_named]
         branch = await self._branch(actor, context.conversation_id, made[-1][0].id)
         covers: list[Cover] = []
         for message, found in made:
@@ -77,23 +79,26 @@ def _covers(
             continue
         version = _version(known.get(one.id, ()), message.id, nth)
         number = version.number if version is not None else 1
-        note = [label_of(one.kind, one.language), _("version {number}").format(number=number)]
-        if not one.is_whole:
-            note.append(_("unfinished"))
-        covers.append(
-            Cover(
-                message.id,
-                one.start,
-                one.end,
-                one.text,
-                one.title or _("Untitled"),
-                f"/x/artifacts/panel/{conversation_id}/{tip_id}?open={one.id}&version={number}",
-                language=one.language or ("html" if one.kind == "svg" else one.kind),
-                note=" · ".join(note),
-                icon=ICONS.get(one.kind, "file-text"),
-            )
-        )
+        href = f"/x/artifacts/panel/{conversation_id}/{tip_id}?open={one.id}&version={number}"
+        covers.append(_cover(message, one, href, _("version {number}").format(number=number)))
     return covers
+
+
+def _cover(message: Message, one: Found, href: str, *notes: str) -> Cover:
+    note = [label_of(one.kind, one.language), *notes]
+    if not one.is_whole:
+        note.append(_("unfinished"))
+    return Cover(
+        message.id,
+        one.start,
+        one.end,
+        one.text,
+        one.title or _("Untitled"),
+        href,
+        language=one.language or ("html" if one.kind == "svg" else one.kind),
+        note=" · ".join(note),
+        icon=ICONS.get(one.kind, "file-text"),
+    )
 
 
 def _version(versions: Sequence[Version], message_id: str, nth: int) -> Version | None:

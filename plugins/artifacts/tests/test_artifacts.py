@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from chatserver.clock import monotonic_s
@@ -58,6 +59,18 @@ async def test_versions_follow_the_branch(site: Site) -> None:
     assert {one["type"]: len(one["versions"]) for one in await listed(ada, chat)} == {"html": 1, "csv": 1}
     page = (await ada.get(f"/x/artifacts/panel/{chat}/{other['reply_id']}?all=1")).text
     assert "A clock" in page
+
+
+async def test_who_reads_a_share_sees_cards_that_lead_nowhere(site: Site) -> None:
+    ada = await site.sign_up("ada@example.org")
+    chat = await start(ada)
+    told = await ask(ada, chat, 'Here:\n\n<artifact title="A clock" type="text/html">\n<p>tick</p>\n</artifact>')
+    made = await ada.post(f"/api/conversations/{chat}/shares", json={"tip": told["reply_id"]})
+    page = (await site.browser().get(httpx.URL(made.json()["url"]).path)).text
+    assert page.count("cover-card") == 1 and '<b dir="auto">A clock</b>' in page
+    assert "tick" in page.partition("<summary>")[2], "the source is behind it"
+    assert "/x/artifacts/" not in page and chat not in page
+    assert "/x/artifacts/panel/" in (await ada.get(f"/c/{chat}/{told['reply_id']}")).text
 
 
 async def test_anothers_chat_is_an_unknown_one(site: Site) -> None:
