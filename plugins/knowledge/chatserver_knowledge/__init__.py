@@ -32,6 +32,8 @@ from chatserver_knowledge.searching import Searching
 from chatserver_knowledge.shelf import Shelf
 from chatserver_knowledge.tables import MIGRATIONS
 
+DAY_S = 86_400
+
 
 class Knowledge:
     """The plugin's hooks, each a line; what they do is in the file named after it."""
@@ -81,6 +83,7 @@ class Knowledge:
     def register_jobs(self) -> list[JobSpec]:
         return [
             JobSpec("knowledge.read", self.ingest.run, lease_s=LEASE_S),
+            JobSpec("knowledge.sweep", self.shelf.sweep, every_s=DAY_S),
             JobSpec("knowledge.renew", self.renewal.run, every_s=EVERY_S, lease_s=RENEWAL_LEASE_S),
         ]
 

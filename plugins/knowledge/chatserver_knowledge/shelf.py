@@ -270,6 +270,13 @@ class Shelf:
 
         await self._ctx.db.write(delete)
 
+    async def sweep(self, payload: dict[str, Any]) -> None:
+        """All of accounts that went while this plugin was away."""
+        owners = "SELECT owner_id FROM knowledge_collections UNION SELECT owner_id FROM knowledge_files"
+        for account_id in await self._ctx.db.read(lambda tx: tx.all(str, owners)):
+            if await self._ctx.accounts.by_id(account_id) is None:
+                await self.forget(account_id)
+
 
 def _is_held(tx: Any, owner_id: str, file_id: str) -> bool:
     """Some collection has it."""

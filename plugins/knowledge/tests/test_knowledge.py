@@ -269,3 +269,31 @@ async def test_by_key_and_by_page(site: Site) -> None:
     assert (await program.delete(f"/x/knowledge/collections/{shelf}")).status_code == 204
     assert (await program.get(f"/x/knowledge/collections/{shelf}")).status_code == 404
     assert (await program.get("/x/knowledge/search?q=a&limit=0")).status_code == 422
+
+
+async def test_files_go_with_an_account_that_went_while_the_plugin_was_away(site: Site) -> None:
+    ada, eve = await site.sign_up("stays@example.org"), await site.sign_up("went@example.org")
+    kept, gone = await make(ada), await make(eve)
+    await put_in(ada, kept, await bring(ada, "trees.md", TREES.encode()))
+    await put_in(eve, gone, await bring(eve, "trees.md", TREES.encode()))
+    (file,) = await job_of(site, "knowledge.read")._shelf.files(gone)
+
+    def never_told(tx: Any) -> None:
+        for table in ("knowledge_collections", "knowledge_files"):
+            sql = f"UPDATE {table} SET owner_id = :nobody WHERE owner_id = :eve"
+            tx.run(sql, nobody="0" * 26, eve=eve.actor.account_id)
+
+    await site.house.db.write(never_told)
+    await job_of(site, "knowledge.sweep").sweep({})
+
+    def left(tx: Any) -> list[int | None]:
+        return [
+            tx.one(int, "SELECT COUNT(*) FROM knowledge_collections WHERE id = :id", id=gone),
+            *(
+                tx.one(int, f"SELECT COUNT(*) FROM knowledge_{of} WHERE file = :id", id=file.id)
+                for of in ("chunks", "vectors")
+            ),
+        ]
+
+    assert await site.house.db.read(left) == [0, 0, 0]
+    assert "oak" in (await search(ada, "oak leaves", kept))[0]["text"]
