@@ -58,6 +58,7 @@ class Shelf:
     def open(self, ctx: Context) -> None:
         self._db = ctx.db
         self._clock = ctx.clock
+        self._accounts = ctx.accounts
 
     async def all(self, owner_id: str) -> list[Preset]:
         """Those of an account, by name."""
@@ -190,9 +191,12 @@ class Shelf:
             raise NotFound(_("There is no such preset."))
 
     async def sweep(self, payload: dict[str, Any]) -> None:
-        """Erase what was deleted long ago."""
+        """Erase what was deleted long ago, and all of accounts that went while this plugin was away."""
         before = self._clock.now_us() - KEPT_US
         await self._db.write(lambda tx: _erase(tx, "deleted_at < :before", before=before))
+        for owner_id in await self._db.read(lambda tx: tx.all(str, "SELECT DISTINCT owner_id FROM presets_shelf")):
+            if await self._accounts.by_id(owner_id) is None:
+                await self.forget(owner_id)
 
     async def forget(self, owner_id: str) -> None:
         """Erase all of an account's, because the account is gone."""

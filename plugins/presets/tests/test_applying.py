@@ -145,7 +145,7 @@ async def test_the_page_shows_what_is_picked_and_sends_it_by_its_form(
 
 
 async def test_what_is_of_a_gone_account_or_long_deleted_is_erased(site: Site, ada: SiteClient) -> None:
-    guide, other = await make(ada, "One"), await make(ada, "Two")
+    guide, other, left = await make(ada, "One"), await make(ada, "Two"), await make(ada, "Three")
     assert ada.actor is not None
     owner = ada.actor.account_id
     shelf: Shelf = next(
@@ -161,5 +161,11 @@ async def test_what_is_of_a_gone_account_or_long_deleted_is_erased(site: Site, a
     await shelf.sweep({})
     assert await shelf.find_deleted(owner, guide) is None
     assert await shelf.find_version(owner, guide, 1) is None
+    moved = "UPDATE presets_shelf SET owner_id = :nobody WHERE id = :id"  # as if its account had gone unheard of
+    await site.house.db.write(lambda tx: tx.run(moved, nobody="0" * 26, id=left))
+    assert await shelf.find("0" * 26, left) is not None
+    await shelf.sweep({})
+    assert await shelf.find("0" * 26, left) is None
+    assert await shelf.find(owner, other) is not None
     await site.house.plugins.notify("handle_event", delivery=Delivery(1, AccountErased(owner), 0))
     assert await shelf.find(owner, other) is None
