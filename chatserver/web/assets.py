@@ -12,7 +12,7 @@ import structlog
 
 from chatserver.domain.extend import ThemeSpec
 from chatserver.errors import SetupError
-from chatserver.web.joining import join_script
+from chatserver.web.joining import join_script, lean
 
 log = structlog.get_logger("chatserver.web")
 
@@ -62,7 +62,8 @@ def read_root(name: str, folder: Path, *, script: str = "", sheets: Sequence[str
         modules = {relative: body.decode() for relative, body in bodies.items() if relative.endswith(".js")}
         joined, parts = join_script(modules, script)
         bodies = {relative: body for relative, body in bodies.items() if relative not in parts}
-        bodies[script] = joined.encode()
+        lazy = {relative: lean(text) for relative, text in modules.items() if relative in bodies}
+        bodies |= {relative: text.encode() for relative, text in {**lazy, script: joined}.items()}
     if len(sheets) > 1:
         for sheet in set(sheets) - set(bodies):
             log.warning("style_sheet_missing", theme=name, sheet=sheet)

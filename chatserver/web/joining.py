@@ -7,13 +7,12 @@ from collections.abc import Mapping
 
 IMPORT = re.compile(r'^import (?:\{[^{}]*\} from )?"\./([\w-]+\.js)"\n', re.M)
 EXPORT = re.compile(r"^export (?=(?:async )?function\b|const\b|let\b)", re.M)
-REMARK = re.compile(r"^ *//.*\n", re.M)
-BLANK = re.compile(r"\n{2,}")
+SPARE = re.compile(r"^(?:\s+|//.*\n)+", re.M)
 
 
 def join_script(modules: Mapping[str, str], entry: str) -> tuple[str, frozenset[str]]:
     """`entry` as one module, what it imports before it in the order a browser would run it, and the names of all that
-    is in it. Remarks on lines of their own stay behind.
+    is in it, as lean as `lean` makes them.
 
     The modules share one scope then: what they declare at the left margin has one name in all of them, imports stand
     on one line and rename nothing (`import * as` of the entry itself stays), and only the entry exports by a list.
@@ -31,4 +30,9 @@ def join_script(modules: Mapping[str, str], entry: str) -> tuple[str, frozenset[
     visit(entry)
     texts = [IMPORT.sub("", modules[name]) for name in order]
     texts[:-1] = [EXPORT.sub("", text) for text in texts[:-1]]
-    return BLANK.sub("\n", REMARK.sub("", "\n".join(texts))).lstrip("\n"), frozenset(order)
+    return lean("\n".join(texts)), frozenset(order)
+
+
+def lean(text: str) -> str:
+    """A module without remarks on lines of their own, blank lines and indents. It holds no text of several lines."""
+    return SPARE.sub("", text)

@@ -9,7 +9,7 @@ const commands = {
   map: () => $("#open-panel")?.click(),
   palette: () => room("palette").then((entered) => entered.open()),
   shortcuts: () => $("#dialog") ? htmx.ajax("GET", "/shortcuts", { source: $("#dialog"), target: "#dialog", swap: "innerHTML" }) : location.assign("/shortcuts"),
-  rename: () => room("order").then((entered) => entered.rename(conversation())),
+  rename: () => room("rename").then((entered) => entered.rename(conversation())),
   theme: () => { const theme = getComputedStyle(root).colorScheme === "dark" || (root.dataset.theme !== "light" && matchMedia("(prefers-color-scheme: dark)").matches) ? "light" : "dark"; root.dataset.theme = theme; post("/settings/look", { theme }) },
   previous: () => turnVersion(0),
   next: () => turnVersion(2),

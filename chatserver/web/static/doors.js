@@ -12,13 +12,13 @@ document.addEventListener("click", (event) => {
 
 document.addEventListener("dblclick", (event) => {
   const line = event.target.closest("[data-line], [data-title]")
-  if (line) room("order").then((entered) => entered.rename(line.dataset.line ?? conversation(), line))
+  if (line) room("rename").then((entered) => entered.rename(line.dataset.line ?? conversation(), line))
 })
 document.addEventListener("toggle", (event) => {
-  if (event.target.matches?.("[data-folder]")) room("order").then((entered) => entered.unfold(event.target))
+  if (event.target.matches?.("[data-folder]")) room("folders").then((entered) => entered.unfold(event.target))
 }, true)
 document.addEventListener("dragstart", (event) => {
-  if (event.target.matches?.("[data-line]")) room("order").then((entered) => entered.drag(event.target))
+  if (event.target.matches?.("[data-line]")) room("folders").then((entered) => entered.drag(event.target))
 })
 
 // words picked out of a message may be quoted
