@@ -33,8 +33,9 @@ FIRST_TOKEN_S = 300.0
 WARM_UP_S = 1.0
 """How long after its first listing the model is loaded: the server's own start goes first."""
 
-# Tried on a dozen questions: a tiny model does best close to its likeliest words, and with the plainest instruction.
-_SAMPLING = {"temperature": 0.2, "top_p": 0.9, "repeat_penalty": 1.05}
+# Tried on sixteen questions: a tiny model does best close to its likeliest words, and with the plainest instruction;
+# with less of a penalty (1.05) one answer in three repeated itself until it was cut.
+_SAMPLING = {"temperature": 0.2, "top_p": 0.9, "repeat_penalty": 1.15}
 INSTRUCTION = "You are a helpful assistant."
 _PASSED_ON = ("temperature", "top_p", "top_k", "min_p", "seed", "stop", "response_format")
 
