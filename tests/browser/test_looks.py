@@ -141,6 +141,7 @@ def test_every_page_is_whole_in_all_that_can_be_picked(
 
 @pytest.mark.parametrize("look", LOOKS)
 def test_links_of_the_side_keep_their_names_in_every_look(inside: Page, world: tour.World, look: str) -> None:
+    inside.set_viewport_size({"width": WIDTHS[-1], "height": 900})
     show(inside, world, "chat", look, "en")
     for link in ("Settings", "New chat"):
         assert inside.get_by_role("link", name=link).count(), link
