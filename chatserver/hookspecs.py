@@ -68,13 +68,24 @@ class HookRule(msgspec.Struct, frozen=True):
     guard: bool = False
 
 
+class Mark(msgspec.Struct, frozen=True):
+    """What an implementation says of itself; see hookimpl."""
+
+    order: int = 100
+    slots: frozenset[str] = frozenset()
+
+
+RULE, MARK = "chatserver_rule", "chatserver_mark"
+"""Under which names a marked function carries the two."""
+
+
 def hookspec(
     mode: Mode, *, timeout_s: float = 2.0, at_start: bool = False, fatal: bool = False, guard: bool = False
 ) -> Callable[[F], F]:
     """Mark a function as a hook's specification with the rule it is called by."""
 
     def mark(function: F) -> F:
-        function.chatserver_rule = HookRule(mode, timeout_s, at_start, fatal, guard)  # type: ignore[attr-defined]
+        function.__dict__[RULE] = HookRule(mode, timeout_s, at_start, fatal, guard)
         return _pluggy_spec(function)
 
     return mark
@@ -94,8 +105,7 @@ def hookimpl(
     """
 
     def mark(function: F) -> F:
-        function.chatserver_order = order  # type: ignore[attr-defined]
-        function.chatserver_slots = frozenset(slots)  # type: ignore[attr-defined]
+        function.__dict__[MARK] = Mark(order, frozenset(slots))
         return _pluggy_impl(function, optionalhook=True) if optional else _pluggy_impl(function)
 
     return mark if function is None else mark(function)

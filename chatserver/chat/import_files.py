@@ -166,7 +166,7 @@ class ImportFile:
                     values={"name": name, "program": importer.title, "error": str(error)},
                     code="damaged_file",
                 ) from error
-            except Exception as error:
+            except Exception as error:  # an importer is a plugin's: its fault is told of this file
                 log.error("importer_failed", importer=importer.name, exc_info=error)
                 raise BadInput(
                     "The importer for %(program)s failed at %(name)s (%(error)s): tell its author.",
@@ -189,7 +189,7 @@ class ImportFile:
 def _recognises(importer: Importer, view: memoryview) -> bool:
     try:
         return importer.recognises(view)
-    except Exception as error:
+    except Exception as error:  # an importer is a plugin's: the others may still know the file
         log.error("importer_failed", importer=importer.name, exc_info=error)
         return False
 

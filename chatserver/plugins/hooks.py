@@ -11,7 +11,7 @@ import msgspec
 import pluggy
 
 from chatserver.errors import SetupError
-from chatserver.hookspecs import PROJECT, HookRule
+from chatserver.hookspecs import MARK, PROJECT, RULE, HookRule, Mark
 
 
 class Spec(msgspec.Struct, frozen=True):
@@ -102,7 +102,7 @@ class Hooks:
 
 
 def read_spec(name: str, function: Callable[..., Any], plugin: str) -> Spec:
-    rule = getattr(function, "chatserver_rule", None)
+    rule = getattr(function, RULE, None)
     if rule is None:
         raise SetupError(f"The plugin {plugin} specifies the hook {name} without a mode: use chatserver.hookspec.")
     try:
@@ -131,8 +131,7 @@ def _read_implementation(plugin: str, spec: Spec, function: Callable[..., Any]) 
         raise SetupError(
             f"The plugin {plugin} implements {spec.name} as a coroutine; this hook wants a plain function."
         )
-    order = getattr(function, "chatserver_order", 100)
-    slots: frozenset[str] = getattr(function, "chatserver_slots", frozenset())
-    if slots and spec.name != "render_slot":
+    mark: Mark = getattr(function, MARK, Mark())
+    if mark.slots and spec.name != "render_slot":
         raise SetupError(f"The plugin {plugin} names slots at {spec.name}, which fills none; only render_slot does.")
-    return Implementation(plugin, spec, function, tuple(asked), is_async, order, slots)
+    return Implementation(plugin, spec, function, tuple(asked), is_async, mark.order, mark.slots)
