@@ -313,6 +313,17 @@ class Conversations:
             return await self._db.read(look)
         return seen
 
+    async def text(self, actor: Actor, message_id: str) -> str:
+        """A message's words as they are read: with those it goes on from. Raises NotFound."""
+
+        def look(tx: Tx) -> str:
+            message = message_rows.message_of(tx, actor, message_id)
+            if message is None:
+                raise NotFound("There is no such message.")
+            return message_rows.text_above(tx, message) + text_of(message.parts)
+
+        return await self._db.read(look)
+
     async def path(self, actor: Actor, conversation_id: str, tip_id: str | None = None) -> Messages:
         """The whole branch down to a tip, root first."""
 

@@ -37,6 +37,15 @@ class Readers:
                 raise NotFound("There is no such turn.")
         return found
 
+    async def text_above(self, actor: Actor, turn: Turn) -> str:
+        """The words its reply goes on from, '' when it begins anew."""
+
+        def look(tx: Tx) -> str:
+            reply = message_rows.message_of(tx, actor, turn.reply_id)
+            return message_rows.text_above(tx, reply) if reply is not None else ""
+
+        return await self._db.read(look)
+
     def caught_up(self, turn: Turn, after: int) -> bool:
         """Whether a reader at this cursor has seen the end."""
         return turn.state != "running" and after == turn.last_seq

@@ -11,7 +11,7 @@ from chatserver.chat.exports import parts_so_far
 from chatserver.domain.access import Actor
 from chatserver.domain.conversations import Conversation
 from chatserver.domain.messages import Message
-from chatserver.domain.transcripts import Place, TranscriptItem, TranscriptScope, places_in_tree, places_on_path
+from chatserver.domain.transcripts import AsRead, Place, TranscriptItem, TranscriptScope, places_in_tree, places_on_path
 from chatserver.errors import NotFound
 from chatserver.store import conversations as conversation_rows
 from chatserver.store import feedback as feedback_rows
@@ -40,6 +40,13 @@ class Transcript:
         for start in range(0, len(self.places), MESSAGES_AT_ONCE):
             page = self.places[start : start + MESSAGES_AT_ONCE]
             yield await self._db.read(partial(self._read, places=page))
+
+    async def pages_as_read(self) -> AsyncIterator[list[TranscriptItem]]:
+        """The same for somebody who reads: a continued reply is one."""
+        whole = AsRead()
+        async for page in self.pages():
+            yield [ready for item in page for ready in whole.take(item)]
+        yield whole.close()
 
     def _read(self, tx: Tx, places: list[Place]) -> list[TranscriptItem]:
         wanted = {place.id: place for place in places}

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from chatserver.domain.continued import as_one, goes_on
 from chatserver.domain.feedback import Feedback
 from chatserver.domain.messages import Message
 from chatserver.domain.shares import branch_of, versions_in
@@ -37,6 +38,32 @@ class TranscriptItem(msgspec.Struct, frozen=True):
     place: Place
     message: Message
     feedback: Feedback | None = None
+
+
+class AsRead:
+    """Items in order, a continuation joined to the reply it goes on from, and all numbered anew; where another version
+    goes on from the same reply, each stands for itself."""
+
+    def __init__(self) -> None:
+        self._held: TranscriptItem | None = None
+        self._numbers = {0: 0}
+        self._last = 0
+
+    def take(self, item: TranscriptItem) -> list[TranscriptItem]:
+        """What is whole now that the next one is known."""
+        held, place = self._held, item.place
+        if held is not None and place.versions == 1 and goes_on(held.message, item.message):
+            self._numbers[place.number] = self._last
+            self._held = TranscriptItem(held.place, as_one(held.message, item.message), item.feedback)
+            return []
+        self._last += 1
+        self._numbers[place.number] = self._last
+        place = msgspec.structs.replace(place, number=self._last, below=self._numbers.get(place.below, 0))
+        self._held = msgspec.structs.replace(item, place=place)
+        return [held] if held is not None else []
+
+    def close(self) -> list[TranscriptItem]:
+        return [self._held] if self._held is not None else []
 
 
 def places_on_path(edges: Sequence[Edge], tip_id: str) -> list[Place]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from chatserver.domain.access import Actor
-from chatserver.domain.messages import Message, MessageState, Parts, Role, decode_parts, encode_parts
+from chatserver.domain.messages import Message, MessageState, Parts, Role, decode_parts, encode_parts, text_of
 from chatserver.domain.tree import Edge
 from chatserver.store import files
 from chatserver.store.batches import parameters_of, runs_of
@@ -123,6 +123,18 @@ def message_in(tx: Tx, conversation_id: str, message_id: str) -> Message | None:
         conversation=conversation_id,
     )
     return row.to_domain() if row else None
+
+
+def text_above(tx: Tx, message: Message) -> str:
+    """The words a reply goes on from, '' for one that does not; of a message the caller has already found to be the
+    actor's."""
+    text = ""
+    while message.continues and message.parent_id is not None:
+        above = message_in(tx, message.conversation_id, message.parent_id)
+        if above is None or above.cleared_after:
+            break
+        text, message = text_of(above.parts) + text, above
+    return text
 
 
 def is_visible(tx: Tx, conversation_id: str, message_id: str) -> bool:

@@ -7,6 +7,8 @@ from html import escape
 import msgspec
 
 from chatserver.domain.access import Actor
+from chatserver.domain.continued import texts_above
+from chatserver.domain.conversations import PathItem
 from chatserver.domain.turns import Turn
 from chatserver.errors import NotFound
 from chatserver.house import House
@@ -28,7 +30,8 @@ async def paint_article(house: House, actor: Actor, turn: Turn) -> str:
     for item in path.items:
         if len(item.versions) > 1:
             lane = 1 + item.versions.index(item.message.id) % views.LANES
-    last = msgspec.structs.replace(path, items=path.items[-1:])
+    last = msgspec.structs.replace(path, items=_last_reply(path.items))
+    above = texts_above([item.message for item in last.items])
     view = views.message_view(
         path.items[-1],
         render=render,
@@ -36,6 +39,7 @@ async def paint_article(house: House, actor: Actor, turn: Turn) -> str:
         zone=views.zone_of(str(settings.get("timezone", ""))),
         lane=lane,
         dressed=await covers.dress(house.plugins, actor.account, last),
+        above=above.get(turn.reply_id, ""),
     )
     # a title that was made before the page began to listen would never be told otherwise
     title = paint_title(turn, path.conversation.title) if path.conversation.title_source == "auto" else ""
@@ -43,6 +47,14 @@ async def paint_article(house: House, actor: Actor, turn: Turn) -> str:
         house.plugins, actor.account, conversation_id=turn.conversation_id, message_ids=(turn.reply_id,), page=False
     )
     return fragment(turn, turn.last_seq, "end", render_message(view, slot, str(settings.get("look", "")))) + title
+
+
+def _last_reply(items: tuple[PathItem, ...]) -> tuple[PathItem, ...]:
+    """The end of a path, from where its last reply began."""
+    start = len(items) - 1
+    while start and items[start].message.continues:
+        start -= 1
+    return items[start:]
 
 
 def paint_title(turn: Turn, title: str) -> str:

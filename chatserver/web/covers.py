@@ -8,10 +8,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import msgspec
 from markupsafe import Markup
 
 from chatserver import words
 from chatserver.domain.access import Account
+from chatserver.domain.continued import texts_above
 from chatserver.domain.conversations import PathView
 from chatserver.domain.covers import Cover, CoverContext
 from chatserver.domain.messages import Message, text_of
@@ -53,12 +55,30 @@ async def _dress(
     covers: defaultdict[str, list[Cover]] = defaultdict(list)
     for cover in await plugins.gather("cover_text", context=context):
         covers[cover.message_id].append(cover)
-    covered = [message for message in messages if message.id in covers]
-    return await asyncio.to_thread(_render_all, covered, covers) if covered else {}
+    return await asyncio.to_thread(_render_all, shown, covers) if covers else {}
 
 
-def _render_all(messages: Sequence[Message], covers: Mapping[str, Sequence[Cover]]) -> dict[str, str]:
-    return {one.id: render_covered(text_of(one.parts), covers[one.id], numbers_of(one.parts)) for one in messages}
+def _render_all(shown: Sequence[Message], covers: Mapping[str, Sequence[Cover]]) -> dict[str, str]:
+    above = texts_above(shown)
+    rendered: dict[str, str] = {}
+    known: dict[str, list[Cover]] = {}
+    for message in shown:
+        before, placed = above.get(message.id, ""), list(covers.get(message.id, ()))
+        if message.id in above:
+            placed = _across(len(before), known[message.parent_id or ""], placed)
+        known[message.id] = placed
+        if placed and message.state != "running":
+            rendered[message.id] = render_covered(before + text_of(message.parts), placed, numbers_of(message.parts))
+    return rendered
+
+
+def _across(cut: int, above: Sequence[Cover], own: Sequence[Cover]) -> list[Cover]:
+    """The cards of a reply that goes on from another's words. What the cut went through is one stretch with what
+    follows, of which the plugin saw the halves: neither has a card."""
+    whole = [cover for cover in above if cover.end < cut]
+    if len(whole) < len(above):
+        return whole
+    return whole + [msgspec.structs.replace(one, start=one.start + cut, end=one.end + cut) for one in own]
 
 
 def render_covered(text: str, covers: Sequence[Cover], cites: frozenset[int] = frozenset()) -> str:

@@ -137,7 +137,7 @@ async def _markdown(transcript: Transcript, reading: Reading) -> AsyncIterator[b
     title = views.title_of(transcript.conversation)
     day = views.date_text(transcript.conversation.updated_at, reading.zone)
     yield f"# {' '.join(title.split())}\n\n*{day}*\n".encode()
-    async for page in transcript.pages():
+    async for page in transcript.pages_as_read():
         yield "".join(_markdown_of(item, reading) for item in page).encode()
 
 
@@ -179,7 +179,7 @@ async def _html(transcript: Transcript, reading: Reading) -> AsyncIterator[bytes
     )
     head, _mark, tail = page.partition(MARK)
     yield head.encode()
-    async for items in transcript.pages():
+    async for items in transcript.pages_as_read():
         yield await asyncio.to_thread(_articles, items, reading)
     yield tail.encode()
 

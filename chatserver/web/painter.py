@@ -49,19 +49,26 @@ def fragment(turn: Turn, seq: int, op: str, html: str, part: str = "text") -> st
 
 
 class Painting:
-    """One turn as it is painted. `seq` is the number of the newest delta that is in the picture."""
+    """One turn as it is painted. `seq` is the number of the newest delta that is in the picture. above: the words its
+    reply goes on from, which are there before the first delta."""
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, above: str = "") -> None:
         self.turn = turn
+        self._above = above
         self.seq = 0
         self.is_ended = False
         self.watchers = 0
         self.task: asyncio.Task[None] | None = None
-        self._streams = {"reasoning": BlockStream(), "text": BlockStream()}
+        self._streams = self._begin()
         self._tools = ToolBlocks(turn.id)
         self._fragments: deque[tuple[int, int, str]] = deque(maxlen=KEPT_FRAGMENTS)
         self._news = News()
         self._painted_s = 0.0
+
+    def _begin(self) -> dict[str, BlockStream]:
+        text = BlockStream()
+        text.feed(self._above)
+        return {"reasoning": BlockStream(), "text": text}
 
     def snapshot(self) -> Snapshot:
         text, reasoning = self._streams["text"].snapshot(), self._streams["reasoning"].snapshot()
@@ -96,7 +103,7 @@ class Painting:
                 texts.setdefault("reasoning", []).append(delta.text)
             elif isinstance(delta, ResetDelta):
                 texts.clear()
-                self._streams = {"reasoning": BlockStream(), "text": BlockStream()}
+                self._streams = self._begin()
                 for part, text in (("reasoning", delta.reasoning), ("text", delta.text)):
                     self._streams[part].feed(text)
                     steps.append((part, Op("reset", _frame(*self._streams[part].snapshot()))))
@@ -155,11 +162,14 @@ class Painters:
         self._readers = readers
         self._paintings: dict[str, Painting] = {}
 
-    def open(self, actor: Actor, turn: Turn) -> Painting:
+    async def open(self, actor: Actor, turn: Turn) -> Painting:
         """The painting of a turn of this actor's, begun if need be."""
         painting = self._paintings.get(turn.id)
         if painting is None:
-            painting = self._paintings[turn.id] = Painting(turn)
+            above = await self._readers.text_above(actor, turn)
+            painting = self._paintings.get(turn.id)
+        if painting is None:
+            painting = self._paintings[turn.id] = Painting(turn, above)
             painting.task = asyncio.create_task(painting.paint(self._readers, actor), name=f"paint {turn.id}")
             painting.task.add_done_callback(lambda _: self._forget(turn.id))
         return painting

@@ -199,7 +199,7 @@ class PageEvents:
     async def _show(self, stream: EventStream, actor: Actor, turn: Turn, after: int) -> None:
         """Steps of one turn's painting, then the finished article, then the title when a new one comes."""
         if turn.state == "running":
-            painting = self._painters.open(actor, turn)
+            painting = await self._painters.open(actor, turn)
             position = after
             while True:
                 position, html = painting.since(position)

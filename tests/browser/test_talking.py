@@ -81,6 +81,10 @@ def test_answer_streams_and_stops_where_it_is(visit: Visit, site: Site) -> None:
     page.get_by_role("button", name="Continue").click()
     expect(replies(page)).to_have_count(3)
     expect(replies(page).nth(2)).to_have_attribute("aria-busy", "false")
+    # the model says it all again, at once after what was kept: one paragraph, in one place
+    expect(replies(page).nth(2).locator("[data-part=text] p")).to_have_count(1)
+    expect(replies(page).nth(2)).to_contain_text(re.compile(r"one two three.*one two three four"))
+    expect(replies(page).nth(1).locator("[data-part=text]")).to_have_text("")
 
 
 def test_reload_in_mid_stream_goes_on(visit: Visit, site: Site) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from litestar import Response, get, post
 from litestar.params import FromPath
 
-from chatserver.domain.messages import text_of
 from chatserver.web import templating
 from chatserver.web.pages.visit import Page, PageRequest, Visit, html
 
@@ -14,8 +13,8 @@ from chatserver.web.pages.visit import Page, PageRequest, Visit, html
 async def show_text(request: PageRequest, message_id: FromPath[str]) -> Response[bytes]:
     """What was written, as it was written, for the clipboard."""
     visit = await Visit.of(request)
-    message = await visit.house.conversations.message(visit.actor, message_id)
-    return Response(text_of(message.parts).encode(), media_type="text/plain; charset=utf-8")
+    text = await visit.house.conversations.text(visit.actor, message_id)
+    return Response(text.encode(), media_type="text/plain; charset=utf-8")
 
 
 @get("/m/{message_id:str}/delete")

@@ -123,7 +123,7 @@ class Visit:
             problem=problem or self.model_problem(models),
             dressed=dressed,
         )
-        view = self.as_far_as_written(view, path)
+        view = await self.as_far_as_written(view, path)
         if path.tip_id:
             name, origin = await self.house.branches.standing(self.actor, path.conversation.id, path.tip_id)
             view = msgspec.structs.replace(
@@ -139,7 +139,7 @@ class Visit:
             )
         return view
 
-    def as_far_as_written(self, view: ChatView, path: PathView) -> ChatView:
+    async def as_far_as_written(self, view: ChatView, path: PathView) -> ChatView:
         """The view with what is there already of replies that are being written; the page's stream goes on from it."""
         running = {item.message.id: item.turn for item in path.items if item.turn and item.turn.state == "running"}
         if not running:
@@ -149,7 +149,7 @@ class Visit:
         for message in view.messages:
             turn = running.get(message.id)
             if turn is not None:
-                seen = painters.open(self.actor, turn).snapshot()
+                seen = (await painters.open(self.actor, turn)).snapshot()
                 message = msgspec.structs.replace(
                     message,
                     seq=seen.seq,

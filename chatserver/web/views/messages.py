@@ -9,6 +9,7 @@ import msgspec
 from markupsafe import Markup
 
 from chatserver import words
+from chatserver.domain.continued import moved_down, texts_above
 from chatserver.domain.conversations import PathItem
 from chatserver.domain.messages import Message, ReasoningPart, reasoning_of, text_of
 from chatserver.domain.turns import Turn
@@ -41,8 +42,8 @@ class Versions(msgspec.Struct, frozen=True):
 
 
 class MessageView(msgspec.Struct, frozen=True):
-    """One article. html and its like are safe, `open` being the block still written; `text` is what was written.
-    Durations in ms, None unknown."""
+    """One article. html and its like are safe, `open` being the block still written; `text` is what was written, all of
+    a continued reply in its last article. Durations in ms, None unknown."""
 
     id: str
     conversation_id: str
@@ -102,12 +103,14 @@ def message_view(
     is_continued: bool = False,
     is_far: bool = False,
     dressed: Mapping[str, str] | None = None,
+    above: str = "",
+    is_moved: bool = False,
 ) -> MessageView:
     """One article of the page. render: Markdown to safe HTML; titles: the name people know a model by; dressed: safe
-    HTML that was made already, by message."""
+    HTML that was made already, by message. above: the words it goes on from; is_moved: its own are read below."""
     message, turn = item.message, item.turn
     is_reply = message.role == "assistant"
-    text = text_of(message.parts)
+    text = "" if is_moved else above + text_of(message.parts)
     reasoning = reasoning_of(message.parts)
     first_ms, duration_ms = _turn_times(turn)
     html, sources = written(message, text, render, made=(dressed or {}).get(message.id, ""))
@@ -176,6 +179,8 @@ def message_views(
     """The articles of a path in order. A fork changes the colour of the rail. ends_here: the last item is the tip."""
     views = []
     lane = 1
+    path = [item.message for item in items]
+    above, moved = texts_above(path), moved_down(path)
     for position, item in enumerate(items):
         if len(item.versions) > 1:
             lane = 1 + item.versions.index(item.message.id) % LANES
@@ -191,6 +196,8 @@ def message_views(
                 is_continued=following is not None and following.message.continues,
                 is_far=len(items) - position > NEAR or not ends_here,
                 dressed=dressed,
+                above=above.get(item.message.id, ""),
+                is_moved=item.message.id in moved,
             )
         )
     return tuple(views)

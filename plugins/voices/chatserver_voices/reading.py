@@ -19,7 +19,6 @@ from chatserver import (
     NotFound,
     Route,
     SlotContext,
-    text_of,
 )
 from chatserver import gettext as _
 from chatserver_voices.clips import Clips, place_of
@@ -162,8 +161,7 @@ class Reading:
         return ApiAnswer(body=sound, media_type=media_type)
 
     async def _passages(self, actor: Actor, message_id: str) -> list[SpokenPassage]:
-        message = await self._ctx.conversations.message(actor, message_id)
-        passages = passages_of(text_of(message.parts))
+        passages = passages_of(await self._ctx.conversations.text(actor, message_id))
         if not passages:
             raise BadInput(_("There is nothing to read aloud in this message."), code="nothing_to_say", status=422)
         return passages
