@@ -17,7 +17,7 @@ from chatserver.chat.intake import clear_room, make_room
 from chatserver.confined import Bounds, Broke, run_confined
 from chatserver.domain.access import Actor
 from chatserver.domain.imported import Importer
-from chatserver.errors import BadInput, LimitReached
+from chatserver.errors import BadInput, LimitReached, StorageFull
 from chatserver.store.database import Database
 
 TREES = "trees"
@@ -53,7 +53,7 @@ class Bringing:
     async def bring(self, actor: Actor, name: str, path: Path) -> Brought:
         """Take in what the file holds; whosever it was, it becomes the actor's. name: as its owner calls it.
 
-        Raises BadInput with a sentence, and then nothing was taken; LimitReached `imports_per_account`.
+        Raises BadInput with a sentence, and then nothing was taken; LimitReached `imports_per_account`; StorageFull.
         """
         if actor.account_id in self._busy:
             raise LimitReached(
@@ -90,6 +90,8 @@ class Bringing:
         unpacked = decode_unpacked(answer)
         if unpacked.refused is not None:
             code, sentence, values = unpacked.refused
+            if code == StorageFull.code:
+                raise StorageFull(sentence)
             named = {key: self._named(value, path, name) for key, value in values.items()}
             raise BadInput(sentence, values=named, code=code, status=422)
         return unpacked

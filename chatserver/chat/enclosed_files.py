@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, BinaryIO
 
+from chatserver.chat.scratch import needing_room
 from chatserver.clock import new_id
 from chatserver.domain.exports import FileLine, PieceLine, encode_line
 from chatserver.domain.imported import ImportedFile
@@ -39,7 +40,8 @@ class EnclosedFiles:
         self._size = 0
         if self._folder is not None and not line.is_lost:
             self._path = self._folder / new_id()
-            self._file = self._path.open("xb")
+            with needing_room():
+                self._file = self._path.open("xb")
 
     def add(self, line: PieceLine) -> None:
         if self._line is None or self._line.is_lost:
@@ -49,14 +51,16 @@ class EnclosedFiles:
             raise Wrong(f"goes on with a file of {self._line.size_bytes} bytes after its end")
         self._digest.update(line.data)
         if self._file is not None:
-            self._file.write(line.data)
+            with needing_room():
+                self._file.write(line.data)
 
     def end(self) -> None:
         """No piece comes any more of the file that was begun, if one was."""
         line, self._line = self._line, None
         file, self._file = self._file, None
         if file is not None:
-            file.close()
+            with needing_room():
+                file.close()
         if line is None or line.is_lost:
             return
         if self._size != line.size_bytes or self._digest.hexdigest() != line.sha256:

@@ -15,6 +15,7 @@ import msgspec
 
 from chatserver.chat.enclosed_files import lines_on
 from chatserver.chat.import_files import ImportFile
+from chatserver.chat.scratch import needing_room
 from chatserver.clock import now_us
 from chatserver.domain.exports import FORMAT, VERSION, ConversationLine, EndLine, HeaderLine, MessageLine, encode_line
 from chatserver.domain.imported import ImportedConversation, Importer
@@ -65,7 +66,7 @@ def main(source: Path, target: Path, folder: Path, importers: list[ImporterName]
     file = ImportFile(source, [importer.load() for importer in importers])
     notes: Counter[str] = Counter()
     try:
-        with target.open("xb") as out:
+        with needing_room(), target.open("xb") as out:
             out.write(encode_line(HeaderLine(FORMAT, VERSION, "import", now_us())))
             for _, conversation in file.conversations(folder):
                 notes.update(conversation.notes)

@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from chatserver.chat.export_reader import HEAD_BYTES, Owned, is_chat, is_export, read_chat, read_export
+from chatserver.chat.scratch import needing_room
 from chatserver.domain.imported import ImportedConversation, Importer
 from chatserver.errors import BadInput, ChatserverError, _
 
@@ -67,7 +68,7 @@ class ImportFile:
         limit_bytes = min(MAX_UNPACKED_BYTES, MAX_RATIO * max(self.path.stat().st_size, 4_096))
         unpacked: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller
         try:
-            with gzip.open(self.path) as packed:
+            with needing_room(), gzip.open(self.path) as packed:
                 while block := packed.read(1024 * 1024):
                     unpacked.write(block)
                     if unpacked.tell() > limit_bytes:
@@ -127,7 +128,7 @@ class ImportFile:
             )
         unpacked: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller
         try:
-            with archive.open(entry) as packed:
+            with needing_room(), archive.open(entry) as packed:
                 while block := packed.read(1024 * 1024):
                     unpacked.write(block)
                     if unpacked.tell() > entry.file_size:

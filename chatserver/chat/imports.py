@@ -23,7 +23,7 @@ from chatserver.domain.files import file_ids, with_names
 from chatserver.domain.imported import ImportedConversation
 from chatserver.domain.messages import Message, text_of
 from chatserver.domain.tree import leaves_of
-from chatserver.errors import BadInput, ChatserverError, LimitReached, Unavailable
+from chatserver.errors import BadInput, ChatserverError, LimitReached, StorageFull, Unavailable
 from chatserver.store import branches as branch_rows
 from chatserver.store import conversations as conversation_rows
 from chatserver.store import deletions as deletion_rows
@@ -101,6 +101,13 @@ async def take_trees(trees: Iterator[tuple[str, ImportedConversation]], imports:
                 await imports[email].take(conversation)
         for one in imports.values():
             await one.flush()
+    except StorageFull as error:
+        taken = sum(one.report.new + one.report.grown for one in imports.values())
+        raise StorageFull(
+            "The server's disk is full. Of this file %(count)s conversations were taken before it was, each whole. Free"
+            " some space there, then bring the same file again: it goes on from there.",
+            values={"count": taken},
+        ) from error
     except ChatserverError as error:
         taken = sum(one.report.new + one.report.grown for one in imports.values())
         error.message += f" {taken} conversations were taken before that; import the file again to go on."

@@ -11,13 +11,19 @@ from pathlib import Path
 
 from chatserver.chat.backups import Manifest, Restored, Sets, check_backup, make_backup
 from chatserver.chat.copying import copy_house
-from chatserver.errors import SetupError
+from chatserver.clock import now_us
+from chatserver.errors import SetupError, StorageFull
 from chatserver.store.database import Database
+from chatserver.store.disk import FULL
 from chatserver.store.enclosed import ReadContent
+from chatserver.store.lock import hold_lock
 from chatserver.store.snapshot import hold_snapshot
 from chatserver.store.sqlite import SqliteDatabase
 
 SetsOf = Callable[[str], Sets]
+PREFIX = ".chatserver-"
+NAME = "copy.db"
+LEFT_US = 60_000_000
 
 
 async def back_up_shared(
@@ -29,7 +35,7 @@ async def back_up_shared(
     not in it: raises SetupError then.
     """
     with _scratch(target.parent) as path:
-        copy = SqliteDatabase.open(path)
+        copy = SqliteDatabase.open(path, reserve_bytes=0)
         try:
             async with hold_snapshot(db) as snapshot:
                 done = await copy_house(snapshot, copy, sets_of)
@@ -52,7 +58,7 @@ async def restore_shared(source: Path, db: Database, sets_of: SetsOf, scratch: P
     found = check_backup(source, sets_of("sqlite"))
     with _scratch(scratch) as path:
         shutil.copyfile(source, path)
-        copy = SqliteDatabase.open(path)
+        copy = SqliteDatabase.open(path, reserve_bytes=0)
         try:
             await copy.migrate(sets_of("sqlite"))
             await copy_house(copy, db, sets_of, resumes=True)
@@ -63,6 +69,24 @@ async def restore_shared(source: Path, db: Database, sets_of: SetsOf, scratch: P
 
 @contextlib.contextmanager
 def _scratch(beside: Path) -> Iterator[Path]:
-    """A database file for the time being, on the disk where there must be room anyway."""
-    with tempfile.TemporaryDirectory(prefix=".chatserver-", dir=beside) as folder:
-        yield Path(folder) / "copy.db"
+    """A database file for the time being, on the disk where there must be room anyway. Raises StorageFull, with that
+    disk's folder, when there is none."""
+    beside.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _clear_left(beside)
+    try:
+        with tempfile.TemporaryDirectory(prefix=PREFIX, dir=beside) as folder, hold_lock(Path(folder) / NAME):
+            yield Path(folder) / NAME
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise StorageFull(f"There is no room for a copy of the database in {beside}. Free some space.") from error
+
+
+def _clear_left(beside: Path) -> None:
+    """Take away what a process put there that died over it: a copy of everything should not lie about."""
+    for folder in beside.glob(f"{PREFIX}*"):
+        if folder.stat().st_mtime_ns // 1_000 > now_us() - LEFT_US:  # perhaps it is only just being made
+            continue
+        with contextlib.suppress(SetupError):  # somebody else is at it
+            hold_lock(folder / NAME).release()
+            shutil.rmtree(folder, ignore_errors=True)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
+FULL = {errno.ENOSPC, errno.EDQUOT}
+"""How the system says that a disk takes no more, or no more of this user's."""
 RESERVE_BYTES = 16 * 1024 * 1024
 NETWORK_FILESYSTEMS = {
     "nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ncpfs", "9p", "ceph", "glusterfs", "lustre", "gfs2", "ocfs2",

@@ -18,7 +18,7 @@ from chatserver.domain.figures import Figure
 from chatserver.errors import SetupError, StorageFull, Unavailable
 from chatserver.store import migrations
 from chatserver.store.database import Tx
-from chatserver.store.disk import RESERVE_BYTES, Reserve, network_filesystem
+from chatserver.store.disk import FULL, RESERVE_BYTES, Reserve, network_filesystem
 from chatserver.store.lane import Lane, connect, explain, is_broken, primary_code
 from chatserver.store.mailbox import Mailbox
 from chatserver.store.sqlite_tables import tables_in
@@ -246,7 +246,7 @@ def copy_database(path: Path, target: Path, finish: Callable[[sqlite3.Connection
     """
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     part = target.with_name(target.name + ".part")
-    part.unlink(missing_ok=True)
+    _clear(part)
     os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     try:
         with (
@@ -266,13 +266,19 @@ def copy_database(path: Path, target: Path, finish: Callable[[sqlite3.Connection
         part.replace(target)
         sync_folder(target.parent)
     except (sqlite3.Error, OSError) as error:
-        part.unlink(missing_ok=True)
-        if primary_code(error) == sqlite3.SQLITE_FULL or isinstance(error, OSError):
+        _clear(part)
+        if primary_code(error) == sqlite3.SQLITE_FULL or getattr(error, "errno", 0) in FULL:
             raise StorageFull(f"There is no room for a copy of the database at {target}. Free some space.") from error
         raise
     except BaseException:  # what was still to be done to it did not come to an end
-        part.unlink(missing_ok=True)
+        _clear(part)
         raise
+
+
+def _clear(part: Path) -> None:
+    """Take away a copy that is not complete, with the journal SQLite leaves beside it on a full disk."""
+    for one in (part, part.with_name(part.name + "-journal")):
+        one.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -24,7 +24,7 @@ from chatserver.store import search
 from chatserver.store.backups import DatabaseFile
 from chatserver.store.lock import hold_lock
 from chatserver.store.schema import CORE
-from chatserver.store.sqlite import SqliteDatabase
+from chatserver.store.sqlite import SqliteDatabase, copy_database
 from chatserver.testing.upstream import FakeUpstream
 from tests.chat.conftest import Person
 from tests.running import RunningServer
@@ -296,7 +296,7 @@ async def kill_at_steps(tmp_path: Path, steps: list[int]) -> None:
 _LEAVES_A_LOG = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from chatserver.store.sqlite import SqliteDatabase
+from chatserver.store.sqlite import SqliteDatabase, copy_database
 
 async def main():
     db = SqliteDatabase.open(Path(sys.argv[1]), reserve_bytes=0)
@@ -356,3 +356,23 @@ def test_killed_at_random_while_a_large_backup_is_put_back(tmp_path: Path) -> No
             child.wait()
         assert asyncio.run(inspect(path, SETS, is_live=True)).problems == ()
         assert facts_of(path).get("colour") in (None, "green")
+
+
+async def test_a_disk_that_fills_while_the_copy_is_made_is_left_as_it_was(tmp_path: Path) -> None:
+    """SQLite leaves its journal behind when the disk is full."""
+    path = await make_database(tmp_path / "chat.db", colour="green")
+    target = tmp_path / "out" / "a.backup"
+
+    def full(copy: sqlite3.Connection) -> None:
+        Path(f"{target}.part-journal").write_bytes(b"begun")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(StorageFull, match="no room"):
+        copy_database(path, target, full)
+    assert names_in(target.parent) == set()
+
+    def forbidden(copy: sqlite3.Connection) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with pytest.raises(PermissionError):
+        copy_database(path, target, forbidden)

@@ -8,10 +8,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import chatserver_imports
+import msgspec
 import pytest
 from PIL import Image
 
-from chatserver.chat import bringing
+from chatserver.chat import bringing, import_child
 from chatserver.confined import Bounds
 from chatserver.testing.server import Site, SiteClient, open_site
 from chatserver.testing.upstream import FakeUpstream
@@ -134,6 +136,32 @@ async def test_a_bomb_harms_nobody(shared_site: Site, monkeypatch: pytest.Monkey
     slow = await bring(ada, "slow.json", (FIXTURES / "chatgpt.json").read_bytes())
     assert slow.status_code == 422 and "too large or too odd" in slow.text
     assert await chats(ada) == []
+
+
+async def test_a_disk_without_room_for_what_the_file_holds_is_not_the_files_fault(
+    shared_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = await shared_site.sign_up("no-room@example.org")
+    source = tmp_path / "chats.json"
+    source.write_bytes((FIXTURES / "chatgpt.json").read_bytes())
+
+    def never(_: object) -> bytes:
+        with open("/dev/full", "wb", buffering=0) as full:
+            full.write(b"x")
+        raise AssertionError("it took what it never takes")
+
+    monkeypatch.setattr(import_child, "encode_line", never)
+    importers = [import_child.ImporterName.of(one) for one in chatserver_imports.register_importers()]
+    told = import_child.main(source, tmp_path / "trees", tmp_path, [one for one in importers if one is not None])
+    assert told.refused is not None and told.refused[0] == "storage_full"
+
+    async def as_the_child(*_: object) -> bytes:
+        return msgspec.json.encode(told)
+
+    monkeypatch.setattr(bringing, "run_confined", as_the_child)
+    answer = await bring(ada, "chats.json", source.read_bytes())
+    assert answer.status_code == 507 and "no room to unpack the file" in answer.text
+    assert await chats(ada) == [] and not list(shared_site.house.blobs.spool.iterdir())
 
 
 async def test_only_from_a_page_of_ours_and_never_with_a_key(shared_site: Site) -> None:
