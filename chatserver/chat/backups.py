@@ -43,7 +43,7 @@ async def inspect(path: Path, sets: Sets, *, is_live: bool) -> Soundness:
             problems += file.differences(manifest)
         waiting = file.waiting(sets)
         if not problems and not _of_core(waiting):
-            problems += [finding.sentence for finding in await examine(file)]
+            problems += [finding.sentence for finding in await examine(file) if not finding.passes]
     finally:
         file.close()
     return Soundness(tuple(problems), manifest, tuple(waiting))

@@ -28,8 +28,9 @@ async def examine_database(settings: Settings, plugins: Plugins, *, repair: bool
     finally:
         await db.close()
     for finding in findings:
-        click.echo(f"{'mended' if finding.mended else 'broken'}: {finding.sentence} ({finding.kind})")
-    broken = sum(not finding.mended for finding in findings)
+        word = "mended" if finding.mended else "waits" if finding.passes else "broken"
+        click.echo(f"{word}: {finding.sentence} ({finding.kind})")
+    broken = sum(not (finding.mended or finding.passes) for finding in findings)
     click.echo(f"database: {broken} broken" if broken else "database: all is well")
     return await examine_files(settings, plugins, repair=repair, reads_all=reads_files) and not broken
 

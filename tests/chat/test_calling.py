@@ -126,6 +126,7 @@ async def test_the_doctor_tells_of_the_calls_it_ends(holder: tuple[Holder, Perso
 
     def harm(tx: Any) -> None:
         tx.run("UPDATE calls SET state = 'running'")
+        tx.run("DELETE FROM outbox WHERE name = 'call.ended'")
 
     await eve.house.db.write(harm)
     await repair(eve.house.db)
