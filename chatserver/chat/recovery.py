@@ -11,6 +11,7 @@ from chatserver.chat.left_calls import LeftCalls
 from chatserver.chat.live import Live
 from chatserver.chat.meters import Meters
 from chatserver.clock import monotonic_s, now_us
+from chatserver.domain.leases import Marks
 from chatserver.domain.messages import reasoning_of, text_of
 from chatserver.domain.tree import below_marker, count_parts, count_tokens, last_round
 from chatserver.domain.turns import FOREIGN_END_OFFSET, Delta, EndDelta, ResetDelta, Turn, TurnError, assemble_parts
@@ -20,12 +21,13 @@ from chatserver.store import sources as source_rows
 from chatserver.store import turns as turn_rows
 from chatserver.store.conversations import lock_conversation
 from chatserver.store.database import Database, Tx
+from chatserver.store.turns import HeldTurn
 
 log = structlog.get_logger("chatserver.recovery")
 
 SWEEP_S = 3.0
-AFTER_OUTAGE_S = 10.0
-"""While the database was away nobody could renew a lease: from the last failure on, owners get so long to."""
+LEFT_S = 15.0
+"""A turn whose lease was not renewed for so long, by the clock of who waits for it, is left behind."""
 INTERRUPTED = TurnError("interrupted", "The server stopped while this was written. Continue picks up where it ended.")
 
 
@@ -78,7 +80,7 @@ class Recovery:
         self._live = live
         self._meters = meters
         self._lock_proves_death = lock_proves_death
-        self._patient_until_s = monotonic_s()
+        self._marks = Marks()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -86,6 +88,8 @@ class Recovery:
         ended = await self.sweep(all_running=self._lock_proves_death)
         if self._lock_proves_death:
             await self._left_calls.end_all()
+        else:
+            await self._left_calls.say()
         if ended:
             log.info("turns_interrupted", count=ended)
         self._task = asyncio.create_task(self._keep_sweeping(), name="recovery")
@@ -101,26 +105,37 @@ class Recovery:
             try:
                 await self.sweep()
                 if not self._lock_proves_death:
-                    await self._left_calls.sweep(may_end=monotonic_s() >= self._patient_until_s)
+                    await self._left_calls.sweep()
             except Exception as error:  # a loop of the house outlives its surprises
-                self._patient_until_s = monotonic_s() + AFTER_OUTAGE_S
+                # While the database was away nobody could renew: from the last failure on all have their time again.
+                self._marks.clear()
+                self._left_calls.begin_anew()
                 log.error("sweep_failed", reason=error)
 
     async def sweep(self, *, all_running: bool = False) -> int:
-        """End every expired turn; returns how many."""
-        expired = await self._db.read(lambda tx: turn_rows.expired_turns(tx, now_us(), all_running=all_running))
+        """End every turn that was left behind; returns how many. all_running: every one that does not run here."""
+        held = await self._db.read(turn_rows.held_turns)
+        left = [turn.id for turn in held if all_running or self._is_left(turn)]
+        self._marks.keep_only({turn.id for turn in held})
+        if not left:
+            return 0
         ended = 0
-        for turn in expired:
+        for turn in await self._db.read(lambda tx: turn_rows.running_turns(tx, left)):
             ended += await self.end_if_expired(turn, all_running=all_running)
         return ended
 
     async def end_if_expired(self, turn: Turn, *, all_running: bool = False) -> bool:
-        """End this turn when its lease is over and it does not run here."""
+        """End this turn when it was left behind and does not run here."""
         if turn.state != "running" or self._live.get(turn.id) is not None:
             return False
-        if not all_running and (turn.lease_until >= now_us() or monotonic_s() < self._patient_until_s):
+        if not all_running and not self._is_left(turn):
             return False
         is_over = await self._db.write(lambda tx: interrupt_turn(tx, turn, now_us()), essential=True)
         if is_over:
             self._meters.turn_left()
         return is_over
+
+    def _is_left(self, turn: Turn | HeldTurn) -> bool:
+        """Whether its lease was let go, or its mark has stood for so long."""
+        mark = turn.lease_epoch, turn.lease_until
+        return not turn.lease_until or self._marks.still_s(turn.id, mark, monotonic_s()) >= LEFT_S

@@ -104,25 +104,46 @@ def running_calls_without_turn(tx: Tx) -> list[LeftCall]:
     return tx.all(LeftCall, f"{_LEFT} AND turn_id IS NULL")
 
 
-def left_calls(tx: Tx, *, seen_since: int, unknown_before: int) -> list[LeftCall]:
-    """Of these, those whose node was not seen since then, or which began long ago on one that says no name."""
+def left_calls(tx: Tx, living: Sequence[str], *, begun_before: int, unknown_before: int) -> list[LeftCall]:
+    """Of these, those that began before a time on a node that is not among the living, or before a time long ago on
+    one that says no name."""
+    names = {f"node_{number}": node for number, node in enumerate(living)}
+    among = ", ".join(f":{name}" for name in names) or "''"
     return tx.all(
         LeftCall,
-        f"{_LEFT} AND turn_id IS NULL AND started_at < :seen_since AND ((node = '' AND started_at < :unknown_before)"
-        " OR (node <> '' AND node NOT IN (SELECT id FROM nodes WHERE seen_at >= :seen_since)))",
-        seen_since=seen_since,
+        f"{_LEFT} AND turn_id IS NULL AND started_at < :begun_before AND ((node = '' AND started_at < :unknown_before)"
+        f" OR (node <> '' AND node NOT IN ({among})))",
+        begun_before=begun_before,
         unknown_before=unknown_before,
+        **names,
     )
 
 
-def saw_node(tx: Tx, node_id: str, now: int, *, forget_before: int) -> None:
-    """A node lives; those that have not for long are forgotten."""
+class NodeSeen(msgspec.Struct, frozen=True):
+    """A node, and the mark it left when it last said that it lives."""
+
+    id: str
+    seen_at: int
+
+
+def nodes_seen(tx: Tx) -> list[NodeSeen]:
+    return tx.all(NodeSeen, "SELECT id, seen_at FROM nodes")
+
+
+def saw_node(tx: Tx, node_id: str, now: int) -> None:
+    """A node lives, and leaves a new mark, also where its clock was set back."""
     tx.run(
-        "INSERT INTO nodes (id, seen_at) VALUES (:id, :now) ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at",
+        "INSERT INTO nodes (id, seen_at) VALUES (:id, :now) ON CONFLICT (id) DO UPDATE SET seen_at ="
+        " CASE WHEN nodes.seen_at < excluded.seen_at THEN excluded.seen_at ELSE nodes.seen_at + 1 END",
         id=node_id,
         now=now,
     )
-    tx.run("DELETE FROM nodes WHERE seen_at < :before", before=forget_before)
+
+
+def forget_nodes(tx: Tx, dead: Sequence[NodeSeen]) -> None:
+    """Unless they have said meanwhile that they live."""
+    for node in dead:
+        tx.run("DELETE FROM nodes WHERE id = :id AND seen_at = :seen", id=node.id, seen=node.seen_at)
 
 
 def model_factors(tx: Tx) -> list[ModelFactor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -35,6 +35,15 @@ class Job(msgspec.Struct, frozen=True):
     lease_until: int
     attempts: int
     error: str
+
+
+class HeldJob(msgspec.Struct, frozen=True):
+    """A running job, and the mark of whoever runs it: it changes with every renewal."""
+
+    id: str
+    kind: str
+    attempts: int
+    lease_until: int
 
 
 class Backlog(msgspec.Struct, frozen=True):
@@ -76,20 +85,25 @@ def enqueue(tx: Tx, kind: str, payload: dict[str, Any], run_at: int, job_id: str
     return job_id
 
 
-def claim(tx: Tx, leases_us: Mapping[str, int], owner: str, now: int) -> Job | None:
-    """Take the job that is due longest, one whose worker's lease ran out included; None when there is none.
+def claim(tx: Tx, leases_us: Mapping[str, int], owner: str, now: int, left: Collection[HeldJob] = ()) -> Job | None:
+    """Take the job that is due longest, one that was let go or left behind included; None when there is none.
 
-    leases_us: the kinds wanted, and how long each is leased.
+    leases_us: the kinds wanted, and how long each is leased. left: jobs whose worker renews them no more.
     """
     if not leases_us:
         return None
     names = {f"kind_{number}": kind for number, kind in enumerate(leases_us)}
     wanted = ", ".join(f":{name}" for name in names)
+    ids = {f"left_{number}": one.id for number, one in enumerate(left)}
+    among = ", ".join(f":{name}" for name in ids) or "''"
     sql = (
         f"SELECT {_COLUMNS} FROM jobs WHERE kind IN ({wanted}) AND ((state = 'queued' AND run_at <= :now)"
-        " OR (state = 'running' AND lease_until <= :now)) ORDER BY run_at, id LIMIT 20"
+        f" OR (state = 'running' AND (lease_until = 0 OR id IN ({among})))) ORDER BY run_at, id LIMIT 20"
     )
-    for row in tx.all(JobRow, sql, now=now, **names):
+    marks = {(one.id, one.attempts, one.lease_until) for one in left}
+    for row in tx.all(JobRow, sql, now=now, **names, **ids):
+        if row.state == "running" and row.lease_until and (row.id, row.attempts, row.lease_until) not in marks:
+            continue
         if row.state == "running" and row.attempts >= MAX_ATTEMPTS and row.id != periodic_id(row.kind):
             _give_up(tx, row, now)
             continue
@@ -119,7 +133,7 @@ def release(tx: Tx, owner: str = "") -> int:
 
 def renew(tx: Tx, job: Job, now: int, lease_us: int = LEASE_US) -> bool:
     """Keep a job longer; False when it is somebody else's by now and must be dropped."""
-    sql = "UPDATE jobs SET lease_until = :until" + _OURS
+    sql = "UPDATE jobs SET lease_until = CASE WHEN lease_until < :until THEN :until ELSE lease_until + 1 END" + _OURS
     return tx.run(sql, until=now + lease_us, id=job.id, owner=job.lease_owner, attempts=job.attempts) == 1
 
 
@@ -166,11 +180,15 @@ def pause_us(attempts: int) -> int:
 
 
 def next_due(tx: Tx) -> int | None:
-    """When the next job falls due or a lease runs out, in microseconds UTC; None when nothing waits."""
-    queued = tx.one(int, "SELECT MIN(run_at) FROM jobs WHERE state = 'queued'")
-    leased = tx.one(int, "SELECT MIN(lease_until) FROM jobs WHERE state = 'running'")
-    times = [time for time in (queued, leased) if time is not None]
-    return min(times, default=None)
+    """When the next job falls due, in microseconds UTC, 0 when one was let go; None when nothing waits."""
+    if tx.one(int, "SELECT 1 FROM jobs WHERE state = 'running' AND lease_until = 0 LIMIT 1"):
+        return 0
+    return tx.one(int, "SELECT MIN(run_at) FROM jobs WHERE state = 'queued'")
+
+
+def held_jobs(tx: Tx) -> list[HeldJob]:
+    """Every job that runs, wherever."""
+    return tx.all(HeldJob, "SELECT id, kind, attempts, lease_until FROM jobs WHERE state = 'running'")
 
 
 def job_by_id(tx: Tx, job_id: str) -> Job | None:

@@ -98,6 +98,14 @@ class NewEvents(msgspec.Struct, frozen=True):
         return self.first_seq + len(self.deltas) - 1
 
 
+class HeldTurn(msgspec.Struct, frozen=True):
+    """A running turn, and the mark of whoever runs it: it changes with every renewal."""
+
+    id: str
+    lease_epoch: int
+    lease_until: int
+
+
 class _EventRow(msgspec.Struct, frozen=True):
     first_seq: int
     last_seq: int
@@ -184,18 +192,31 @@ def running_in(tx: Tx, conversation_id: str) -> list[Turn]:
     return [row.to_domain() for row in rows]
 
 
-def expired_turns(tx: Tx, now: int, *, all_running: bool = False) -> list[Turn]:
-    """Running turns nobody holds any more; all_running: every one, when the engine's lock proves their owner dead."""
-    where = "" if all_running else " AND t.lease_until < :now"
-    parameters = {} if all_running else {"now": now}
-    rows = tx.all(_Row, f"SELECT {_COLUMNS} FROM turns t WHERE t.state = 'running'{where}", **parameters)
-    return [row.to_domain() for row in rows]
+def held_turns(tx: Tx) -> list[HeldTurn]:
+    """Every turn that runs, wherever."""
+    return tx.all(HeldTurn, "SELECT id, lease_epoch, lease_until FROM turns WHERE state = 'running'")
+
+
+def running_turns(tx: Tx, turn_ids: Sequence[str]) -> list[Turn]:
+    """Those of them that still run."""
+    found: list[Turn] = []
+    for run in runs_of(turn_ids):
+        rows = tx.all(
+            _Row,
+            f"SELECT {_COLUMNS} FROM turns t WHERE t.state = 'running'"
+            f" AND t.id IN (VALUES {values_of(('{}',), len(run))})",
+            **parameters_of([(one,) for one in run]),
+        )
+        found.extend(row.to_domain() for row in rows)
+    return found
 
 
 def renew_leases(tx: Tx, turn_ids: Sequence[str], owner: str, until: int) -> None:
+    """Leave a new mark, also where the clock was set back."""
     for run in runs_of(turn_ids):
         tx.queue(
-            "UPDATE turns SET lease_until = :until WHERE state = 'running' AND lease_owner = :owner"
+            "UPDATE turns SET lease_until = CASE WHEN lease_until < :until THEN :until ELSE lease_until + 1 END"
+            " WHERE state = 'running' AND lease_owner = :owner"
             f" AND id IN (VALUES {values_of(('{}',), len(run))})",
             until=until,
             owner=owner,

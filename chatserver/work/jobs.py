@@ -9,13 +9,14 @@ from typing import Any
 
 import structlog
 
-from chatserver.clock import now_us
+from chatserver.clock import monotonic_s, now_us
 from chatserver.domain.extend import JobSpec
+from chatserver.domain.leases import Marks
 from chatserver.errors import ChatserverError
 from chatserver.plugins import Plugins
 from chatserver.store import jobs as job_rows
 from chatserver.store.database import Database, Tx
-from chatserver.store.jobs import Job
+from chatserver.store.jobs import HeldJob, Job
 
 log = structlog.get_logger("chatserver.jobs")
 
@@ -31,6 +32,7 @@ class Jobs:
         self._node_id = node_id
         self._plugins = plugins
         self._specs: dict[str, tuple[str, JobSpec]] = {}
+        self._marks = Marks()
         self._news = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
@@ -84,10 +86,13 @@ class Jobs:
             claimed: list[Job] = []
             kinds = [kind for kind, (plugin, _) in self._specs.items() if not plugin or self._plugins.is_on(plugin)]
             try:
-                due = await self._db.read(job_rows.next_due) if kinds and len(self._running) < AT_ONCE else None
-                if due is not None and due <= now_us():
-                    claimed = await self._claim(kinds)
+                if kinds and len(self._running) < AT_ONCE:
+                    due, held = await self._db.read(lambda tx: (job_rows.next_due(tx), job_rows.held_jobs(tx)))
+                    left = self._left(held, kinds)
+                    if left or (due is not None and due <= now_us()):
+                        claimed = await self._claim(kinds, left)
             except Exception as error:  # a loop of the house outlives its surprises
+                self._marks.clear()
                 log.error("jobs_not_claimed", reason=error)
             for job in claimed:
                 task = asyncio.create_task(self._run(job), name=f"job {job.kind}")
@@ -100,14 +105,25 @@ class Jobs:
                 except TimeoutError:
                     continue
 
-    async def _claim(self, kinds: list[str]) -> list[Job]:
+    def _left(self, held: list[HeldJob], kinds: list[str]) -> list[HeldJob]:
+        """Those whose worker has not renewed them for as long as they are leased."""
+        self._marks.keep_only({job.id for job in held})
+        now_s = monotonic_s()
+        return [
+            job
+            for job in held
+            if job.kind in kinds
+            and self._marks.still_s(job.id, (job.attempts, job.lease_until), now_s) >= self._specs[job.kind][1].lease_s
+        ]
+
+    async def _claim(self, kinds: list[str], left: list[HeldJob]) -> list[Job]:
         leases_us = {kind: _lease_us(self._specs[kind][1]) for kind in kinds}
         room = AT_ONCE - len(self._running)
 
         def take(tx: Tx) -> list[Job]:
             taken: list[Job] = []
             while len(taken) < room:
-                job = job_rows.claim(tx, leases_us, self._node_id, now_us())
+                job = job_rows.claim(tx, leases_us, self._node_id, now_us(), left)
                 if job is None:
                     break
                 taken.append(job)

@@ -11,6 +11,7 @@ import pytest
 
 from chatserver import Bus, CallEnded, Delivery, JobSpec, Tool, ToolOutcome, ToolSpec, ToolUse, Wake, hookimpl
 from chatserver.chat.doctor import examine
+from chatserver.chat.recovery import LEFT_S
 from chatserver.chat.sending import IdempotencyKey
 from chatserver.chat.wakes import MemoryBus
 from chatserver.clock import monotonic_s
@@ -25,6 +26,7 @@ from tests.chat.conftest import Person, Place, close_house, open_house, until
 from tests.engines import schema_template
 
 LONG = "fake-n200-gap10"
+HOUR_US = 3_600_000_000
 
 
 @pytest.fixture
@@ -172,7 +174,7 @@ async def test_a_zombie_is_refused_and_its_readers_are_told(place: Place, fake_u
         await until(lambda: live.stored_seq > 5)
 
         def expire(tx: turn_rows.Tx) -> None:
-            tx.run("UPDATE turns SET lease_until = 1 WHERE id = :id", id=live.turn.id)
+            tx.run("UPDATE turns SET lease_until = 0 WHERE id = :id", id=live.turn.id)
 
         await there.house.db.write(expire)
         turn = await there.house.readers.turn(there.actor, live.turn.id)
@@ -188,6 +190,32 @@ async def test_a_zombie_is_refused_and_its_readers_are_told(place: Place, fake_u
         assert end is not None
         assert end.state == "interrupted"
         assert await examine(there.house.db) == []
+
+
+async def test_what_a_clock_says_ends_no_turn_and_keeps_none(
+    place: Place, fake_upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One node's clock is an hour behind, then an hour ahead, and then it is dead."""
+    passed_s = 0.0
+    monkeypatch.setattr("chatserver.chat.recovery.monotonic_s", lambda: monotonic_s() + passed_s)
+    async with two_nodes(place, fake_upstream) as (here, there):
+        sent = await here.house.sending.send(here.actor, await here.start(), None, "go", LONG)
+        live = here.house.live.get(sent.turn_id or "")
+        assert live is not None
+        await until(lambda: live.stored_seq > 5)
+
+        async def move_lease(by_us: int) -> None:
+            sql = "UPDATE turns SET lease_until = lease_until + :by WHERE id = :id"
+            await there.house.db.write(lambda tx: tx.run(sql, by=by_us, id=live.turn.id))
+
+        for by_us in (-HOUR_US, 2 * HOUR_US):
+            await move_lease(by_us)
+            passed_s += LEFT_S + 1.0
+            assert (await there.house.readers.turn(there.actor, live.turn.id)).state == "running"
+            assert await there.house.recovery.sweep() == 0
+        passed_s += LEFT_S + 1.0
+        turn = await there.house.readers.turn(there.actor, live.turn.id)
+        assert turn.state == "interrupted", "nobody renewed it, though it has an hour yet by somebody's clock"
 
 
 async def test_the_same_key_on_two_nodes_is_one_message(place: Place, fake_upstream: FakeUpstream) -> None:
@@ -272,6 +300,7 @@ async def test_a_database_away_for_longer_than_a_lease_ends_no_turn(
     for name, value in (("drafts.LEASE_US", 2_000_000), ("flusher.LEASE_US", 2_000_000), ("flusher.RENEW_S", 0.5)):
         monkeypatch.setattr(f"chatserver.chat.{name}", value)
     monkeypatch.setattr("chatserver.chat.recovery.SWEEP_S", 0.2)
+    monkeypatch.setattr("chatserver.chat.recovery.LEFT_S", 2.0)
     monkeypatch.setattr("chatserver_postgres.crew.PATIENCE_S", 1.0)
     url = own_server.url(own_server.create(await schema_template(own_server)))
     async with two_nodes(url, fake_upstream) as (here, there):

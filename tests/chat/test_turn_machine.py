@@ -228,7 +228,7 @@ class TurnLife(RuleBasedStateMachine):
         """Its node was frozen, or out of reach: the other one finds the lease over and ends the turn."""
         held = [turn for turn in self.here() if not turn.is_lost]
         turn = held[number % len(held)]
-        sql = "UPDATE turns SET lease_until = 1 WHERE id = :id"
+        sql = "UPDATE turns SET lease_until = 0 WHERE id = :id"
         self.run(self.house.db.write(lambda tx: tx.run(sql, id=turn.turn_id)))
         assert self.run(self.house.recovery.sweep()) == 0, "a node does not take its own turns from itself"
         assert self.run(self.other.recovery.sweep()) == 1

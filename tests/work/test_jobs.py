@@ -10,10 +10,13 @@ from unittest.mock import AsyncMock
 import pytest
 
 from chatserver import JobSpec, hookimpl
+from chatserver.clock import now_us
 from chatserver.errors import Unavailable
 from chatserver.store import jobs as job_rows
 from chatserver.testing.server import open_site
 from chatserver.work.jobs import Jobs
+
+DAY_US = 86_400_000_000
 
 
 class Sweeper:
@@ -22,7 +25,7 @@ class Sweeper:
 
     @hookimpl
     def register_jobs(self) -> list[JobSpec]:
-        return [JobSpec("sweeper.sweep", self.sweep), JobSpec("sweeper.fail", self.fail)]
+        return [JobSpec("sweeper.sweep", self.sweep, lease_s=0.3), JobSpec("sweeper.fail", self.fail)]
 
     async def sweep(self, payload: dict[str, Any]) -> None:
         await self.ran.put(payload)
@@ -100,6 +103,20 @@ async def test_a_job_goes_on_with_the_next_start(
             await asyncio.wait_for(long.began.get(), 10)
     async with open_site(tmp_path, plugins=[("long", long)]):
         await asyncio.wait_for(long.began.get(), 10)
+
+
+async def test_a_job_left_by_a_worker_whose_clock_was_wrong_is_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its clock it has the job for a day yet; by ours it renews it no more."""
+    monkeypatch.setattr("chatserver.work.jobs.IDLE_S", 0.05)
+    sweeper = Sweeper()
+    async with open_site(tmp_path, plugins=[("sweeper", sweeper)]) as site:
+        house = site.house
+        await house.jobs.enqueue("sweeper.sweep", {"room": 7}, job_id="left", run_at=now_us() + DAY_US)
+        sql = "UPDATE jobs SET state = 'running', lease_owner = 'gone', lease_until = :until, attempts = 1"
+        await house.db.write(lambda tx: tx.run(f"{sql} WHERE id = 'left'", until=now_us() + DAY_US))
+        assert await asyncio.wait_for(sweeper.ran.get(), 10) == {"room": 7}
 
 
 async def test_a_plugin_whose_jobs_keep_failing_is_set_aside(tmp_path: Path) -> None:
