@@ -112,8 +112,8 @@ def _to_the_top(tx: Tx, message_ids: Iterable[str]) -> None:
 
 
 def _turn(tx: Tx, turn_id: str) -> bool:
-    for turn in turn_rows.expired_turns(tx, now_us()):
-        if turn.id == turn_id:
+    for turn in turn_rows.running_turns(tx, [turn_id]):
+        if turn.lease_until < now_us():
             return interrupt_turn(tx, turn, now_us())
     return True
 
