@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.stage import Site, ask_and_wait, replies
 
@@ -31,6 +31,8 @@ def test_a_chat_is_filed_and_dragged_out_again(visit: Visit) -> None:
     folder = side(page).locator("[data-folder]")
     expect(folder.locator("summary")).to_contain_text("Trees <i>")
     expect(side(page).get_by_role("link", name="#wood")).to_be_visible()
+    crumb = page.get_by_role("link", name="Folder: Trees <i>")
+    expect(crumb).to_be_visible()
     folder.locator("summary").click()
     line = folder.locator("[data-line]")
     expect(line).to_be_visible()
@@ -46,6 +48,8 @@ def test_a_chat_is_filed_and_dragged_out_again(visit: Visit) -> None:
     expect(folder.locator("summary small")).to_have_text("2")
     page.reload()
     expect(side(page).locator("[data-folder] [data-line]")).to_have_count(2)
+    crumb.click()
+    expect(page.get_by_role("heading", level=1, name="Trees <i>")).to_be_visible()
 
 
 def test_many_chats_are_archived_and_deleted_with_a_way_back(visit: Visit) -> None:
@@ -80,6 +84,20 @@ def test_a_title_is_changed_in_place(visit: Visit) -> None:
     page.keyboard.type("Never mind")
     page.keyboard.press("Escape")
     expect(page.get_by_role("heading", level=1)).to_have_text("A fine title")
+    # once more, before the part of the page that knows how has come: no key is lost
+    page.reload()
+    expect(page.get_by_role("heading", level=1)).to_have_text("A fine title")
+    held: list[Route] = []
+    page.route("**/rename.js", lambda route: held.append(route))
+    page.keyboard.press("Escape")
+    page.get_by_label("More about this chat").focus()
+    page.keyboard.press("F2")
+    page.keyboard.type("Typed at once")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.querySelector('[data-renaming]').early")
+    held[0].continue_()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Typed at once")
+    expect(side(page).locator("[data-line]")).to_contain_text("Typed at once")
     side(page).locator("[data-line]").dblclick()
     expect(page.locator("[data-renaming]")).to_be_focused()
     page.keyboard.type("All <b>about</b> oaks")

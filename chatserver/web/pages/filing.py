@@ -30,7 +30,8 @@ async def show_chats(
     """For htmx the lines of the sidebar, or of one folder in it; for everybody else a page of all chats."""
     visit = await Visit.of(request)
     if visit.is_htmx and folder is None and not tag and not archived:
-        return html(templating.render("lines.html", sidebar=await visit.sidebar(current)))
+        list_html = templating.render("lines.html", sidebar=await visit.sidebar(current))
+        return html(list_html + (await _crumb(visit, current) if current else ""))
     folders = await visit.house.filing.folders(visit.actor)
     here = next((one for one in folders if one.id == folder), None)
     if folder and here is None:
@@ -148,7 +149,18 @@ async def change_folder(request: PageRequest, folder_id: FromPath[str]) -> Page:
 async def _lines(visit: Visit, conversation_id: str, *, extra: str = "") -> Page:
     if not visit.is_htmx:
         return go(f"/c/{conversation_id}")
-    return html(templating.render("chats.html", sidebar=await visit.sidebar(conversation_id)) + extra)
+    lines = templating.render("chats.html", sidebar=await visit.sidebar(conversation_id))
+    return html(lines + await _crumb(visit, conversation_id) + extra)
+
+
+async def _crumb(visit: Visit, conversation_id: str) -> str:
+    """The folder of the chat that is open, for its head; a chat that is gone leaves it as it was."""
+    try:
+        conversation = await visit.house.conversations.get(visit.actor, conversation_id)
+    except NotFound:
+        return ""
+    folder = await visit.folder(conversation.folder_id) if conversation.folder_id else None
+    return templating.render("crumb_changed.html", crumb=folder)
 
 
 def local(path: str) -> str:

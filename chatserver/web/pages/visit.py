@@ -124,6 +124,9 @@ class Visit:
             dressed=dressed,
         )
         view = await self.as_far_as_written(view, path)
+        if path.conversation.folder_id:
+            folder = await self.folder(path.conversation.folder_id)
+            view = msgspec.structs.replace(view, folder=folder)
         if path.tip_id:
             name, origin = await self.house.branches.standing(self.actor, path.conversation.id, path.tip_id)
             view = msgspec.structs.replace(
@@ -138,6 +141,9 @@ class Visit:
                 view, greeting=new.greeting, suggestions=new.suggestions, wants_model=new.wants_model
             )
         return view
+
+    async def folder(self, folder_id: str) -> Folder | None:
+        return next((one for one in await self.house.filing.folders(self.actor) if one.id == folder_id), None)
 
     async def as_far_as_written(self, view: ChatView, path: PathView) -> ChatView:
         """The view with what is there already of replies that are being written; the page's stream goes on from it."""

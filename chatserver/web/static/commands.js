@@ -1,7 +1,8 @@
 // What the palette's commands and the keys do that neither leads to a page nor presses a button.
 
-import { $, $$, conversation, post, root } from "./page.js"
+import { $, $$, post, root } from "./page.js"
 import { newChat } from "./chats.js"
+import { beginRename } from "./renaming.js"
 import { room } from "./rooms.js"
 
 const commands = {
@@ -9,7 +10,7 @@ const commands = {
   map: () => $("#open-panel")?.click(),
   palette: () => room("palette").then((entered) => entered.open()),
   shortcuts: () => $("#dialog") ? htmx.ajax("GET", "/shortcuts", { source: $("#dialog"), target: "#dialog", swap: "innerHTML" }) : location.assign("/shortcuts"),
-  rename: () => room("rename").then((entered) => entered.rename(conversation())),
+  rename: () => beginRename(),
   theme: () => { const theme = getComputedStyle(root).colorScheme === "dark" || (root.dataset.theme !== "light" && matchMedia("(prefers-color-scheme: dark)").matches) ? "light" : "dark"; root.dataset.theme = theme; post("/settings/look", { theme }) },
   previous: () => turnVersion(0),
   next: () => turnVersion(2),

@@ -1,6 +1,7 @@
 // What leads into a room without a name on it: presses, double presses, folds, drags, picked words.
 
-import { $, conversation } from "./page.js"
+import { $ } from "./page.js"
+import { beginRename } from "./renaming.js"
 import { enter, room } from "./rooms.js"
 
 document.addEventListener("click", (event) => {
@@ -12,7 +13,7 @@ document.addEventListener("click", (event) => {
 
 document.addEventListener("dblclick", (event) => {
   const line = event.target.closest("[data-line], [data-title]")
-  if (line) room("rename").then((entered) => entered.rename(line.dataset.line ?? conversation(), line))
+  if (line) beginRename(line)
 })
 document.addEventListener("toggle", (event) => {
   if (event.target.matches?.("[data-folder]")) room("folders").then((entered) => entered.unfold(event.target))

@@ -8,7 +8,8 @@ export function toText() {
 }
 
 let pressed = null
-let way = null // the button of the menu it was pressed in
+// the button of the menu it was pressed in
+let way = null
 
 document.addEventListener("click", ({ target }) => {
   if (target.closest?.("dialog")) return
@@ -22,7 +23,8 @@ document.addEventListener("close", ({ target }) => {
 
 function regain() {
   if (document.activeElement !== document.body) return
-  pressed?.focus() // does nothing where it is hidden or gone
+  // does nothing where it is hidden or gone
+  pressed?.focus()
   if (document.activeElement === document.body) way?.focus()
   if (document.activeElement === document.body) toText()
 }

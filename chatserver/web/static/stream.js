@@ -7,7 +7,8 @@ import { follow } from "./view.js"
 import { compose } from "./composer.js"
 import { refreshChats } from "./chats.js"
 
-const LINGER_MS = 25_000 // a title may follow the end of its turn
+// a title may follow the end of its turn
+const LINGER_MS = 25_000
 let source = null
 let shown = ""
 let tries = 0

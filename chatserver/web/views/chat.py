@@ -8,6 +8,7 @@ from datetime import tzinfo
 import msgspec
 
 from chatserver.domain.conversations import Conversation, PathView
+from chatserver.domain.filing import Folder
 from chatserver.domain.models import Model
 from chatserver.domain.tuning import UNTUNED
 from chatserver.web.views.comparing import ComparisonView
@@ -55,6 +56,7 @@ class ChatView(msgspec.Struct, frozen=True):
     fields: dict[str, msgspec.Raw] = {}
     is_tuned: bool = False
     keeps_model: bool = False
+    folder: Folder | None = None
 
     @property
     def lane(self) -> int:
