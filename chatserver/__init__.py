@@ -44,8 +44,9 @@ from chatserver.domain.extend import (
     ToolSpec,
     UsageReport,
 )
+from chatserver.domain.feedback import Feedback
 from chatserver.domain.files import ArrivedFile, BlobEntry, Picture
-from chatserver.domain.imported import ImportedConversation, ImportedMessage, Importer
+from chatserver.domain.imported import ImportedConversation, ImportedFile, ImportedMessage, Importer
 from chatserver.domain.messages import (
     ArtifactPart,
     CitationPart,
@@ -66,7 +67,7 @@ from chatserver.domain.pages import PageAnswer, PageFiles, PageVisit, PublicVisi
 from chatserver.domain.sources import Source, is_tainted
 from chatserver.domain.spans import Span
 from chatserver.domain.tools import Tool, ToolOutcome, ToolUse
-from chatserver.domain.tuning import Parameters
+from chatserver.domain.tuning import Parameters, Tuning
 from chatserver.domain.turns import ReasoningDelta, TextDelta, ToolCallDelta, Turn, TurnError
 from chatserver.domain.voices import (
     MEDIA_TYPES,
@@ -152,11 +153,13 @@ __all__ = [
     "Endpoint",
     "Engine",
     "Event",
+    "Feedback",
     "FeedbackGiven",
     "FilePart",
     "Finish",
     "ImagePart",
     "ImportedConversation",
+    "ImportedFile",
     "ImportedMessage",
     "Importer",
     "JobSpec",
@@ -210,6 +213,7 @@ __all__ = [
     "ToolUse",
     "Transcriber",
     "Transcript",
+    "Tuning",
     "Turn",
     "TurnEnded",
     "TurnError",

@@ -89,6 +89,11 @@ class Files:
         """Under which ids the actor has files that had these elsewhere."""
         return await self._db.read(lambda tx: {one: _own_id(tx, actor, one)[0] for one in ids})
 
+    async def held(self, actor: Actor, ids: Iterable[str]) -> dict[str, StoredFile]:
+        """Those of them that the actor has."""
+        found = await self._db.read(lambda tx: [file_rows.file_of(tx, actor, one) for one in ids])
+        return {one.id: one for one in found if one is not None}
+
     async def get(self, actor: Actor, file_id: str) -> StoredFile:
         """Raises NotFound."""
         found = await self._db.read(lambda tx: file_rows.file_of(tx, actor, file_id))

@@ -15,6 +15,7 @@ from typing import BinaryIO
 import msgspec
 import structlog
 
+from chatserver.chat.beside import NOTHING, Beside, with_files
 from chatserver.chat.export_reader import HEAD_BYTES, Owned, is_chat, is_export, read_chat, read_export
 from chatserver.chat.scratch import needing_room
 from chatserver.domain.imported import ImportedConversation, Importer
@@ -28,6 +29,14 @@ MAX_UNPACKED_BYTES = 8 * 1024**3
 MAX_RATIO = 200
 _GZIP = b"\x1f\x8b"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class _NoChats(Exception):
+    """A file of an archive that is no document of chats."""
+
+    def __init__(self, damage: BadInput | None) -> None:
+        super().__init__()
+        self.damage = damage
 
 
 class ImportFile:
@@ -60,9 +69,9 @@ class ImportFile:
             self.title = "chatserver"
             yield from read_export(file, folder)
         elif zipfile.is_zipfile(file):
-            yield from self._archive(file)
+            yield from self._archive(file, folder)
         else:
-            yield from self._document(file, self.path.name, is_alone=True)
+            yield from self._document(file, self.path.name, folder)
 
     def _gunzip(self) -> BinaryIO:
         limit_bytes = min(MAX_UNPACKED_BYTES, MAX_RATIO * max(self.path.stat().st_size, 4_096))
@@ -89,7 +98,8 @@ class ImportFile:
             raise
         return unpacked
 
-    def _archive(self, file: BinaryIO) -> Iterator[Owned]:
+    def _archive(self, file: BinaryIO, folder: Path | None) -> Iterator[Owned]:
+        damaged: BadInput | None = None
         try:
             with zipfile.ZipFile(file) as archive:
                 entries = sorted(archive.infolist(), key=lambda entry: entry.filename)
@@ -98,14 +108,19 @@ class ImportFile:
                         "%(path)s holds more than %(most)s files.",
                         values={"path": str(self.path), "most": MAX_ENTRIES},
                     )
+                entries = [entry for entry in entries if not entry.is_dir()]
+                beside = Beside(entries, lambda entry, path: self._unpack_to(archive, entry, path))
                 for entry in entries:
-                    if entry.is_dir():
-                        continue
                     if not entry.filename.lower().endswith(".json"):
                         self.left.append(entry.filename)
                         continue
                     with self._unpack(archive, entry) as unpacked:
-                        yield from self._document(unpacked, entry.filename, is_alone=False)
+                        try:
+                            yield from self._document(unpacked, entry.filename, folder, beside)
+                        except _NoChats as none:  # somebody's file, perhaps
+                            self.left.append(entry.filename)
+                            damaged = damaged or none.damage
+                self.left = [name for name in self.left if name not in beside.taken]
         except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: it asks a password
             raise BadInput(
                 "The archive %(path)s is damaged: %(error)s.",
@@ -113,9 +128,19 @@ class ImportFile:
                 code="damaged_file",
             ) from error
         if not self.title:
-            raise self._unknown()
+            raise damaged or self._unknown()
 
     def _unpack(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> BinaryIO:
+        self._check(entry)
+        unpacked: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller
+        try:
+            self._copy(archive, entry, unpacked)
+        except BaseException:
+            unpacked.close()
+            raise
+        return unpacked
+
+    def _check(self, entry: zipfile.ZipInfo) -> None:
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise BadInput(
                 "%(name)s in %(path)s is packed in a way not known here. Unpack it first.",
@@ -126,23 +151,27 @@ class ImportFile:
                 "%(name)s in %(path)s unpacks to %(size)s bytes, which is too much.",
                 values={"name": entry.filename, "path": str(self.path), "size": entry.file_size},
             )
-        unpacked: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller
-        try:
-            with needing_room(), archive.open(entry) as packed:
-                while block := packed.read(1024 * 1024):
-                    unpacked.write(block)
-                    if unpacked.tell() > entry.file_size:
-                        raise BadInput(
-                            "The archive %(path)s is damaged at %(name)s.",
-                            values={"path": str(self.path), "name": entry.filename},
-                        )
-            unpacked.flush()
-        except BaseException:
-            unpacked.close()
-            raise
-        return unpacked
 
-    def _document(self, file: BinaryIO, name: str, *, is_alone: bool) -> Iterator[Owned]:
+    def _unpack_to(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> None:
+        self._check(entry)
+        with needing_room(), path.open("xb") as file:
+            self._copy(archive, entry, file)
+
+    def _copy(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: BinaryIO) -> None:
+        with needing_room(), archive.open(entry) as packed:
+            while block := packed.read(1024 * 1024):
+                target.write(block)
+                if target.tell() > entry.file_size:
+                    raise BadInput(
+                        "The archive %(path)s is damaged at %(name)s.",
+                        values={"path": str(self.path), "name": entry.filename},
+                    )
+            target.flush()
+
+    def _document(
+        self, file: BinaryIO, name: str, folder: Path | None, beside: Beside | None = None
+    ) -> Iterator[Owned]:
+        """beside: the rest of the archive, None for a file that came alone. Raises _NoChats for one of an archive."""
         with contextlib.closing(_Bytes(file)) as document:
             if is_chat(bytes(document.view[:HEAD_BYTES])):
                 self.title = "chatserver"
@@ -150,30 +179,36 @@ class ImportFile:
                 return
             importer = next((one for one in self._importers if _recognises(one, document.view)), None)
             if importer is None:
-                _check_json(document.view, name)
-                if is_alone:
-                    raise self._unknown()
-                self.left.append(name)
-                return
+                damage = _damage(document.view, name)
+                if beside is not None:
+                    raise _NoChats(damage)
+                raise damage or self._unknown()
             self.title = importer.title
-            try:
-                for conversation in importer.read(document.view):
-                    yield "", _owned_by(importer, conversation)
-            except ChatserverError:
-                raise
-            except (msgspec.MsgspecError, RecursionError) as error:
-                raise BadInput(
-                    "%(name)s looks like an export of %(program)s, but cannot be read: %(error)s.",
-                    values={"name": name, "program": importer.title, "error": str(error)},
-                    code="damaged_file",
-                ) from error
-            except Exception as error:  # an importer is a plugin's: its fault is told of this file
-                log.error("importer_failed", importer=importer.name, exc_info=error)
-                raise BadInput(
-                    "The importer for %(program)s failed at %(name)s (%(error)s): tell its author.",
-                    values={"program": importer.title, "name": name, "error": type(error).__name__},
-                    code="importer_failed",
-                ) from error
+            for conversation in self._read(importer, document.view, name):
+                owned = with_files(_owned_by(importer, conversation), importer.name, beside or NOTHING, folder)
+                yield "", owned
+                for one in owned.files:
+                    Path(one.path).unlink(missing_ok=True)
+
+    @staticmethod
+    def _read(importer: Importer, view: memoryview, name: str) -> Iterator[ImportedConversation]:
+        try:
+            yield from importer.read(view)
+        except ChatserverError:
+            raise
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise BadInput(
+                "%(name)s looks like an export of %(program)s, but cannot be read: %(error)s.",
+                values={"name": name, "program": importer.title, "error": str(error)},
+                code="damaged_file",
+            ) from error
+        except Exception as error:  # an importer is a plugin's: its fault is told of this file
+            log.error("importer_failed", importer=importer.name, exc_info=error)
+            raise BadInput(
+                "The importer for %(program)s failed at %(name)s (%(error)s): tell its author.",
+                values={"program": importer.title, "name": name, "error": type(error).__name__},
+                code="importer_failed",
+            ) from error
 
     def _unknown(self) -> BadInput:
         known = ", ".join(["chatserver", *(importer.title for importer in self._importers)])
@@ -195,18 +230,19 @@ def _recognises(importer: Importer, view: memoryview) -> bool:
         return False
 
 
-def _check_json(view: memoryview, name: str) -> None:
-    """Raises BadInput for what begins like JSON and is none: it was cut, or changed on its way."""
+def _damage(view: memoryview, name: str) -> BadInput | None:
+    """Of what begins like JSON and is none: it was cut, or changed on its way."""
     if bytes(view[:64]).lstrip()[:1] not in (b"[", b"{"):
-        return
+        return None
     try:
         msgspec.json.decode(view, type=msgspec.Raw)
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise BadInput(
+        return BadInput(
             "%(name)s is damaged or was cut: %(error)s.",
             values={"name": name, "error": str(error)},
             code="damaged_file",
-        ) from None
+        )
+    return None
 
 
 def _owned_by(importer: Importer, conversation: ImportedConversation) -> ImportedConversation:

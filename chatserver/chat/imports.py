@@ -19,7 +19,7 @@ from chatserver.chat.import_files import ImportFile
 from chatserver.chat.placing import Placed, place
 from chatserver.clock import now_us, write_id
 from chatserver.domain.access import Actor
-from chatserver.domain.files import file_ids, with_names
+from chatserver.domain.files import file_ids, with_files, with_names
 from chatserver.domain.imported import ImportedConversation
 from chatserver.domain.messages import Message, text_of
 from chatserver.domain.tree import leaves_of
@@ -173,8 +173,10 @@ class Imports:
         if not wanted:
             return source
         names = await files.own_ids(self._actor, wanted)
+        held = await files.held(self._actor, names.values())
         messages = tuple(
-            msgspec.structs.replace(message, parts=with_names(message.parts, names)) for message in source.messages
+            msgspec.structs.replace(message, parts=with_files(with_names(message.parts, names), held))
+            for message in source.messages
         )
         return msgspec.structs.replace(source, messages=messages)
 

@@ -141,6 +141,24 @@ def with_names(parts: Parts, names: Mapping[str, str]) -> Parts:
     )
 
 
+def with_files(parts: Parts, held: Mapping[str, StoredFile]) -> Parts:
+    """The same parts; of those that only name a file what is known of it is filled in, and what they said stays."""
+    return tuple(
+        _filled(part, held[part.file_id])
+        if isinstance(part, ImagePart | FilePart) and part.file_id in held and not part.media_type
+        else part
+        for part in parts
+    )
+
+
+def _filled(part: ImagePart | FilePart, file: StoredFile) -> ImagePart | FilePart:
+    known = part_of(file)
+    told = part.alt if isinstance(part, ImagePart) else part.name
+    if isinstance(known, ImagePart):
+        return msgspec.structs.replace(known, alt=told or known.alt)
+    return msgspec.structs.replace(known, name=told or known.name)
+
+
 def spell_out(part: FilePart | ImagePart) -> str:
     """A file as text for a model: its name, and what it may read of it between fences that nothing inside can close."""
     if isinstance(part, ImagePart):

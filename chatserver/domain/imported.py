@@ -34,11 +34,12 @@ class ImportedMessage(msgspec.Struct, frozen=True):
 
 class ImportedFile(msgspec.Struct, frozen=True):
     """A file that messages of a tree hold, by its id there. path: a file with its content, there until the next
-    conversation is asked for."""
+    conversation is asked for; or content: what a document holds of it itself."""
 
     id: str
     name: str
-    path: str
+    path: str = ""
+    content: bytes = b""
 
 
 class ImportedConversation(msgspec.Struct, frozen=True):
@@ -68,6 +69,9 @@ class ImportedConversation(msgspec.Struct, frozen=True):
 class Importer(msgspec.Struct, frozen=True):
     """A format in which another program hands its chats out, found by its content. Both functions are pure, are given
     one whole JSON document, and may be run more than once; equal documents give equal ids.
+
+    Parts name files by the ids of that program. What the document holds of one comes in `files`; what lies beside it in
+    the archive, under a name that begins with the id, is found there.
 
     recognises: whether the document is of this format; never raises. read: its conversations, one by one; raises
     BadInput with a sentence when it is damaged.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import zipfile
 from collections.abc import AsyncIterator, Iterator
@@ -13,7 +14,9 @@ import pytest
 from chatserver.chat.doctor import examine
 from chatserver.chat.import_files import ImportFile
 from chatserver.chat.imports import ImportReport, survey, take_file
+from chatserver.domain.files import file_ids
 from chatserver.domain.imported import ImportedConversation, ImportedMessage, Importer
+from chatserver.domain.messages import FilePart, ImagePart, text_of
 from chatserver.errors import BadInput
 from chatserver.testing.upstream import FakeUpstream
 from tests.chat.conftest import Person
@@ -22,6 +25,7 @@ from tests.running import RunningServer
 
 FIXTURES = Path(__file__).resolve().parents[2] / "plugins" / "imports" / "tests" / "fixtures"
 IMPORTERS = chatserver_imports.register_importers()
+PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAQAAAADCAIAAAA7ljmRAAAAEElEQVR4nGNQaGiAIwacHAAC9g2BJxBadgAAAABJRU5ErkJggg=="
 
 
 @pytest.fixture
@@ -61,6 +65,69 @@ async def test_an_archive_is_read_as_it_was_downloaded(shelf: Shelf, tmp_path: P
     assert sorted(source.left) == ["chat.html", "user.json"]
     assert any("custom instructions" in note for note in report.notes)
     assert await shelf.find("trying")
+
+
+def chatgpt_archive(path: Path, *, of_today: bool = True) -> Path:
+    """As one downloads it: chats in pieces, files without endings beside them, and an index of their names."""
+    picture = base64.b64decode(PICTURE)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("conversations-000.json", (FIXTURES / "chatgpt-2026.json").read_bytes())
+        archive.writestr("conversation_asset_file_names.json", '{"file_0000abcd.dat": "harbour.png"}')
+        archive.writestr("user.json", '{"id": "user-1"}')
+        archive.writestr("file-9Notes.dat" if of_today else "file-9Notes-notes.txt", "low tide at six")
+        archive.writestr("file_0000abcd.dat" if of_today else "user-1/file_0000abcd-harbour.png", picture)
+        archive.writestr("file_0000abcdef.dat", b"of another chat")
+        archive.writestr("file-broken.json", b'{"cut')
+        archive.writestr("../../evil.dat", b"x")
+    return path
+
+
+@pytest.mark.parametrize("of_today", [True, False])
+async def test_files_of_an_archive_come_along_with_the_chats_that_name_them(
+    ann: Person, tmp_path: Path, of_today: bool
+) -> None:
+    file = chatgpt_archive(tmp_path / "export.zip", of_today=of_today)
+    taken = ImportFile(file, IMPORTERS)
+    survey(taken)
+    assert not {"file-9Notes.dat", "file_0000abcd.dat"} & set(taken.left) and "file-broken.json" in taken.left
+    reports = await take_file(ann.house.db, taken, {"": ann.actor}, ann.house.files)
+    assert (reports[""].new, reports[""].files, dict(reports[""].notes)) == (1, 2, {})
+    ((line,), _) = await ann.house.conversations.list(ann.actor)
+    tree = await ann.house.conversations.tree(ann.actor, line.id)
+    picture, words, notes = next(m for m in tree if m.role == "user" and m.parent_id is None).parts
+    assert isinstance(picture, ImagePart) and (picture.width, picture.height) == (4, 3)
+    assert text_of((words,)) == "Where is this?"
+    assert isinstance(notes, FilePart) and (notes.name, notes.media_type) == ("notes.txt", "text/plain")
+    held, _ = await ann.house.files.list(ann.actor)
+    assert {one.id for one in held} == {picture.file_id, notes.file_id}
+    again = await take_file(ann.house.db, ImportFile(file, IMPORTERS), {"": ann.actor}, ann.house.files)
+    assert (again[""].there, again[""].files) == (1, 0)
+    assert await examine(ann.house.db) == []
+
+
+async def test_files_may_come_after_the_chats_that_name_them(ann: Person, tmp_path: Path) -> None:
+    """First the bare conversations.json, as one unpacked it; then the archive."""
+    bare = write_file(tmp_path / "conversations.json", (FIXTURES / "chatgpt-2026.json").read_bytes())
+    first = await take_file(ann.house.db, ImportFile(bare, IMPORTERS), {"": ann.actor}, ann.house.files)
+    assert sum(first[""].notes.values()) == 2, "of each file the name is told"
+    whole = chatgpt_archive(tmp_path / "export.zip")
+    then = await take_file(ann.house.db, ImportFile(whole, IMPORTERS), {"": ann.actor}, ann.house.files)
+    assert (then[""].there, then[""].files) == (1, 2)
+    ((line,), _) = await ann.house.conversations.list(ann.actor)
+    tree = await ann.house.conversations.tree(ann.actor, line.id)
+    held, _ = await ann.house.files.list(ann.actor)
+    assert {one.id for one in held} == set(file_ids(next(m for m in tree if m.parent_id is None).parts))
+
+
+async def test_pictures_that_a_document_holds_itself_are_kept_as_pictures(ann: Person) -> None:
+    taken = ImportFile(FIXTURES / "openwebui.json", IMPORTERS)
+    reports = await take_file(ann.house.db, taken, {"": ann.actor}, ann.house.files)
+    assert reports[""].files == 1
+    (held,), _ = await ann.house.files.list(ann.actor)
+    assert (held.media_type, held.width, held.height) == ("image/png", 4, 3)
+    lines, _ = await ann.house.conversations.list(ann.actor)
+    sums = await ann.house.conversations.get(ann.actor, next(line.id for line in lines if line.title == "Sums"))
+    assert (sums.tags, sums.tuning.system_prompt) == (("school",), "Be brief")
 
 
 async def test_a_later_export_adds_what_is_new(shelf: Shelf, tmp_path: Path) -> None:
@@ -143,7 +210,7 @@ def test_the_commands(tmp_path: Path) -> None:
     said = server.run("import", str(FIXTURES / "openwebui.json"), "--account", "ann@example.org")
     assert "Open WebUI → ann@example.org: 3 new conversations, 8 messages." in said
     assert "Not taken as it was, 1 ×: a share link" not in said
-    assert "Not taken as it was, 1 ×: the tags of a conversation" in said
+    assert "1 files came along." in said and "Not taken as it was, 1 ×: that a conversation lies in a folder" in said
     said = server.run("import", str(FIXTURES / "openwebui.json"), "--account", "ann@example.org")
     assert "3 conversations were here already." in said
     file = tmp_path / "ann.jsonl"

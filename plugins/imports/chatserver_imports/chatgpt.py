@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
-from chatserver import ImportedConversation, Part, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
+import msgspec
+
+from chatserver import (
+    FilePart,
+    ImagePart,
+    ImportedConversation,
+    Part,
+    ReasoningPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+from chatserver_imports.citations import with_links
 from chatserver_imports.documents import Table, first_row, items, rows, table, tables, text, time_us
 from chatserver_imports.trees import Node, Notes, called, conversation, fenced
 
 ROLES = ("user", "assistant", "system", "tool")
+CANVAS = "canmore.create_textdoc"
+_POINTER = re.compile(r"://(file[-_][A-Za-z0-9]+)")
 
 
 def recognises(document: memoryview) -> bool:
@@ -86,8 +101,14 @@ def _node(key: str, node: Table, open_calls: dict[str, str], notes: Notes) -> No
         parts=parts,
         created_at=time_us(message.get("create_time")),
         model=text(message, "metadata", "model_slug") if role == "assistant" else "",
-        state="stopped" if finished == "interrupted" and role == "assistant" else "done",
+        state=_state(message, finished) if role == "assistant" else "done",
     )
+
+
+def _state(message: Table, finished: Any) -> str:
+    if finished == "interrupted":
+        return "stopped"
+    return "interrupted" if text(message, "status") == "in_progress" else "done"
 
 
 def _is_hidden(message: Table) -> bool:
@@ -99,20 +120,56 @@ def _parts(key: str, message: Table, call_id: str | None, notes: Notes) -> list[
     recipient = text(message, "recipient") or "all"
     role = text(message, "author", "role")
     found = list(_content(content, notes))
-    found += [
-        notes.absent("A file", text(one, "name"))
-        for one in tables(message, "metadata", "attachments")
-        if not text(one, "mime_type").startswith("image/") or role != "user"
-    ]
+    pictures = {part.file_id for part in found if isinstance(part, ImagePart)}
+    for one in tables(message, "metadata", "attachments"):
+        if text(one, "id") not in pictures:
+            found.append(_attachment(one))
     spoken = "".join(part.text for part in found if isinstance(part, TextPart))
+    unspoken = [part for part in found if not isinstance(part, TextPart)]
+    if role == "assistant" and recipient == CANVAS and (made := _canvas(content.get("text") or spoken)):
+        return [*unspoken, *made]
     if role == "assistant" and recipient != "all" and spoken.strip():
-        thoughts = [part for part in found if isinstance(part, ReasoningPart)]
-        return [*thoughts, called(key, recipient, content.get("text") or spoken)]
+        return [*unspoken, called(key, recipient, content.get("text") or spoken)]
     if role == "tool" and spoken.strip():
         if call_id is not None:
-            return [ToolResultPart(call_id, spoken.strip())]
-        return [TextPart(f"\n[{text(message, 'author', 'name') or 'A tool'}]\n\n{spoken}")]
-    return [part for part in found if not isinstance(part, TextPart) or part.text.strip()]
+            return [ToolResultPart(call_id, spoken.strip()), *unspoken]
+        if text(message, "author", "name") == CANVAS:
+            return unspoken  # "Successfully created": what was made stands above
+        return [TextPart(f"\n[{text(message, 'author', 'name') or 'A tool'}]\n\n{spoken}"), *unspoken]
+    references = tables(message, "metadata", "content_references") or _old_citations(message)
+    said = [TextPart(with_links(one.text, references)) if isinstance(one, TextPart) else one for one in found]
+    return [part for part in said if not isinstance(part, TextPart) or part.text.strip()]
+
+
+def _attachment(one: Table) -> Part:
+    name, kind, size = text(one, "name"), text(one, "mime_type"), one.get("size")
+    if kind.startswith("image/"):
+        return ImagePart(file_id=text(one, "id"), alt=name)
+    return FilePart(text(one, "id"), name, "", size if isinstance(size, int) and size > 0 else 0)
+
+
+def _canvas(written: Any) -> list[Part]:
+    """A document made beside the chat, as it was at first; what was changed of it later is told by its call."""
+    try:
+        made = msgspec.json.decode(written) if isinstance(written, str) else None
+    except (msgspec.MsgspecError, RecursionError):
+        made = None
+    content, kind = text(made, "content"), text(made, "type")
+    if not content:
+        return []
+    language = kind.partition("/")[2] if kind.startswith("code/") else "markdown"
+    return [TextPart(f"\n\n**{text(made, 'name') or 'Document'}**\n\n{fenced(content, language)}\n\n")]
+
+
+def _old_citations(message: Table) -> list[Table]:
+    """Marks such as 【3†source】, each with where it stands and what it names."""
+    said = "".join(one for one in items(message, "content", "parts") if isinstance(one, str))
+    found = []
+    for one in tables(message, "metadata", "citations"):
+        start, end = one.get("start_ix"), one.get("end_ix")
+        if isinstance(start, int) and isinstance(end, int) and said[start:end].startswith("【"):
+            found.append({**table(one, "metadata"), "matched_text": said[start:end]})
+    return found
 
 
 def _content(content: Table, notes: Notes) -> Iterator[Part]:
@@ -153,7 +210,11 @@ def _piece(piece: Any, notes: Notes) -> Iterator[Part]:
     kind = text(piece, "content_type")
     if kind == "image_asset_pointer":
         made_from = text(piece, "metadata", "dalle", "prompt")
-        yield notes.absent("A picture", made_from or text(piece, "asset_pointer"))
+        pointer = _POINTER.search(text(piece, "asset_pointer"))
+        if pointer is None:
+            yield notes.absent("A picture", made_from or text(piece, "asset_pointer"))
+        else:
+            yield ImagePart(file_id=pointer[1], alt=made_from)
     elif kind == "audio_transcription":
         yield TextPart(text(piece, "text"))
     elif kind in ("audio_asset_pointer", "real_time_user_audio_video_asset_pointer", "video_container_asset_pointer"):

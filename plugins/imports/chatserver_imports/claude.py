@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from chatserver import ImportedConversation, Part, ReasoningPart, TextPart, ToolResultPart
+from chatserver import FilePart, ImagePart, ImportedConversation, Part, ReasoningPart, TextPart, ToolResultPart
 from chatserver_imports.documents import Table, as_json, first_row, rows, table, tables, text, time_us
 from chatserver_imports.trees import Node, Notes, attached, called, conversation, fenced
 
@@ -68,7 +68,14 @@ def _node(own: str, parent: str | None, message: Table, row: Table, notes: Notes
         content = text(one, "extracted_content")
         name = text(one, "file_name")
         parts.append(attached(name, content) if content else notes.absent("A file", name))
-    parts += [notes.absent("A file", text(one, "file_name")) for one in tables(message, "files")]
+    for one in tables(message, "files"):
+        name, own_id = text(one, "file_name"), text(one, "file_uuid")
+        if not own_id:
+            parts.append(notes.absent("A file", name))
+        elif text(one, "file_kind") == "image":
+            parts.append(ImagePart(file_id=own_id, alt=name))
+        else:
+            parts.append(FilePart(own_id, name))
     blocks = tables(message, "content")
     open_calls: list[str] = []
     for number, block in enumerate(blocks):

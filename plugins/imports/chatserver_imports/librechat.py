@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from chatserver import ImportedConversation, Part, ReasoningPart, TextPart, ToolResultPart
-from chatserver_imports.documents import Table, first_row, rows, table, tables, text, time_us
+from chatserver import Feedback, ImportedConversation, Part, ReasoningPart, TextPart, ToolResultPart, Tuning
+from chatserver_imports.documents import Table, first_row, items, rows, table, tables, text, time_us
 from chatserver_imports.trees import Node, Notes, called, conversation
 
 ABOVE_ALL = "00000000-0000-0000-0000-000000000000"
@@ -45,8 +45,6 @@ def _conversation(row: Table) -> ImportedConversation:
         nodes.append(_node(own, parent or None, message, notes))
         above = own
     options = table(row, "options")
-    if text(options, "promptPrefix") or text(options, "system"):
-        notes["the system prompt of a conversation"] += 1
     times = [node.created_at for node in nodes if node.created_at]
     return conversation(
         text(row, "conversationId"),
@@ -56,6 +54,8 @@ def _conversation(row: Table) -> ImportedConversation:
         created_at=time_us(row.get("createdAt")) or min(times, default=0),
         updated_at=time_us(row.get("updatedAt")) or max(times, default=0),
         model=text(options, "model") or text(row, "model"),
+        tags=tuple(one for one in items(row, "tags") if isinstance(one, str)),
+        tuning=Tuning(text(options, "promptPrefix") or text(options, "system")),
     )
 
 
@@ -84,8 +84,6 @@ def _node(own: str, parent: str | None, message: Table, notes: Notes) -> Node:
             parts.append(ReasoningPart(thought[1]))
             words = words[thought.end() :]
         parts.append(TextPart(words))
-    if table(message, "feedback"):
-        notes["the feedback to a message"] += 1
     failed = message.get("error") is True
     return Node(
         id=own,
@@ -95,7 +93,17 @@ def _node(own: str, parent: str | None, message: Table, notes: Notes) -> Node:
         created_at=time_us(message.get("createdAt")),
         model="" if is_person else text(message, "model"),
         state="failed" if failed else "interrupted" if message.get("unfinished") is True else "done",
+        feedback=None if is_person else _feedback(message),
     )
+
+
+def _feedback(message: Table) -> Feedback | None:
+    said = table(message, "feedback")
+    rating = text(said, "rating")
+    if rating not in ("thumbsUp", "thumbsDown"):
+        return None
+    reason = text(said, "text") or (text(said, "tag") or text(said, "tag", "key")).replace("_", " ")
+    return Feedback("good" if rating == "thumbsUp" else "bad", reason=reason)
 
 
 def _block(block: Table, own: str, notes: Notes) -> Iterator[Part]:

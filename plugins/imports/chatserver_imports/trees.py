@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from chatserver import (
+    Feedback,
     ImportedConversation,
     ImportedMessage,
     Part,
@@ -35,6 +36,7 @@ class Node(msgspec.Struct):
     created_at: int = 0
     model: str = ""
     state: str = "done"
+    feedback: Feedback | None = None
 
 
 class Notes(Counter[str]):
@@ -108,6 +110,7 @@ def conversation(
             created_at=node.created_at,
             model=node.model,
             state=node.state,  # type: ignore[arg-type]
+            feedback=node.feedback,
         )
         for node in known.values()
     )

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import chatserver_imports
 import pytest
+from chatserver_imports.citations import with_links
 from chatserver_imports.documents import time_us
 from chatserver_imports.trees import Node, Notes, called, conversation, pair_tools
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chatserver import (
+    Feedback,
+    FilePart,
+    ImagePart,
     ImportedConversation,
     ImportedMessage,
     Importer,
@@ -29,6 +34,7 @@ from chatserver import (
 FIXTURES = Path(__file__).parent / "fixtures"
 FILES = {
     "chatgpt": "chatgpt",
+    "chatgpt-2026": "chatgpt",
     "claude": "claude",
     "openwebui": "openwebui",
     "lobechat": "lobechat",
@@ -88,8 +94,8 @@ def test_chatgpt() -> None:
     }
     assert primes.tip_id == "t2b", "where the reply that one looked at went"
     assert message(primes, "a1b").model == "gpt-4o-mini"
-    assert "the number 97 in oil" in text_of(message(primes, "a2").parts)
-    assert "notes.pdf" in text_of(message(primes, "u2b").parts)
+    assert message(primes, "a2").parts[0] == ImagePart(file_id="file-abc", alt="the number 97 in oil")
+    assert FilePart("file-1", "notes.pdf", size_bytes=5) in message(primes, "u2b").parts
     thought, call, result, answer = message(primes, "t2b").parts
     assert isinstance(thought, ReasoningPart) and "Up to 9 is enough." in thought.text
     assert isinstance(call, ToolCallPart) and call.name == "python"
@@ -103,6 +109,31 @@ def test_chatgpt() -> None:
     assert message(odd, "x2").state == "stopped"
     assert "custom instructions" in odd.notes
     assert any("hologram" in note for note in odd.notes)
+
+
+def test_chatgpt_as_it_exports_today() -> None:
+    """Pictures by newer pointers, answers with marks for their sources, documents made beside the chat."""
+    (oslo,) = read("chatgpt-2026")
+    assert shape(oslo) == {"u1": None, "a1": "u1", "u2": "a1", "c1": "u2"} and oslo.tip_id == "c1"
+    assert message(oslo, "u1").parts == (
+        ImagePart(file_id="file_0000abcd"),
+        TextPart("Where is this?"),
+        FilePart("file-9Notes", "notes.txt", size_bytes=12),
+    )
+    call, result, answer = message(oslo, "a1").parts
+    assert isinstance(call, ToolCallPart) and call.name == "web" and "Oslo harbour" in call.arguments
+    assert result == ToolResultPart(call.call_id, "Oslo - harbour")
+    assert answer == TextPart("This is Oslo, by the fjord. [Harbour (Oslo)](https://example.org/oslo) More there too.")
+    made = text_of(message(oslo, "c1").parts)
+    assert "**Oslo**\n\n```markdown\n# Oslo\n\nA harbour.\n```" in made and "Successfully" not in made
+    assert made.endswith("Here it is, as in [A page](https://example.org/page).")
+    assert message(oslo, "c1").state == "interrupted"
+
+
+def test_marks_that_nothing_explains_leave_no_rubbish() -> None:
+    assert with_links("A\ue200cite\ue202turn0search1\ue201B \ue200navlist\ue202x\ue201", []) == "AB "
+    assert with_links("\ue200url\ue202here\ue202https://example.org\ue201", []) == "[here](https://example.org)"
+    assert with_links("\ue200entity\ue202broken\ue201 \ue200", []) == " "
 
 
 def test_claude() -> None:
@@ -134,6 +165,10 @@ def test_openwebui() -> None:
     assert result == ToolResultPart("call_9", "255")
     assert text_of((answer,)).startswith("It is 255.") and "https://example.org/t" in text_of((answer,))
     assert "data:image" not in text_of(message(sums, "w1").parts)
+    (picture,) = (part for part in message(sums, "w1").parts if isinstance(part, ImagePart))
+    assert [(one.id, one.name) for one in sums.files] == [(picture.file_id, picture.alt)] and sums.files[0].content
+    assert sums.tags == ("school",) and sums.tuning.system_prompt == "Be brief"
+    assert message(sums, "w2").feedback == Feedback("good", reason="clear steps")
     assert outputs.archived is True
     assert [type(part) for part in message(outputs, "v2").parts] == [
         ReasoningPart,
@@ -190,6 +225,7 @@ def leaves(value: Any, name: str = "") -> list[str]:
     return [value] if isinstance(value, str) and name in SPOKEN else []
 
 
+MARKS = re.compile("[\ue200-\ue206]|【")
 SPOKEN = {"content", "text", "parts", "thinking", "think", "extracted_content", "output", "result", "message"}
 
 
@@ -204,11 +240,14 @@ def test_no_words_are_lost(file: str) -> None:
         ],
         ensure_ascii=False,
     )
-    hidden = {"OK", "…"}  # a tool's "OK" to an artifact; a translation, which the notes tell of
+    # tools' answers to what was made; a translation, which the notes tell of
+    hidden = {"OK", "…", "Successfully created text document with identifier: 42"}
     for words in leaves(json.loads(document(file).tobytes())):
         for line in words.splitlines():
             line = line.strip()
-            if line and not line.startswith(("<", "&gt;", ":::")) and line not in hidden:
+            if MARKS.search(line) or line.startswith(('{"name": "Oslo"', *("<", "&gt;", ":::"))):
+                continue  # written out as links, documents and parts
+            if line and line not in hidden:
                 assert json.dumps(line, ensure_ascii=False)[1:-1] in kept, line
 
 
