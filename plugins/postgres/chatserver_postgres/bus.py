@@ -110,8 +110,11 @@ class NotifyBus:
     def _listen(self, connection: Connection) -> None:
         connection.execute(f"LISTEN {CHANNEL}")
         pgconn = connection.pgconn
+        ready = select.poll()  # select() takes no descriptor above 1,023, and a thousand readers are as many files
+        ready.register(pgconn.socket, select.POLLIN)
+        ready.register(self._woken, select.POLLIN)
         while not self._is_closed:
-            select.select([pgconn.socket, self._woken.fileno()], [], [])
+            ready.poll()
             pgconn.consume_input()
             heard: dict[str, int] = {}
             while (notice := pgconn.notifies()) is not None:

@@ -65,11 +65,13 @@ def _is_alive(connection: psycopg.Connection[Any]) -> bool:
     """Raises psycopg.Error when the connection turns out to be gone."""
     pg = connection.pgconn
     pg.send_query(b"SELECT 1")
+    ready = select.poll()
+    ready.register(pg.socket, select.POLLIN)
     until_s = clock.monotonic_s() + ANSWER_S
     while pg.is_busy():
         left_s = until_s - clock.monotonic_s()
         # An answer that came while we were the frozen ones is seen once more before anybody is blamed.
-        heard, _, _ = select.select([pg.socket], [], [], max(0.0, left_s))
+        heard = ready.poll(max(0.0, left_s) * 1_000)
         if not heard and left_s <= 0:
             return False
         pg.consume_input()

@@ -61,7 +61,7 @@ async def test_the_others_hear_and_the_speaker_does_not(postgres_url: str) -> No
             await bus.close()
 
 
-async def test_a_restart_of_the_server_is_survived(own_server: PostgresServer) -> None:
+async def test_a_restart_of_the_server_is_survived(own_server: PostgresServer, many_files: None) -> None:
     one, two = (NotifyBus(own_server.url()) for _ in range(2))
     ear = Ear(two)
     try:

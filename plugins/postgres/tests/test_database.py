@@ -233,7 +233,7 @@ async def test_a_server_that_restarts_is_waited_for_and_no_connection_is_poisone
 
 
 async def test_a_server_that_is_frozen_is_told_from_a_busy_one(
-    own_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    own_server: PostgresServer, many_files: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("chatserver_postgres.crew.PATIENCE_S", 1.5)
     monkeypatch.setattr("chatserver_postgres.watch.SILENT_S", 0.5)
