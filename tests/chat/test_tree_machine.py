@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import tempfile
-from collections.abc import Coroutine
+from collections import Counter
+from collections.abc import Coroutine, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,10 +17,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from chatserver.chat.doctor import examine
+from chatserver.chat.export_reader import read_export
+from chatserver.chat.exports import Exports
+from chatserver.chat.imports import Imports, take_trees
 from chatserver.domain.access import Actor
 from chatserver.domain.conversations import Sent
-from chatserver.domain.messages import text_of
-from chatserver.errors import Conflict
+from chatserver.domain.messages import Message, text_of
+from chatserver.errors import Conflict, NotFound
 from chatserver.testing.postgres import PostgresServer
 from chatserver.testing.upstream import FakeUpstream
 from tests.chat.conftest import Person, Place, close_house, open_house
@@ -52,6 +58,8 @@ class TreeLife(RuleBasedStateMachine):
         self.deletions: dict[str, tuple[str, str | None]] = {}
         self.tip: str | None = None
         self.count = 0
+        self.tags: tuple[str, ...] = ()
+        self.apart: dict[str, list[tuple[str, str]]] = {}
 
     def new_place(self) -> Place:
         return Path(self.folder.name) / "life.db"
@@ -120,6 +128,19 @@ class TreeLife(RuleBasedStateMachine):
     def words(self) -> str:
         self.count += 1
         return f"question number {self.count}"
+
+    def shape(self, chosen: Iterable[Message]) -> Counter[tuple[Any, ...]]:
+        """Every message by the words from the top down to it: whatever its id, it is the same message."""
+        by_id = {message.id: message for message in chosen}
+
+        def line(message: Message) -> tuple[Any, ...]:
+            own = (message.role, text_of(message.parts), message.continues, message.cleared_after)
+            return (*(line(by_id[message.parent_id]) if message.parent_id in by_id else ()), own)
+
+        return Counter(line(message) for message in by_id.values())
+
+    def tree(self, chat: str = "", person: Person | None = None) -> tuple[Message, ...]:
+        return tuple(self.run(self.house.conversations.tree((person or self.ann).actor, chat or self.chat)))
 
     # --- what a person does ---
 
@@ -212,6 +233,102 @@ class TreeLife(RuleBasedStateMachine):
         assert back.tip_id in self.below(top)
         self.tip = back.tip_id
 
+    @precondition(lambda self: self.visible())
+    @rule(number=st.integers(0, 99), models=st.integers(2, 3))
+    def ask_several(self, number: int, models: int) -> None:
+        """One question to several models: siblings, of which the first is looked at."""
+        parent, text = self.pick(number), self.words()
+        sent = self.run(
+            self.house.sending.send(
+                self.ann.actor, self.chat, parent, text, models=("fake-n5", "fake-n5-b", "fake-n5")[:models]
+            )
+        )
+        assert sent.question_id is not None and len(sent.replies) == models
+        self.nodes[sent.question_id] = Node(parent, "user", text)
+        for asked in sent.replies:
+            self.run(self.ann.ended(asked.turn_id))
+        said = {message.id: text_of(message.parts) for message in self.tree()}
+        for asked in sent.replies:
+            self.nodes[asked.reply_id] = Node(sent.question_id, "assistant", said[asked.reply_id])
+        self.tip = sent.reply_id
+
+    @precondition(lambda self: self.visible())
+    @rule(number=st.integers(0, 99))
+    def name_a_branch(self, number: int) -> None:
+        name, picked = f"name {self.count}", self.pick(number)
+        self.run(self.house.branches.name(self.ann.actor, picked, name))
+        branch, _ = self.run(self.house.branches.standing(self.ann.actor, self.chat, picked))
+        assert branch == name
+
+    @rule(number=st.integers(0, 9))
+    def file_the_chat(self, number: int) -> None:
+        """Into a folder that is taken away at once, and under a tag: the chat stays where the rest of it is."""
+        self.tags = (f"tag {number}",)
+        folder = self.run(self.house.filing.make_folder(self.ann.actor, f"folder {number}"))
+        self.run(self.house.filing.file(self.ann.actor, self.chat, folder_id=folder.id, tags=self.tags))
+        self.run(self.house.filing.remove_folder(self.ann.actor, folder.id))
+
+    @precondition(lambda self: self.visible())
+    @rule(number=st.integers(0, 99))
+    def fork(self, number: int) -> None:
+        """The path as a chat of its own, which nothing that happens here changes from then on."""
+        if len(self.apart) >= 2:
+            return
+        name = self.pick(number)
+        forked = self.run(self.house.branches.fork(self.ann.actor, name, "path"))
+        found = self.run(self.house.conversations.path(self.ann.actor, forked.id))
+        expected = [(self.nodes[one].role, self.nodes[one].text) for one in self.path(name)]
+        assert [(message.role, text_of(message.parts)) for message in found] == expected
+        self.apart[forked.id] = expected
+
+    @rule()
+    def go_and_come_back_whole(self) -> None:
+        """The whole chat is deleted, and restored."""
+        before = self.tree()
+        deletion = self.run(self.house.conversations.delete(self.ann.actor, self.chat))
+        lines, _ = self.run(self.house.conversations.list(self.ann.actor))
+        assert self.chat not in {line.id for line in lines}
+        self.run(self.house.conversations.restore(self.ann.actor, deletion.id))
+        assert self.tree() == before
+
+    @rule(is_kept=st.booleans())
+    def talk_aside(self, is_kept: bool) -> None:
+        """A temporary chat, ended or kept: it is nobody else's business."""
+        aside = self.run(self.house.conversations.create(self.ann.actor, temporary=True))
+        self.run(self.ann.ask(aside.id, self.words()))
+        if is_kept and len(self.apart) < 2:
+            self.run(self.house.temporaries.keep(self.ann.actor, aside.id))
+            kept = self.run(self.house.conversations.path(self.ann.actor, aside.id))
+            self.apart[aside.id] = [(message.role, text_of(message.parts)) for message in kept]
+            return
+        self.run(self.house.temporaries.end(self.ann.actor, aside.id))
+        with contextlib.suppress(NotFound):
+            self.tree(aside.id)
+            raise AssertionError("a temporary chat outlived its end")
+
+    @rule()
+    def travel(self) -> None:
+        """Everything is exported, and taken in by somebody else, twice: theirs is the same, and there once."""
+        self.count += 1
+        bob = Person(self.house, Actor(self.run(self.house.accounts.create(f"bob{self.count}@example.org")), "web"))
+
+        async def export() -> bytes:
+            pieces = Exports(self.house.db, "chatserver test").export([self.ann.actor.account])
+            return b"".join([piece async for piece in pieces])
+
+        file = self.run(export())
+        for _ in range(2):
+            imports = Imports(self.house.db, bob.actor)
+            trees = (("", tree) for _, tree in read_export(io.BytesIO(file)))
+            self.run(take_trees(trees, {"": imports}))
+        assert (imports.report.new, imports.report.grown) == (0, 0)
+        lines, _ = self.run(self.house.conversations.list(bob.actor))
+        theirs = [self.shape(self.tree(line.id, bob)) for line in lines]
+        mine = [self.shape(self.tree(one)) for one in (self.chat, *self.apart)]
+        assert sorted(map(repr, map(sorted, map(Counter.items, theirs)))) == sorted(
+            map(repr, map(sorted, map(Counter.items, mine)))
+        )
+
     # --- what must hold after each step ---
 
     @invariant()
@@ -222,6 +339,14 @@ class TreeLife(RuleBasedStateMachine):
             for name in self.visible()
         }
         assert {m.id for m in found if m.cleared_after} == self.markers & set(self.visible())
+
+    @invariant()
+    def what_went_its_own_way_stays_as_it_was(self) -> None:
+        for chat, expected in self.apart.items():
+            path = self.run(self.house.conversations.path(self.ann.actor, chat))
+            assert [(message.role, text_of(message.parts)) for message in path] == expected
+        found = self.run(self.house.conversations.get(self.ann.actor, self.chat))
+        assert (found.tags, found.folder_id) == (self.tags, "")
 
     @invariant()
     def the_view_is_the_path_to_the_tip(self) -> None:

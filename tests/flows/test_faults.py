@@ -125,6 +125,7 @@ async def cut_readers(site: Site, cuts: int) -> None:
                     assert reader.text == stored
                     assert reader.numbers == sorted(set(reader.numbers))
         print(f"{cutter.cuts} cuts")
+    assert await examine(site.house.db) == []
 
 
 async def test_an_upstream_cut_at_fifty_places_keeps_what_came(site: Site) -> None:
@@ -155,6 +156,7 @@ async def test_a_hundred_new_chats_at_once_have_no_error(site: Site) -> None:
             return str(reader.end["state"])
 
         assert await asyncio.gather(*(one(number) for number in range(100))) == ["done"] * 100
+    assert await examine(site.house.db) == []
 
 
 async def test_a_reader_who_leaves_does_not_stop_the_turn(site: Site) -> None:

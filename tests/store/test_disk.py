@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -99,18 +100,42 @@ def test_after_a_power_loss_everything_acknowledged_is_there(tmp_path: Path) -> 
     assert losses > 200
 
 
+def kill_at(folder: Path, number: int) -> bool:
+    """kill -9 at a sync; whether there were so many."""
+    path = folder / f"{number}.db"
+    options = ("-e", "trace=fdatasync,fsync", "-e", f"inject=fdatasync:signal=KILL:when={number}")
+    acknowledged, trace = run_under_strace(path, *options)
+    assert acknowledged <= stored_in(path), number
+    return "killed by SIGKILL" in trace
+
+
+def fail_at(folder: Path, call: str, error: str, number: int) -> bool:
+    """One call fails of those that touch the database's folder; whether there were so many."""
+    path = folder / f"{call}-{error}-{number}" / "chat.db"
+    path.parent.mkdir()
+    inject = f"inject={call}:error={error}:when={number}"
+    files = [word for name in FILES for word in ("-P", str(path.with_name(name)))]
+    acknowledged, trace = run_under_strace(path, *files, "-e", f"trace={call}", "-e", inject)
+    assert acknowledged <= stored_in(path), (call, error, number)
+    shutil.rmtree(path.parent)
+    return "(INJECTED)" in trace
+
+
+@pytest.mark.timeout(120)
+def test_a_kill_and_a_few_failing_calls_lose_nothing_acknowledged(tmp_path: Path) -> None:
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    assert kill_at(tmp_path, chance.randint(5, 40))
+    for call, error in (("fdatasync", "EIO"), ("pwrite64", "EIO"), ("pwrite64", "ENOSPC")):
+        assert fail_at(tmp_path, call, error, chance.randint(5, 40))
+
+
 @pytest.mark.torture
 @pytest.mark.timeout(1800)
 def test_killed_at_any_sync_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
-    def kill_at(number: int) -> bool:
-        path = tmp_path / f"{number}.db"
-        options = ("-e", "trace=fdatasync,fsync", "-e", f"inject=fdatasync:signal=KILL:when={number}")
-        acknowledged, trace = run_under_strace(path, *options)
-        assert acknowledged <= stored_in(path), number
-        return "killed by SIGKILL" in trace
-
     with ThreadPoolExecutor(3) as hands:
-        killed = list(hands.map(kill_at, range(1, 201)))
+        killed = list(hands.map(partial(kill_at, tmp_path), range(1, 201)))
     print(f"killed at {sum(killed)} syncs")
     assert sum(killed) >= 40 and not killed[-1], "there are more syncs than were tried"
 
@@ -121,21 +146,10 @@ def test_killed_at_any_sync_nothing_acknowledged_is_lost(tmp_path: Path) -> None
 @pytest.mark.parametrize("call", ["pwrite64", "fdatasync", "pread64", "ftruncate", "fallocate", "openat"])
 def test_one_failing_call_loses_nothing_acknowledged(tmp_path: Path, call: str, error: str) -> None:
     """Each call that touches the database's folder, one after another, up to the first 500."""
-
-    def fail_at(number: int) -> bool:
-        path = tmp_path / str(number) / "chat.db"
-        path.parent.mkdir()
-        inject = f"inject={call}:error={error}:when={number}"
-        files = [word for name in FILES for word in ("-P", str(path.with_name(name)))]
-        acknowledged, trace = run_under_strace(path, *files, "-e", f"trace={call}", "-e", inject)
-        assert acknowledged <= stored_in(path), (call, error, number)
-        shutil.rmtree(path.parent)
-        return "(INJECTED)" in trace
-
     with ThreadPoolExecutor(3) as hands:
         failed = 0
         for start in range(1, 500, 12):
-            hit = sum(hands.map(fail_at, range(start, start + 12)))
+            hit = sum(hands.map(partial(fail_at, tmp_path, call, error), range(start, start + 12)))
             failed += hit
             if hit < 12:
                 break

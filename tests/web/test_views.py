@@ -13,10 +13,11 @@ from chatserver import words
 from chatserver.domain.access import Account
 from chatserver.domain.calls import Usage
 from chatserver.domain.conversations import ConversationLine, PathItem
-from chatserver.domain.messages import Message, ReasoningPart, TextPart
+from chatserver.domain.messages import FilePart, ImagePart, Message, ReasoningPart, TextPart
 from chatserver.domain.models import Model
 from chatserver.domain.turns import Turn, TurnError
 from chatserver.web import assets, templating, views
+from chatserver.web.views.attachments import attachment_views
 
 NOW = 1_795_000_000_000_000
 DAY = 86_400_000_000
@@ -178,3 +179,16 @@ def test_buttons_are_filled_in_for_each_message_in_its_language() -> None:
     assert 'aria-label="Copy"' in first and 'aria-label="Copy"' not in article("AAAA")
     words.speak("en")
     assert article("AAAA") == first
+
+
+def test_a_picture_that_never_came_is_a_name_and_no_broken_picture() -> None:
+    """An import names the files of its chats, whether or not they were in what one brought."""
+    came = ImagePart(file_id="a", media_type="image/png", alt="cat.png", width=4, height=3)
+    missing, unnamed = ImagePart(file_id="b", alt="dog.png"), ImagePart(file_id="c")
+    shown = attachment_views((missing, came, unnamed, FilePart("d", "notes.txt")))
+    assert [(one.name, bool(one.thumbnail)) for one in shown] == [
+        ("cat.png", True),
+        ("dog.png", False),
+        ("Picture", False),
+        ("notes.txt", False),
+    ]

@@ -28,9 +28,15 @@ class AttachmentView(msgspec.Struct, frozen=True):
 
 def attachment_views(parts: Parts, base: str = "/files") -> tuple[AttachmentView, ...]:
     """The files a message holds, pictures first. base: where they are read."""
-    pictures = [part for part in parts if isinstance(part, ImagePart) and part.file_id]
+    named = [part for part in parts if isinstance(part, ImagePart | FilePart) and part.file_id]
+    # one without a type was named by an import, and never came
+    pictures = [part for part in named if isinstance(part, ImagePart) and part.media_type]
     most = ALONE if len(pictures) == 1 else AMONG_OTHERS
-    others = [part for part in parts if isinstance(part, FilePart) and part.file_id]
+    others = [
+        FilePart(part.file_id, part.alt or _("Picture")) if isinstance(part, ImagePart) else part
+        for part in named
+        if part not in pictures
+    ]
     shown = [_view(part, base, most) for part in pictures]
     return (*shown, *(_view(part, base) for part in others))
 
