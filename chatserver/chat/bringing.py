@@ -99,7 +99,8 @@ class Bringing:
     @staticmethod
     def _named(value: str | int, path: Path, name: str) -> str | int:
         """By the name its sender gave the file, not by where it lies here."""
-        return value.replace(str(path), name[:100] or "The file") if isinstance(value, str) else value
+        told = name[:100] or "The file"
+        return value.replace(str(path), told).replace(path.name, told) if isinstance(value, str) else value
 
     async def _take(self, actor: Actor, room: Path, unpacked: Unpacked) -> ImportReport:
         imports = Imports(self._db, actor, self._files)

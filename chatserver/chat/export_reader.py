@@ -33,6 +33,8 @@ MAX_LINE_BYTES = 64 * 1024 * 1024
 MAX_MESSAGES = 100_000
 """Messages of one conversation: a tree is held in memory while it is read."""
 HEAD_BYTES = 4_096
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""What some editors put before the first line."""
 _CHAT = re.compile(rb'\s*\{\s*"type"\s*:\s*"chat"\s*,\s*"format"\s*:\s*"chatserver-export"')
 
 Owned = tuple[str, ImportedConversation]
@@ -43,8 +45,8 @@ def is_export(head: bytes) -> bool:
     """Whether a file that begins like this is an export of ours; the header line fits into HEAD_BYTES."""
     first, _, _ = head.partition(b"\n")
     try:
-        line = decode_line(first)
-    except (msgspec.MsgspecError, RecursionError):
+        line = decode_line(first.removeprefix(BYTE_ORDER_MARK))
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return False
     return isinstance(line, HeaderLine) and line.format == FORMAT
 
@@ -92,7 +94,7 @@ def read_export(file: BinaryIO, folder: Path | None = None) -> Iterator[Owned]:
     while raw := file.readline(MAX_LINE_BYTES + 1):
         number += 1
         try:
-            done = reader.take(_decode(raw))
+            done = reader.take(_decode(raw.removeprefix(BYTE_ORDER_MARK) if number == 1 else raw))
         except Wrong as error:
             raise BadInput(
                 "Line %(number)s %(fault)s. Nothing of the file was taken.",
@@ -196,7 +198,7 @@ class _Reader:
         _check_times(line.created_at, line.cleared_at)
         try:
             parts = decode_parts(line.parts)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise Wrong(f"cannot be read ({error})") from None
         self._messages[line.id] = ImportedMessage(
             id=line.id,

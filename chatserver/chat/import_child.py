@@ -15,6 +15,7 @@ import msgspec
 
 from chatserver.chat.enclosed_files import lines_on
 from chatserver.chat.import_files import ImportFile
+from chatserver.chat.placing import place
 from chatserver.chat.scratch import needing_room
 from chatserver.clock import now_us
 from chatserver.domain.exports import FORMAT, VERSION, ConversationLine, EndLine, HeaderLine, MessageLine, encode_line
@@ -65,10 +66,12 @@ def main(source: Path, target: Path, folder: Path, importers: list[ImporterName]
     found = Unpacked()
     file = ImportFile(source, [importer.load() for importer in importers])
     notes: Counter[str] = Counter()
+    begun = now_us()
     try:
         with needing_room(), target.open("xb") as out:
-            out.write(encode_line(HeaderLine(FORMAT, VERSION, "import", now_us())))
+            out.write(encode_line(HeaderLine(FORMAT, VERSION, "import", begun)))
             for _, conversation in file.conversations(folder):
+                place(conversation, "", begun)  # what is no tree is found before anything is taken
                 notes.update(conversation.notes)
                 found.conversations += 1
                 found.messages += len(conversation.messages)

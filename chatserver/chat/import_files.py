@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from chatserver.chat.beside import NOTHING, Beside, with_files
-from chatserver.chat.export_reader import HEAD_BYTES, Owned, is_chat, is_export, read_chat, read_export
+from chatserver.chat.export_reader import BYTE_ORDER_MARK, HEAD_BYTES, Owned, is_chat, is_export, read_chat, read_export
 from chatserver.chat.scratch import needing_room
 from chatserver.domain.imported import ImportedConversation, Importer
 from chatserver.errors import BadInput, ChatserverError, _
@@ -28,7 +28,6 @@ MAX_UNPACKED_BYTES = 8 * 1024**3
 """Of one document; an archive that unpacks to more is taken for a bomb."""
 MAX_RATIO = 200
 _GZIP = b"\x1f\x8b"
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class _NoChats(Exception):
@@ -196,7 +195,7 @@ class ImportFile:
             yield from importer.read(view)
         except ChatserverError:
             raise
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise BadInput(
                 "%(name)s looks like an export of %(program)s, but cannot be read: %(error)s.",
                 values={"name": name, "program": importer.title, "error": str(error)},
@@ -236,7 +235,7 @@ def _damage(view: memoryview, name: str) -> BadInput | None:
         return None
     try:
         msgspec.json.decode(view, type=msgspec.Raw)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         return BadInput(
             "%(name)s is damaged or was cut: %(error)s.",
             values={"name": name, "error": str(error)},
@@ -258,7 +257,7 @@ class _Bytes:
         size = file.tell()
         self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else None
         whole = memoryview(self._map) if self._map is not None else memoryview(b"")
-        self.view = whole[3:] if bytes(whole[:3]) == _BYTE_ORDER_MARK else whole
+        self.view = whole[3:] if bytes(whole[:3]) == BYTE_ORDER_MARK else whole
 
     def close(self) -> None:
         """The mapping itself goes when the last value that was cut from it goes."""

@@ -415,6 +415,20 @@ async def test_a_damaged_file_changes_nothing(
     assert await shelf.count("conversations") == 0
 
 
+async def test_what_is_not_utf_8_is_a_sentence_wherever_it_stands(shelf: Shelf, tmp_path: Path) -> None:
+    good = b"".join(map(encode_line, (HEADER, chat_line(), message_line(text="hello"), EndLine(0, 1, 1))))
+    for broken in (
+        good.replace(b"hello", b"\xff"),
+        good.replace(b"A chat", b"\xff"),
+        good.replace(b"chatserver t", b"\xff"),
+    ):
+        with pytest.raises(BadInput):
+            await shelf.take(write_file(tmp_path / "x", broken))
+    assert await shelf.count("conversations") == 0
+    report = await shelf.take(write_file(tmp_path / "x", b"\xef\xbb\xbf" + good.replace(b"\n", b"\r\n")))
+    assert report.new == 1, "some editors put a mark before, and end lines in two characters"
+
+
 async def test_what_stands_before_the_damage_is_not_taken_either(shelf: Shelf, tmp_path: Path) -> None:
     good = [line for _ in range(400) for line in (chat_line(), message_line())]
     with pytest.raises(BadInput, match="Line 802 cannot be read"):

@@ -122,6 +122,25 @@ async def test_what_is_wrong_is_said_and_nothing_is_taken(shared_site: Site) -> 
     assert await chats(ada) == [] and not list(shared_site.house.blobs.spool.iterdir())
 
 
+async def test_a_circle_far_down_takes_nothing_of_what_stands_before_it(shared_site: Site) -> None:
+    ada = await shared_site.sign_up("circle@example.org")
+    bob = await shared_site.sign_up("circle-out@example.org")
+    await bring(bob, "chats.json", (FIXTURES / "chatgpt.json").read_bytes())
+    lines = gzip.decompress((await bob.get("/api/account/export")).content).splitlines(keepends=True)
+    first = next(at for at, line in enumerate(lines) if b'"type":"message"' in line)
+    roots = [at for at, line in enumerate(lines) if b'"parent_id":null' in line]
+    own_id = msgspec.json.decode(lines[roots[-1]])["id"].encode()
+    lines[roots[-1]] = lines[roots[-1]].replace(b'"parent_id":null', b'"parent_id":"%s"' % own_id)
+    assert first < roots[-1]
+    answer = await bring(ada, "circle.jsonl", b"".join(lines))
+    assert answer.status_code == 422 and "runs in a circle" in answer.text
+    assert await chats(ada) == []
+    cut = await bring(ada, "mine.json", b'[{"mapping":{}},')
+    assert "mine.json is damaged or was cut" in cut.text
+    odd = await bring(ada, "mine.json", b'[{"mapping": {"a": {"message": {"content": {"parts": ["\xff"]}}}}}]')
+    assert odd.status_code == 422 and "tell its author" not in odd.text, odd.text
+
+
 async def test_a_bomb_harms_nobody(shared_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     ada = await shared_site.sign_up("bomb@example.org")
     for name, content in (
