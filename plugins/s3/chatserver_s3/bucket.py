@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
 from datetime import timedelta
@@ -22,6 +23,7 @@ PARTS_AT_ONCE = 2
 PATIENCE = timedelta(seconds=20)
 RETRY = {"max_retries": 2, "retry_timeout": PATIENCE, "backoff": {
     "init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2), "base": 2}}  # fmt: skip
+log = logging.getLogger(__name__)
 _FULL = ("QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "507 ")
 
 
@@ -31,6 +33,7 @@ class Bucket:
     def __init__(self, store: S3Store, name: str) -> None:
         self._store = store
         self.name = name
+        self._is_away = False
 
     @classmethod
     async def open(cls, url: str, settings: Mapping[str, Any], secret: Callable[[str], str | None]) -> Bucket:
@@ -77,7 +80,7 @@ class Bucket:
                 max_concurrency=PARTS_AT_ONCE,
             )
         except (BaseError, OSError) as error:
-            raise _told(error) from error
+            raise self._told(error) from error
 
     async def read(self, sha256: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
         if end is not None and end <= start:
@@ -95,15 +98,20 @@ class Bucket:
         except FileNotFoundError:
             raise NotFound("This content is not in the store.") from None
         except (BaseError, OSError) as error:
-            raise _told(error) from error
+            raise self._told(error) from error
 
     async def size_of(self, sha256: str) -> int | None:
+        """Asked before each reading and writing, so it notices first when the bucket is back."""
         try:
-            return int((await obstore.head_async(self._store, _key(sha256)))["size"])
+            size = int((await obstore.head_async(self._store, _key(sha256)))["size"])
         except FileNotFoundError:
-            return None
+            size = None
         except (BaseError, OSError) as error:
-            raise _told(error) from error
+            raise self._told(error) from error
+        if self._is_away:
+            self._is_away = False
+            log.warning("The bucket %s answers again.", self.name)
+        return size
 
     async def delete(self, sha256: str) -> None:
         try:
@@ -111,7 +119,7 @@ class Bucket:
         except FileNotFoundError:
             return
         except (BaseError, OSError) as error:
-            raise _told(error) from error
+            raise self._told(error) from error
 
     async def list(self) -> AsyncIterator[BlobEntry]:
         try:
@@ -122,10 +130,24 @@ class Bucket:
                         at = int(found["last_modified"].timestamp() * 1_000_000)
                         yield BlobEntry(name, int(found["size"]), at)
         except (BaseError, OSError) as error:
-            raise _told(error) from error
+            raise self._told(error) from error
 
     async def close(self) -> None:
         """The client closes its connections when they are idle."""
+
+    def _told(self, error: Exception) -> BadInput | StorageFull | Unavailable:
+        """What people are told; the log has the rest, once."""
+        text = str(error)
+        if any(word in text for word in _FULL):
+            return StorageFull("The store of files is full, so nothing was kept. Make room there, then try again.")
+        if not self._is_away:
+            self._is_away = True
+            log.warning(
+                "The bucket %s cannot be used (%s). Until it can, uploads and downloads are answered 503.",
+                self.name,
+                _first_line(error),
+            )
+        return Unavailable("The store of files cannot be reached now. Try again in a moment.", code="blobs_unavailable")
 
 
 SECRETS = ("access_key_id", "secret_access_key", "session_token")
@@ -146,13 +168,6 @@ async def _regular(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             yield chunk
     if is_empty:
         yield b""
-
-
-def _told(error: Exception) -> BadInput | StorageFull | Unavailable:
-    text = str(error)
-    if any(word in text for word in _FULL):
-        return StorageFull("The store of files is full, so nothing was kept. Make room there, then try again.")
-    return Unavailable("The store of files cannot be reached now. Try again in a moment.", code="blobs_unavailable")
 
 
 def _first_line(error: BaseException) -> str:

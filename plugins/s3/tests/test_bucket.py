@@ -54,7 +54,7 @@ async def test_what_is_wrong_is_said_at_the_start(s3_server: S3Server, bucket: s
         await open_bucket("s3://no-such-bucket-here", s3_server.endpoint)
 
 
-async def test_a_service_that_is_away_is_unavailable_not_broken() -> None:
+async def test_a_service_that_is_away_is_unavailable_not_broken(caplog: pytest.LogCaptureFixture) -> None:
     server = S3Server().start()
     try:
         store = await open_bucket(f"s3://{server.create('away')}", server.endpoint)
@@ -66,7 +66,13 @@ async def test_a_service_that_is_away_is_unavailable_not_broken() -> None:
         assert "127.0.0.1" not in told.value.message
         with pytest.raises(Unavailable):
             await put(store, b"another")
+        (said,) = caplog.messages
+        assert said.startswith("The bucket away cannot be used (") and f":{server.port}/away/" in said
         with pytest.raises(SetupError, match="away cannot be used"):
             await open_bucket("s3://away", server.endpoint)
+        caplog.clear()
+        server.start()
+        assert await store.size_of(sha256) is None, "moto forgets"
+        assert caplog.messages == ["The bucket away answers again."]
     finally:
         server.kill()
