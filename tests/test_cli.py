@@ -153,7 +153,15 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(run: Run, tmp_path: Pat
 def test_doctor_finds_mends_and_exits_by_what_is_left(run: Run, tmp_path: Path) -> None:
     assert "none yet" in run("doctor").stdout
     run("account", "create", "--email", "ann@example.org")
+    db = sqlite3.connect(tmp_path / "data" / "chatserver.sqlite")
+    with db:
+        db.execute(
+            "INSERT INTO notices (source, key, level, sentence, details, told_at, read_at)"
+            " VALUES ('barn', 'k', 'info', 'Kept in %(place)s.', '{\"place\":\"memory\"}', 1, 2)"
+        )
+    db.close()
     healthy = run("doctor")
+    assert "notice: barn: Kept in memory." in healthy.stdout
     assert (healthy.returncode, healthy.stdout.splitlines()[-1]) == (0, "database: all is well")
     db = sqlite3.connect(tmp_path / "data" / "chatserver.sqlite")
     with db:

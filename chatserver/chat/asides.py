@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 
 import msgspec
@@ -12,7 +12,7 @@ from chatserver.chat.meters import CallReport, Meters
 from chatserver.clock import new_id, now_us
 from chatserver.domain.access import Account
 from chatserver.domain.calls import Call, CallKind, CallState, Usage, estimate_tokens
-from chatserver.domain.extend import ChatRequest, PromptMessage, Refusal
+from chatserver.domain.extend import ChatRequest, PromptMessage, Provider, Refusal
 from chatserver.domain.messages import text_of
 from chatserver.domain.models import Candidate
 from chatserver.domain.turns import TextDelta
@@ -50,11 +50,12 @@ class Asides:
         max_output: int,
         also: Callable[[Tx, str], None] | None = None,
         through: Candidate | None = None,
+        providers: Mapping[str, Provider] | None = None,
     ) -> Aside | Refusal:
         """One short answer, whole. also: run with the text in the transaction that ends a call that went well.
 
-        through: this channel, unranked. An upstream's failure is in the answer and not raised; a Refusal means nothing
-        was asked.
+        through: this channel, unranked. providers: others than those that chat. An upstream's failure is in the answer
+        and not raised; a Refusal means nothing was asked.
         """
         prompt_tokens = sum(estimate_tokens(text_of(message.parts)) for message in messages)
         call = Call(new_id(), account.id, kind, "job", model, "running", now_us(), node=self._node_id)
@@ -70,7 +71,7 @@ class Asides:
         failure: UpstreamError | None = None
         try:
             request = ChatRequest(model, messages, max_output=max_output)
-            relay = await self._calling.relay(call, account, request, through=through)
+            relay = await self._calling.relay(call, account, request, through=through, providers=providers)
             async with aclosing(relay.deltas()) as deltas:
                 async for delta in deltas:
                     first_at = first_at or now_us()

@@ -7,6 +7,7 @@ import msgspec
 from chatserver.chat.asides import Asides
 from chatserver.chat.audit import entry_by, write_noted
 from chatserver.chat.channels import CONSOLE, PERMISSION, TAKEN, TRIAL_TOKENS, Channels, Trial
+from chatserver.chat.embedders import embedders
 from chatserver.chat.permissions import Permissions
 from chatserver.chat.refusals import refused
 from chatserver.chat.wishes import check_groups, check_wish
@@ -136,23 +137,27 @@ class Console:
         return name
 
     async def test(self, actor: Actor, name: str, model: str = "") -> Trial:
-        """One real, very short request through one channel, whether it is on or not: to this model, else to its first.
+        """One real, very short request through one channel, whether it is on or not: to this model, else to its first
+        that chats, else to its first. A model that only embeds is asked for a vector.
 
         Raises NotFound, BadInput, and UpstreamError with what the service said.
         """
         await self._permissions.require(actor, PERMISSION)
         channel = await self._named(name)
         candidates = self._catalog.serves(channel) or self._catalog.told(channel, await self._catalog.look(channel))
-        through = next((one for one in candidates if one.model.chats and model in ("", one.model.id)), None)
-        if through is None and any(model in ("", one.model.id) for one in candidates):
-            raise BadInput(
-                "This model only makes embeddings: there is no answer to wait for.", code="only_embeds", status=422
-            )
-        if through is None:
+        meant = sorted((one for one in candidates if model in ("", one.model.id)), key=lambda one: not one.model.chats)
+        if not meant:
             raise BadInput("This channel names no such model. Pick another one.", code="unknown_model", status=422)
+        through = meant[0]
         messages = (PromptMessage("user", (TextPart("Say hello in one word."),)),)
         answer = await self._asides.ask(
-            actor.account, "probe", through.model.id, messages, max_output=TRIAL_TOKENS, through=through
+            actor.account,
+            "probe",
+            through.model.id,
+            messages,
+            max_output=TRIAL_TOKENS,
+            through=through,
+            providers=None if through.model.chats else embedders(self._catalog.providers, ("Hello",)),
         )
         if isinstance(answer, Refusal):
             raise refused(answer)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol
 
 import msgspec
 import structlog
 
 from chatserver.chat.call_rows import CallRows
 from chatserver.chat.calling import Calling
+from chatserver.chat.embedders import embedders
 from chatserver.chat.meters import CallReport, Meters
 from chatserver.chat.permissions import Permissions
 from chatserver.chat.refusals import refused
@@ -20,10 +21,10 @@ from chatserver.clock import monotonic_s, new_id, now_us
 from chatserver.domain.access import Actor
 from chatserver.domain.calls import Attempt, Call, CallState, Usage, estimate_tokens
 from chatserver.domain.direct import DirectRequest
-from chatserver.domain.embedding import Embedded, EmbeddedDelta, EmbedRequest
-from chatserver.domain.extend import Candidates, ChatRequest, Egress, Finish, Provider, Refusal, UsageReport
+from chatserver.domain.embedding import EmbeddedDelta
+from chatserver.domain.extend import Candidates, ChatRequest, Provider, Refusal
 from chatserver.domain.messages import text_of
-from chatserver.domain.models import Channel, Model
+from chatserver.domain.models import Model
 from chatserver.domain.turns import ReasoningDelta, TextDelta, ToolCallDelta
 from chatserver.errors import BadInput, ChatserverError, NotFound, Refused, Unavailable
 from chatserver.gateway.catalog import Catalog
@@ -287,9 +288,7 @@ class Directs:
                 code="unknown_model",
             )
         if request.kind == "embedding":
-            embeds = {name: one for name, one in providers.items() if isinstance(one, Embeds)}
-            # The relay hands over whatever it says untouched: one delta of a kind no chat has.
-            providers = {name: cast(Provider, Embedder(one, request)) for name, one in embeds.items()}
+            providers = embedders(providers, request.texts, request.parameters)
             candidates = tuple(one for one in candidates if one.channel.provider in providers)
             if not candidates:
                 raise BadInput("No channel of this model makes embeddings. Pick another model.", code="no_embeddings")
@@ -364,37 +363,3 @@ class Directs:
         while self._running and monotonic_s() < deadline_s:
             await asyncio.sleep(0.01)
         await self.settle()
-
-
-@runtime_checkable
-class Embeds(Protocol):
-    """A provider that makes embeddings besides."""
-
-    name: str
-
-    async def embed(self, request: EmbedRequest, channel: Channel, http: Egress) -> Embedded: ...
-
-
-class Embedder:
-    """A provider's `embed`, behind the face the relay knows: one delta, then usage and the finish."""
-
-    def __init__(self, provider: Embeds, asked: DirectRequest) -> None:
-        self.name = provider.name
-        self._provider = provider
-        self._asked = asked
-
-    async def discover(self, http: Egress) -> list[Channel]:
-        return []
-
-    async def list_models(self, channel: Channel, http: Egress) -> list[Model]:
-        return []
-
-    async def chat(
-        self, request: ChatRequest, channel: Channel, http: Egress
-    ) -> AsyncIterator[EmbeddedDelta | UsageReport | Finish]:
-        asked = EmbedRequest(request.model, self._asked.texts, self._asked.parameters)
-        embedded = await self._provider.embed(asked, channel, http)
-        yield EmbeddedDelta(embedded.vectors)
-        if embedded.usage is not None:
-            yield UsageReport(embedded.usage)
-        yield Finish("stop")

@@ -91,6 +91,11 @@ class Notices:
         _require_admin(actor)
         return await self._db.read(notice_rows.unread)
 
+    async def standing(self, actor: Actor) -> list[Notice]:
+        """All that nobody took back, read or not, newest first. Raises Refused for who is no admin."""
+        _require_admin(actor)
+        return await self._db.read(notice_rows.standing)
+
     async def count_unread(self, actor: Actor) -> int:
         """0 for who is no admin."""
         return await self._db.read(notice_rows.count_unread) if actor.is_admin else 0

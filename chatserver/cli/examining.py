@@ -11,12 +11,17 @@ if TYPE_CHECKING:
     from chatserver.plugins import Plugins
     from chatserver.settings import Settings
 
+NOTICES_MOST = 20
+"""Said by doctor, the newest first."""
+
 
 async def examine_database(settings: Settings, plugins: Plugins, *, repair: bool, reads_files: bool = False) -> bool:
     """Whether all invariants hold, at the end."""
     from chatserver.chat import doctor
     from chatserver.databases import open_database
+    from chatserver.domain.notices import fill_in
     from chatserver.house import migration_sets
+    from chatserver.store import notices
 
     db = await open_database(settings, plugins, alone=False)
     try:
@@ -25,11 +30,15 @@ async def examine_database(settings: Settings, plugins: Plugins, *, repair: bool
             click.echo(f"database: {len(waiting)} migrations are to run first; serve or migrate runs them.")
             return True
         findings = await (doctor.repair(db) if repair else doctor.examine(db))
+        told = await db.read(notices.standing)
     finally:
         await db.close()
     for finding in findings:
         word = "mended" if finding.mended else "waits" if finding.passes else "broken"
         click.echo(f"{word}: {finding.sentence} ({finding.kind})")
+    for notice in told[:NOTICES_MOST]:
+        # no fault of the database, and what an admin would ask first
+        click.echo(f"notice: {notice.source or 'chatserver'}: {fill_in(notice.sentence, notice.values)}")
     broken = sum(not (finding.mended or finding.passes) for finding in findings)
     click.echo(f"database: {broken} broken" if broken else "database: all is well")
     return await examine_files(settings, plugins, repair=repair, reads_all=reads_files) and not broken

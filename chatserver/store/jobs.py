@@ -179,11 +179,15 @@ def pause_us(attempts: int) -> int:
     return int(min(FIRST_PAUSE_US * 2 ** min(attempts - 1, 30), MAX_PAUSE_US))
 
 
-def next_due(tx: Tx) -> int | None:
-    """When the next job falls due, in microseconds UTC, 0 when one was let go; None when nothing waits."""
-    if tx.one(int, "SELECT 1 FROM jobs WHERE state = 'running' AND lease_until = 0 LIMIT 1"):
+def next_due(tx: Tx, kinds: Collection[str]) -> int | None:
+    """When the next job of these kinds falls due, in microseconds UTC, 0 when one was let go; None when nothing waits.
+    What another kind waits for, such as a plugin that is away, is nothing to whoever runs these."""
+    names = {f"kind_{number}": kind for number, kind in enumerate(kinds)}
+    wanted = ", ".join(f":{name}" for name in names) or "''"
+    let_go = f"SELECT 1 FROM jobs WHERE state = 'running' AND lease_until = 0 AND kind IN ({wanted}) LIMIT 1"
+    if tx.one(int, let_go, **names):
         return 0
-    return tx.one(int, "SELECT MIN(run_at) FROM jobs WHERE state = 'queued'")
+    return tx.one(int, f"SELECT MIN(run_at) FROM jobs WHERE state = 'queued' AND kind IN ({wanted})", **names)
 
 
 def held_jobs(tx: Tx) -> list[HeldJob]:

@@ -74,5 +74,11 @@ def unread(tx: Tx) -> list[Notice]:
     return [row.to_domain() for row in rows]
 
 
+def standing(tx: Tx) -> list[Notice]:
+    """All that was not taken back, put away or not, newest first."""
+    rows = tx.all(_Row, f"SELECT {_COLUMNS} FROM notices ORDER BY told_at DESC, source, key")
+    return [row.to_domain() for row in rows]
+
+
 def count_unread(tx: Tx) -> int:
     return tx.one(int, "SELECT COUNT(*) FROM notices WHERE read_at IS NULL") or 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -87,7 +88,7 @@ class Jobs:
             kinds = [kind for kind, (plugin, _) in self._specs.items() if not plugin or self._plugins.is_on(plugin)]
             try:
                 if kinds and len(self._running) < AT_ONCE:
-                    due, held = await self._db.read(lambda tx: (job_rows.next_due(tx), job_rows.held_jobs(tx)))
+                    due, held = await self._db.read(partial(_look, kinds=kinds))
                     left = self._left(held, kinds)
                     if left or (due is not None and due <= now_us()):
                         claimed = await self._claim(kinds, left)
@@ -174,6 +175,10 @@ class Jobs:
     @staticmethod
     def _again_at(spec: JobSpec) -> int | None:
         return now_us() + int(spec.every_s * 1_000_000) if spec.every_s else None
+
+
+def _look(tx: Tx, kinds: list[str]) -> tuple[int | None, list[HeldJob]]:
+    return job_rows.next_due(tx, kinds), job_rows.held_jobs(tx)
 
 
 def _lease_us(spec: JobSpec) -> int:

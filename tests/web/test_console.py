@@ -107,6 +107,17 @@ async def test_a_channel_is_added_tested_switched_and_removed_by_forms(site: Sit
     assert (await root.get(href)).status_code == 404
 
 
+async def test_a_channel_that_only_embeds_is_tested_by_an_embedding(site: Site, fake_upstream: FakeUpstream) -> None:
+    root = await site.sign_up("root@example.org", role="admin")
+    fake_upstream.models = [{"id": "text-embedding-3-small"}]
+    form = channel(fake_upstream, name="Vectors", models="")
+    assert (await root.post("/admin/channels", data=form)).status_code == 303
+    fake_upstream.requests.clear()
+    tested = await root.post("/admin/channels/test", data={"name": "Vectors"})
+    assert tested.status_code == 200 and "Vectors: text-embedding-3-small answered" in tested.text
+    assert [one.path for one in fake_upstream.requests if "models" not in one.path] == ["/v1/embeddings"]
+
+
 async def test_what_cannot_be_kept_is_said_and_nothing_typed_is_lost(site: Site, fake_upstream: FakeUpstream) -> None:
     root = await site.sign_up("root@example.org", role="admin")
     for wrong, said in (

@@ -22,6 +22,11 @@ class NoticeView(msgspec.Struct, frozen=True):
     about: str
 
 
+def sentence_of(notice: Notice) -> str:
+    """In the reader's language."""
+    return fill_in(_(notice.sentence), notice.values)
+
+
 def notice_views(notices: Iterable[Notice], *, now_us: int, zone: tzinfo | None) -> tuple[NoticeView, ...]:
     today = moment_of(now_us, zone)
     return tuple(
@@ -29,7 +34,7 @@ def notice_views(notices: Iterable[Notice], *, now_us: int, zone: tzinfo | None)
             one.source,
             one.key,
             one.level,
-            fill_in(_(one.sentence), one.values),
+            sentence_of(one),
             f"{one.source or 'chatserver'} · {when_text(one.told_at, today, zone)}",
         )
         for one in notices

@@ -45,6 +45,14 @@ class Near:
         engine, self.is_there = await ctx.db.read(_look)
         if engine == "postgres" and not self.is_there:
             ctx.log.warning("knowledge_without_pgvector", why="the extension vector is not there and cannot be made")
+            await ctx.notices.tell(
+                "pgvector",
+                "Passages are searched in this server’s memory, because PostgreSQL has no pgvector. Install it there"
+                " and restart, and PostgreSQL compares them.",
+                "info",
+            )
+        else:
+            await ctx.notices.clear("pgvector")
 
     def keep(self, tx: Any, file_id: str, model: str, vectors: Sequence[tuple[int, bytes]]) -> None:
         """In the transaction that keeps them in `knowledge_vectors`, behind it; what is not there is not kept here."""

@@ -69,6 +69,21 @@ async def test_both_ways_find_the_same(site: Site) -> None:
     assert await kept(site) == (vectors - 4, near - 4)
 
 
+async def test_a_fall_back_is_said_where_admins_look_and_taken_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = await site.sign_up("root-of-near@example.org", role="admin")
+    near = searching_of(site)._near
+    was_there = near.is_there
+    monkeypatch.setattr("chatserver_knowledge.near._look", lambda tx: ("postgres", False))
+    await near.open(near._ctx)
+    assert "because PostgreSQL has no pgvector" in (await root.get("/admin/plugins")).text
+    monkeypatch.undo()
+    await near.open(near._ctx)
+    assert near.is_there == was_there
+    assert "no pgvector" not in (await root.get("/admin/plugins")).text
+
+
 async def test_what_came_another_way_is_completed(site: Site) -> None:
     if site.house.db.engine != "postgres":
         return

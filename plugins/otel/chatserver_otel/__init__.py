@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatserver import Context, Setting, Span, hookimpl
-from chatserver_otel.sender import Sender
+from chatserver_otel.sender import COLLECTOR, Sender
 
 _sender: Sender | None = None
 
@@ -27,6 +27,8 @@ async def startup(ctx: Context) -> None:
     _sender = Sender(ctx) if ctx.settings["endpoint"] else None
     if _sender is not None:
         _sender.start()
+    else:
+        await ctx.notices.clear(COLLECTOR)  # told when there was an address
 
 
 @hookimpl

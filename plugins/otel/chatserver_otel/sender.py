@@ -17,6 +17,8 @@ MOST_WAITING = 5_000
 SEND_S = 10.0
 LAST_SEND_S = 3.0
 VERSION = "0.1.0"
+COLLECTOR = "collector"
+"""What its notice is about."""
 
 
 class Sender:
@@ -93,13 +95,13 @@ class Sender:
         with contextlib.suppress(ChatserverError):
             if problem:
                 await self._ctx.notices.tell(
-                    "collector",
+                    COLLECTOR,
                     "Traces are not taken by the collector (%(problem)s). Check OTEL_EXPORTER_OTLP_ENDPOINT and what"
                     " listens there.",
                     problem=problem,
                 )
             else:
-                await self._ctx.notices.clear("collector")
+                await self._ctx.notices.clear(COLLECTOR)
 
 
 def read_headers(text: str) -> dict[str, str]:

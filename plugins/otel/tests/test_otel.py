@@ -160,8 +160,18 @@ async def test_a_collector_that_is_away_costs_nobody_an_answer(tmp_path: Path, f
 
 
 async def test_nothing_is_sent_without_an_address(tmp_path: Path, fake_upstream: FakeUpstream) -> None:
+    with collecting() as (collector, url):
+        collector.status = 503
+        async with open_site(tmp_path, fake_upstream.base_url, plugin_settings=settings_for(url)) as site:
+            root = await site.sign_up("root@example.org", role="admin")
+            await ask(site, "fake-n5")
+            async with asyncio.timeout(40):
+                while not (root.actor and await site.house.notices.unread(root.actor)):
+                    await asyncio.sleep(0.02)
     async with open_site(tmp_path, fake_upstream.base_url) as site:
-        await ask(site, "fake-n5")
+        assert root.actor is not None
+        assert await site.house.notices.unread(root.actor) == [], "what was said of the address that is gone"
+        await ask(site, "fake-echo")
         assert chatserver_otel._sender is None
         assert "chatserver_otel" not in (await site.browser().get("/metrics")).text
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from litestar import get, post
 from litestar.params import FromPath
 
@@ -10,8 +12,11 @@ from chatserver.web.auth import form_of
 from chatserver.web.errors import problem_of
 from chatserver.web.pages.console.desk import CONSOLE, show
 from chatserver.web.pages.visit import Page, PageRequest, Visit, go
+from chatserver.web.views.notices import sentence_of
 
 HERE = "/admin/plugins"
+SAID_MOST = 3
+"""Notices of one plugin, the newest first."""
 
 
 @get(HERE, opt=CONSOLE)
@@ -32,9 +37,14 @@ async def switch_plugin(request: PageRequest, name: FromPath[str]) -> Page:
 
 
 async def _list(visit: Visit, *, error: ChatserverError | None = None) -> Page:
+    told: defaultdict[str, list[str]] = defaultdict(list)
+    for notice in await visit.house.notices.standing(visit.actor):
+        if len(told[notice.source]) < SAID_MOST:
+            told[notice.source].append(sentence_of(notice))
     return await show(
         visit,
         "plugins.html",
+        told=told,
         problem=problem_of(error) if error is not None else None,
         status=error.status if error is not None else 200,
         plugins=visit.house.plugins.report(),
