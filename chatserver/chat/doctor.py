@@ -90,7 +90,10 @@ def _left(tx: Tx, now: int) -> list[Finding]:
         )
         found.append(Finding("turn_left", suspect.id, sentence, passes=True))
     if parked := outbox.count_parked(tx):
-        sentence = f"{parked} events for plugins were put by: one failed at each of them {outbox.MAX_ATTEMPTS} times."
+        sentence = (
+            f"Events that were put by because a plugin failed at each of them {outbox.MAX_ATTEMPTS} times: {parked}."
+            " `chatserver doctor --repair` has them tried again."
+        )
         found.append(Finding("events_parked", "outbox", sentence, passes=True))
     return found
 
