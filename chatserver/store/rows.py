@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -12,6 +13,7 @@ T = TypeVar("T")
 Row = tuple[Any, ...]
 Decode = Callable[[Sequence[Row]], list[Any]]
 MAX_DECODERS = 2_000
+_learning = threading.Lock()
 
 
 class Decoders:
@@ -46,6 +48,10 @@ def make_decoder(row_type: type[Any], columns: Sequence[str]) -> Decode:
     flags = tuple(name for name in names if name in hints and _is_bool(hints[name]))
     wanted = list[row_type]  # type: ignore[valid-type]
     convert = msgspec.convert
+    with _learning:
+        # msgspec looks at a class when it first meets it, and shows a second thread what it has only half understood:
+        # the process would crash there. An empty list is enough to make it look at all of it.
+        convert([], wanted)
 
     def decode(rows: Sequence[Row]) -> list[Any]:
         return convert([dict(zip(names, row, strict=True)) for row in rows], wanted)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Literal
 
 import msgspec
@@ -55,3 +57,8 @@ def test_decoders_do_not_pile_up() -> None:
         decoders.make(int, f"SELECT {number}", ["n"])
     assert decoders.find(int, "SELECT 0") is None
     assert decoders.find(int, f"SELECT {MAX_DECODERS}") is not None
+
+
+def test_threads_that_meet_a_class_at_once_do_not_crash_the_process() -> None:
+    done = subprocess.run([sys.executable, "-m", "tests.store.first_met"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
