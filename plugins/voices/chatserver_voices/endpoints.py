@@ -95,6 +95,32 @@ class Endpoints:
         if not await self._ctx.audit.write(insert, actor, "voice_added", row.id, url=row.base_url.partition("?")[0]):
             raise BadInput(_("There is a voice of this name already. Pick another name."), code="taken", status=422)
 
+    async def change(
+        self, actor: Actor, voice_id: str, *, title: str, languages: str, groups: str, formats: str
+    ) -> None:
+        """What is said of a voice, and who may use it. What speaks stays: sounds of it are kept by its name, and its
+        key opens beside its address only. Raises NotFound, BadInput."""
+        held = next((one for one in await self.all() if one.id == voice_id), None)
+        if held is None:
+            raise NotFound
+        check(msgspec.structs.replace(held, title=title, languages=languages, groups=groups, formats=formats))
+
+        def update(tx: Any) -> int:
+            return int(
+                tx.run(
+                    "UPDATE voices_endpoints SET title = :title, languages = :languages, groups = :groups,"
+                    " formats = :formats WHERE id = :id",
+                    title=title,
+                    languages=languages,
+                    groups=groups,
+                    formats=formats,
+                    id=voice_id,
+                )
+            )
+
+        if not await self._ctx.audit.write(update, actor, "voice_changed", voice_id, title=title, groups=groups):
+            raise NotFound
+
     async def remove(self, actor: Actor, voice_id: str) -> None:
         """With its picture. Raises NotFound."""
         picture: list[str] = []

@@ -17,6 +17,8 @@ POST = ("POST",)
 ADMIN = "admin.console"
 LIGHT: Any = {"methods": POST, "permission": ADMIN, "is_light": True}
 FIELDS = ("id", "title", "base_url", "model", "voice", "languages", "groups", "formats")
+SAID = ("title", "languages", "groups", "formats")
+"""What may be changed of a voice that is there."""
 
 
 class Pages:
@@ -35,6 +37,7 @@ class Pages:
             Route("/bar", page=self.show_bar),
             Route("/admin", page=self.show_admin, permission=ADMIN),
             Route("/admin", page=self.add, methods=POST, permission=ADMIN),
+            Route("/admin/{voice}", page=self.change, methods=POST, permission=ADMIN),
             Route("/admin/{voice}/remove", page=self.remove, methods=POST, permission=ADMIN),
             Route("/admin/{voice}/picture", page=self.set_picture, takes_files=True, **LIGHT),
             Route("/admin/{voice}/picture/remove", page=self.drop_picture, **LIGHT),
@@ -66,12 +69,21 @@ class Pages:
 
     async def add(self, visit: PageVisit) -> PageAnswer:
         typed = {name: visit.form.get(name, "").strip() for name in FIELDS}
-        listed = {name: " ".join(typed[name].replace(",", " ").split()) for name in ("languages", "groups", "formats")}
-        endpoint = Endpoint(**{**typed, **listed, "picture": "", "sealed_key": "", "made_at": 0})
+        endpoint = Endpoint(**{**typed, **_listed(typed), "picture": "", "sealed_key": "", "made_at": 0})
         try:
             await self._endpoints.add(visit.actor, endpoint, visit.form.get("key", "").strip())
         except BadInput as error:
             return await self._admin(visit, typed, problem=error)
+        return visit.go("/x/voices/admin")
+
+    async def change(self, visit: PageVisit) -> PageAnswer:
+        """What is said of a voice; what was typed is not lost when it cannot be kept."""
+        voice_id = visit.path["voice"]
+        typed = {name: visit.form.get(name, "").strip() for name in SAID}
+        try:
+            await self._endpoints.change(visit.actor, voice_id, **{**typed, **_listed(typed)})
+        except BadInput as error:
+            return await self._admin(visit, {}, problem=error, changed={voice_id: typed})
         return visit.go("/x/voices/admin")
 
     async def remove(self, visit: PageVisit) -> PageAnswer:
@@ -105,11 +117,23 @@ class Pages:
             speeds=SPEEDS,
         )
 
-    async def _admin(self, visit: PageVisit, typed: dict[str, str], *, problem: Exception | None = None) -> PageAnswer:
+    async def _admin(
+        self,
+        visit: PageVisit,
+        typed: dict[str, str],
+        *,
+        problem: Exception | None = None,
+        changed: dict[str, dict[str, str]] | None = None,
+    ) -> PageAnswer:
         return await visit.page(
             "admin.html",
             problem=problem,
             typed={**dict.fromkeys(FIELDS, ""), **typed},
+            changed=changed or {},
             endpoints=await self._endpoints.all(),
             others=[one.voice for one in await self._speech.voices(visit.actor)],
         )
+
+
+def _listed(typed: dict[str, str]) -> dict[str, str]:
+    return {name: " ".join(typed[name].replace(",", " ").split()) for name in ("languages", "groups", "formats")}

@@ -83,6 +83,25 @@ async def test_anothers_message_is_an_unknown_one(site: Site) -> None:
     assert (await nobody.get(f"/x/voices/passages/{reply}")).status_code == 401
 
 
+async def test_what_is_said_of_a_voice_is_changed_and_what_speaks_stays(site: Site, elsewhere: Elsewhere) -> None:
+    boss, eve = await site.sign_up("boss@example.org", role="admin"), await site.sign_up("eve@example.org")
+    await add_voice(boss, elsewhere)
+    said = {"title": "Ada of <Paris>", "languages": "fr", "groups": "singers", "formats": "wav"}
+    assert (await eve.post("/x/voices/admin/ada", data=said)).status_code in (403, 404)
+    assert (await boss.post("/x/voices/admin/nobody", data=said)).status_code == 404
+    wrong = await boss.post("/x/voices/admin/ada", data={**said, "formats": "midi"})
+    assert wrong.status_code == 422 and 'value="midi"' in wrong.text and "There is no format midi" in wrong.text
+    assert (await boss.post("/x/voices/admin/ada", data={**said, "base_url": "http://evil.example"})).status_code == 303
+    page = (await boss.get("/x/voices/admin")).text
+    assert "Ada of &lt;Paris&gt;" in page and 'value="singers"' in page and "evil.example" not in page
+    assert "with a key" in page and "sk-very-secret" not in page
+    assert "Not for your account." in (await eve.get("/x/voices/")).text
+    assert (await boss.post("/x/voices/admin/ada", data={**said, "groups": ""})).status_code == 303
+    reply = await ask(eve, "Hello there")
+    assert (await eve.post("/x/voices/speak", json={"message_id": reply, "voice": "ada"})).status_code == 200
+    assert elsewhere.asked[0][0]["voice"] == "alloy"
+
+
 async def test_a_voice_of_other_groups_is_greyed_and_refused(site: Site, elsewhere: Elsewhere) -> None:
     boss = await site.sign_up("boss@example.org", role="admin")
     await add_voice(boss, elsewhere, groups="singers")
