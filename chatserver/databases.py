@@ -37,8 +37,8 @@ async def open_database(settings: Settings, plugins: Plugins, *, alone: bool) ->
     opened = await _open_engine(settings.database_url, plugins)
     if opened is None:
         raise SetupError(
-            f"CHATSERVER_DATABASE_URL is set ({settings.source_of('database_url')}), and no installed plugin serves "
-            "such a database; without it, SQLite in the data folder is used."
+            f"{_named(settings, 'database_url')}: no installed plugin serves such a database; postgresql://… takes"
+            " chatserver-postgres. Without the setting, SQLite in the data folder is used."
         )
     return opened
 
@@ -55,8 +55,9 @@ async def open_bus(settings: Settings, plugins: Plugins) -> Bus | None:
             return await kind.open(url, plugins.settings_of(plugin))
         if url and name == "redis_url":
             log.warning(
-                "CHATSERVER_REDIS_URL is set (%s), and no installed plugin serves it; the database wakes the nodes.",
-                settings.source_of(name),
+                "%s: no installed plugin serves it; redis://… takes chatserver-redis. Until then the database wakes the"
+                " nodes.",
+                _named(settings, name),
             )
     return None
 
@@ -68,7 +69,13 @@ async def open_blobs(settings: Settings, plugins: Plugins) -> BlobStore:
     try:
         return await open_blob_url(settings.blob_url, plugins)
     except SetupError as error:
-        raise SetupError(f"CHATSERVER_BLOB_URL ({settings.source_of('blob_url')}): {error.message}") from error
+        raise SetupError(f"{_named(settings, 'blob_url')}: {error.message}") from error
+
+
+def _named(settings: Settings, name: str) -> str:
+    """A setting by its variable, and where else it was told."""
+    variable, source = f"CHATSERVER_{name.upper()}", settings.source_of(name)
+    return variable if source == variable else f"{variable} ({source})"
 
 
 async def open_blob_url(url: str, plugins: Plugins) -> BlobStore:

@@ -56,6 +56,15 @@ async def test_redis_is_asked_first_and_the_database_where_nobody_serves_it(
     assert await databases.open_bus(told(tmp_path, redis_url="redis://cache"), both) is None
 
 
+async def test_a_database_nobody_serves_is_named_once_with_what_to_install(tmp_path: Path) -> None:
+    none = Plugins.load(found=[], extra=[])
+    with pytest.raises(SetupError, match=r"^CHATSERVER_DATABASE_URL: .* takes chatserver-postgres\."):
+        await databases.open_database(told(tmp_path, database_url="postgresql://db"), none, alone=True)
+    (tmp_path / "c.toml").write_text('database_url = "postgresql://db"')
+    with pytest.raises(SetupError, match=r"^CHATSERVER_DATABASE_URL \(.*c\.toml.*\): "):
+        await databases.open_database(told(tmp_path), none, alone=True)
+
+
 @pytest.mark.parametrize(
     ("url", "path"),
     [
