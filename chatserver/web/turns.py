@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from urllib.parse import parse_qs
 
 import msgspec
@@ -117,6 +117,18 @@ def _actor(scope: dict[str, object]) -> Actor:
     return actor
 
 
+def _asked(scope: dict[str, object], name: str) -> str:
+    """A value of the query, '' when it names none."""
+    query = scope.get("query_string")
+    return parse_qs(query.decode("latin-1")).get(name, [""])[0] if isinstance(query, bytes) else ""
+
+
+def _header(scope: dict[str, object], name: bytes) -> str:
+    headers = scope.get("headers")
+    pairs = headers if isinstance(headers, Iterable) else ()
+    return next((bytes(value).decode("latin-1") for key, value in pairs if key == name), "")
+
+
 def _number(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 15:
         raise BadInput("`after` is a sequence number: a whole number from 0 up.", code="bad_cursor")
@@ -137,12 +149,7 @@ class TurnEvents:
             raise Unavailable(
                 "The server is about to restart. Come back in a moment.", code="draining", retry_after_s=1
             )
-        query = parse_qs(bytes(scope.get("query_string", b"")).decode("latin-1"))  # type: ignore[call-overload]
-        given = query.get("after", [""])[0]
-        if not given:
-            headers = dict(scope.get("headers", ()))  # type: ignore[call-overload]
-            given = headers.get(b"last-event-id", b"0").decode("latin-1") or "0"
-        after = _number(given)
+        after = _number(_asked(scope, "after") or _header(scope, b"last-event-id") or "0")
         turn = await self._house.readers.turn(actor, turn_id)
         if self._house.readers.caught_up(turn, after):
             await send({"type": "http.response.start", "status": 204, "headers": []})
@@ -171,8 +178,7 @@ class PageEvents:
             raise Unavailable(
                 "The server is about to restart. Come back in a moment.", code="draining", retry_after_s=1
             )
-        query = parse_qs(bytes(scope.get("query_string", b"")).decode("latin-1"))  # type: ignore[call-overload]
-        wanted = [pair for pair in query.get("turns", [""])[0].split(",") if pair]
+        wanted = [pair for pair in _asked(scope, "turns").split(",") if pair]
         if not wanted or len(wanted) > MAX_TURNS:
             raise BadInput(
                 "Name between one and %(most)s turns, as ?turns=ID:SEQ,…",

@@ -34,7 +34,11 @@ async def test_accounts_are_made_found_and_changed(site: Site) -> None:
     assert "ann@example.org" in (await root.get("/admin/accounts?q=ANN")).text
     assert "ann@example.org" not in (await root.get("/admin/accounts?q=nobody")).text
     change = f"/admin/accounts/{ann.id}"
-    assert (await root.post(change, data={"groups": "choir"})).status_code == 303
+    narrowed = await root.post(change, data={"groups": "choir"})
+    assert narrowed.status_code == 303
+    assert "Outside the group “default”" in (await root.get(narrowed.headers["location"])).text
+    kept = await root.post(change, data={"groups": "default choir"})
+    assert "Outside the group" not in (await root.get(kept.headers["location"])).text
     assert (await root.post(change, data={"role": "admin"})).status_code == 303
     assert (await root.post(change, data={"role": "king"})).status_code == 422
     assert (await root.post(change, data={"state": "gone"})).status_code == 422

@@ -40,7 +40,11 @@ class AccountLine(msgspec.Struct, frozen=True):
 @get(HERE, opt=CONSOLE)
 async def show_accounts(request: PageRequest) -> Page:
     visit = await Visit.of(request)
-    news = {"made": _("The account is made."), "changed": _("Changed.")}.get(request.query_params.get("news", ""), "")
+    news = {
+        "made": _("The account is made."),
+        "changed": _("Changed."),
+        "narrowed": _("Changed. Outside the group “default” an account has only what is open to its own groups."),
+    }.get(request.query_params.get("news", ""), "")
     return await _list(visit, news=news)
 
 
@@ -80,7 +84,8 @@ async def change_account(request: PageRequest, account_id: FromPath[str]) -> Pag
     except ChatserverError as error:
         return await _list(visit, error=error)
     kept = {name: form[name] for name in ("q", "of_role", "of_state", "page") if form.get(name)}
-    return go(f"{HERE}?{urlencode({'news': 'changed', **kept})}")
+    news = "narrowed" if groups is not None and "default" not in groups else "changed"
+    return go(f"{HERE}?{urlencode({'news': news, **kept})}")
 
 
 def _role(text: str) -> AccountRole:
