@@ -98,6 +98,7 @@ from chatserver.plugins.context import Context
 from chatserver.store import migrations
 from chatserver.store.content import checked
 from chatserver.store.database import Database, Tx, Value
+from chatserver.store.mailbox import Mailbox
 from chatserver.store.rows import Decoders
 
 __version__ = "0.1.0"
@@ -165,6 +166,7 @@ __all__ = [
     "JobSpec",
     "LimitReached",
     "ListenRequest",
+    "Mailbox",
     "Message",
     "Migration",
     "Model",

@@ -22,6 +22,8 @@ CHANNEL = "chatserver"
 MAX_PAYLOAD_BYTES = 7_900
 """PostgreSQL takes payloads below 8,000 bytes."""
 PAUSE_S = 0.5
+GATHER_S = 0.01
+"""What comes within this time of the last message goes with the next one."""
 GOODBYE_S = 1.0
 MAX_WAITING = 10_000
 
@@ -106,6 +108,7 @@ class NotifyBus:
             if waiting:
                 for payload in pack_wakes(self._node, waiting, MAX_PAYLOAD_BYTES):
                     connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))
+                time.sleep(GATHER_S)
 
     def _listen(self, connection: Connection) -> None:
         connection.execute(f"LISTEN {CHANNEL}")

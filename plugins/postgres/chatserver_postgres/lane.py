@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-import select
 import socket
 import threading
 from collections.abc import Callable
@@ -33,8 +33,6 @@ DEFAULTS = {
 PREPARED_AT = 3
 """How often a statement runs on a connection before it is prepared there."""
 MAX_PREPARED = 1_000
-MAX_QUEUED_BYTES = 32_768
-"""What is sent in one go: less than a socket takes without waiting for the server to read."""
 _ALWAYS = b"SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; SET bytea_output = 'hex';"
 WRITER_SETUP = _ALWAYS + (
     b"SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off;"
@@ -125,56 +123,65 @@ class PostgresTx:
 
 
 class Order(NamedTuple):
-    """A statement as it goes over the wire; name: of a prepared one, else its text is sent."""
+    """A statement as it goes over the wire. name: of a prepared one, else its text is sent; is_new: it is only to be
+    prepared under that name."""
 
     name: bytes
     sql: bytes
     values: list[bytes | None]
     types: tuple[int, ...]
-
-    @property
-    def size_bytes(self) -> int:
-        return sum(len(value) for value in self.values if value is not None)
+    is_new: bool = False
 
 
-_BEGIN, _COMMIT = Order(b"", b"BEGIN", [], ()), Order(b"", b"COMMIT", [], ())
+_BEGIN, _COMMIT, _ROLLBACK, _FORGET = (
+    Order(b"", sql, [], ()) for sql in (b"BEGIN", b"COMMIT", b"ROLLBACK", b"DEALLOCATE ALL")
+)
 
 
 class Lane:
-    """A connection, opened when it is needed, and what belongs to it; used by one thread, and cut by any."""
+    """A connection, opened when it is needed, and what belongs to it; used by one at a time, and cut by any.
 
-    def __init__(self, conninfo: str, *, reads_only: bool) -> None:
+    wait: given a descriptor, returns once it has something to read, or, where that is asked, takes more; it lets others
+    go on meanwhile."""
+
+    def __init__(self, conninfo: str, *, reads_only: bool, wait: Callable[[int, bool], None]) -> None:
         self.reads_only = reads_only
         self.decoders = Decoders()
         self._conninfo = conninfo
+        self._wait = wait
         self._connection: psycopg.Connection[Any] | None = None
         self._pg: Any = None
         self._closing = threading.Lock()
         self._transformer: Any = None
         self._prepared: dict[tuple[str, tuple[int, ...]], bytes] = {}
+        self._names = itertools.count()
         self._seen: dict[str, int] = {}
         self._queued: list[Order] = []
-        self._queued_bytes = 0
+        self._owed = 0
+        self._is_begun = self._has_failed = False
 
     @property
     def is_open(self) -> bool:
         return self._connection is not None
 
     def open(self) -> None:
-        """Connect. Raises psycopg.Error."""
+        """Connect; may block. Raises psycopg.Error."""
         connection = psycopg.connect(self._conninfo, autocommit=True)
         connection.adapters.register_loader("bool", _Flag)
         connection.adapters.register_loader("numeric", _Number)
         try:
-            self._check(connection.pgconn.exec_(READER_SETUP if self.reads_only else WRITER_SETUP))
+            _check(connection.pgconn.exec_(READER_SETUP if self.reads_only else WRITER_SETUP))
+            connection.pgconn.enter_pipeline_mode()
         except BaseException:
             connection.close()
             raise
-        self._connection, self._pg = connection, connection.pgconn
         self._transformer = Transformer(connection)
         self._prepared.clear()
         self._seen.clear()
         self.decoders.clear()
+        self._owed, self._is_begun = 0, False
+        self._queued = []
+        self._connection, self._pg = connection, connection.pgconn
 
     def close(self) -> None:
         with self._closing:
@@ -193,7 +200,8 @@ class Lane:
         """Run a function in a transaction of its own. Raises Lost, Unsure, Collision, what `explain` makes of other
         trouble, or what the function raises; but for Unsure, nothing was kept then."""
         tx = PostgresTx(self, not self.reads_only)
-        self._queued, self._queued_bytes = [_BEGIN], 0
+        self._queued.append(_BEGIN)
+        self._has_failed = False
         try:
             value = function(tx)
         except BaseException as error:
@@ -209,24 +217,12 @@ class Lane:
 
     def execute(self, sql: str, parameters: dict[str, Value]) -> pq.abc.PGresult:
         """Run what is queued, then this."""
-        order = self._order(sql, parameters)
-        if self._queued and order.size_bytes <= MAX_QUEUED_BYTES:
-            return self._run_queued(order)
-        if self._queued:
-            self._run_queued()
-        return self._alone(order)
+        self.queue(sql, parameters)
+        return self._exchange()
 
     def queue(self, sql: str, parameters: dict[str, Value]) -> None:
         """Run this before the next statement that is asked for, or the commit."""
-        order = self._order(sql, parameters)
-        if self._queued_bytes + order.size_bytes > MAX_QUEUED_BYTES:
-            if self._queued:
-                self._run_queued()
-            if order.size_bytes > MAX_QUEUED_BYTES:
-                self._alone(order)
-                return
-        self._queued.append(order)
-        self._queued_bytes += order.size_bytes
+        self._queued.append(self._order(sql, parameters))
 
     def rows(self, result: pq.abc.PGresult) -> list[tuple[Any, ...]]:
         self._transformer.set_pgresult(result)
@@ -247,78 +243,84 @@ class Lane:
         return Order(name, statement.sql, values, types)
 
     def _prepare(self, sql: str, text: bytes, types: tuple[int, ...]) -> bytes:
-        if self._queued:
-            self._run_queued()
         if len(self._prepared) >= MAX_PREPARED:
-            self._plain(b"DEALLOCATE ALL")
+            self._queued.append(_FORGET)
             self._prepared.clear()
-        name = b"s%d" % len(self._prepared)
-        self._check(self._pg.prepare(name, text, types))
+        name = b"s%d" % next(self._names)
+        self._queued.append(Order(name, text, [], types, is_new=True))
         self._prepared[sql, types] = name
         return name
 
-    def _alone(self, order: Order) -> pq.abc.PGresult:
-        formats = [BINARY] * len(order.values)
-        if order.name:
-            return self._check(self._pg.exec_prepared(order.name, order.values, formats, BINARY))
-        return self._check(self._pg.exec_params(order.sql, order.values, order.types, formats, BINARY))
-
-    def _run_queued(self, *last: Order) -> pq.abc.PGresult:
-        """Send what is queued and the last of all in one go; the result of the last. Raises psycopg.Error of the first
-        that failed: the server passes over those behind it."""
-        orders = [*self._queued, *last]
-        self._queued, self._queued_bytes = [], 0
-        if len(orders) == 1:
-            return self._alone(orders[0])
-        pg = self._pg
-        pg.enter_pipeline_mode()
-        for order in orders:
-            formats = [BINARY] * len(order.values)
-            if order.name:
-                pg.send_query_prepared(order.name, order.values, formats, BINARY)
-            else:
-                pg.send_query_params(order.sql, order.values, order.types, formats, BINARY)
-        pg.pipeline_sync()
-        results = self._collect()
-        pg.exit_pipeline_mode()
+    def _exchange(self) -> pq.abc.PGresult:
+        """Send what is queued in one go; the result of the last. Raises psycopg.Error of the first that failed: the
+        server passes over those behind it."""
+        sent, owed = self._queued, self._owed
+        self._send()
+        results = self._collect(owed)
         for result in results:
-            self._check(result)
+            if result.status not in _GOOD:
+                self._has_failed = self._is_begun = True  # a commit behind it was passed over, too
+                doubtful = {order.name for order in sent if order.is_new}
+                if doubtful:
+                    self._prepared = {key: name for key, name in self._prepared.items() if name not in doubtful}
+                raise errors.error_from_result(result)
         return results[-1]
 
-    def _collect(self) -> list[pq.abc.PGresult]:
-        """All results up to the sync. Waits beside the interpreter's lock: get_result would hold it."""
+    def _send(self) -> None:
+        orders, self._queued, self._owed = self._queued, [], 0
         pg = self._pg
-        ready = select.poll()
-        ready.register(pg.socket, select.POLLIN)
+        for order in orders:
+            if order is _BEGIN:
+                self._is_begun = True
+            elif order is _COMMIT or order is _ROLLBACK:
+                self._is_begun = False
+            if order.is_new:
+                pg.send_prepare(order.name, order.sql, order.types)
+            elif order.name:
+                pg.send_query_prepared(order.name, order.values, [BINARY] * len(order.values), BINARY)
+            else:
+                pg.send_query_params(order.sql, order.values, order.types, [BINARY] * len(order.values), BINARY)
+        pg.pipeline_sync()
+
+    def _collect(self, owed: int) -> list[pq.abc.PGresult]:
+        """The results of what was sent last. owed: how many syncs come before it; their results are nobody's."""
+        pg = self._pg
+        while pg.flush():
+            self._wait(pg.socket, True)
+            pg.consume_input()
         results: list[pq.abc.PGresult] = []
         while True:
             while pg.is_busy():
-                ready.poll()
+                self._wait(pg.socket, False)
                 pg.consume_input()
             result = pg.get_result()
             if result is None:
                 if pg.status != pq.ConnStatus.OK:
                     raise psycopg.OperationalError("the connection was closed")
             elif result.status == pq.ExecStatus.PIPELINE_SYNC:
-                return results
+                if not owed:
+                    return results
+                owed -= 1
+                results = []
             else:
                 results.append(result)
 
-    def _plain(self, sql: bytes) -> pq.abc.PGresult:
-        return self._check(self._pg.exec_(sql))
-
-    def _check(self, result: pq.abc.PGresult) -> pq.abc.PGresult:
-        if result.status not in _GOOD:
-            raise errors.error_from_result(result)
-        return result
-
     def _commit(self) -> None:
-        """Raises Unsure when nobody can know whether it was kept. A function that asked nothing kept nothing."""
-        if self._queued == [_BEGIN]:
-            self._queued = []
+        """Raises Unsure when nobody can know whether it was kept. A function that asked nothing kept nothing.
+
+        What was only read is known already: the end of its transaction goes with the next one, or with `rest`."""
+        if self._has_failed:
+            self._roll_back()
+            raise RuntimeError("A unit went on after an error of the database; nothing of it was kept.")
+        if self._queued and self._queued[-1] is _BEGIN:
+            self._queued.pop()
+            return
+        is_known = self.reads_only and not self._queued
+        self._queued.append(_COMMIT)
+        if is_known:
             return
         try:
-            done = self._run_queued(_COMMIT)
+            self._exchange()
         except psycopg.Error as error:
             told = self._explain(error)
             if isinstance(told, Lost) and not self.reads_only:
@@ -327,19 +329,25 @@ class Lane:
             if told is error:
                 raise
             raise told from error
-        if done.command_status != b"COMMIT":
-            raise RuntimeError("A unit went on after an error of the database; nothing of it was kept.")
+
+    def rest(self) -> None:
+        """Nobody uses this lane for a while: end what was only read."""
+        if self._queued and self._pg is not None:
+            with contextlib.suppress(psycopg.Error):  # whoever uses it next finds out
+                self._send()
+                self._owed = 1
 
     def _roll_back(self) -> None:
         """To a clean connection, or none."""
         self._queued = []
-        if self._pg is None:
+        if self._pg is None or not self._is_begun:
             return
         try:
-            if self._pg.status != pq.ConnStatus.OK or self._pg.pipeline_status != pq.PipelineStatus.OFF:
+            if self._pg.status != pq.ConnStatus.OK:
                 self.close()
-            elif self._pg.transaction_status != pq.TransactionStatus.IDLE:
-                self._plain(b"ROLLBACK")
+            else:
+                self._queued = [_ROLLBACK]
+                self._exchange()
         except psycopg.Error:
             self.close()
 
@@ -365,6 +373,11 @@ class Lane:
         if state[:2] == "53" or state in ("55P03", "57014"):
             return Unavailable("The database is too busy for this. Try again in a few seconds.", retry_after_s=2)
         return error
+
+
+def _check(result: pq.abc.PGresult) -> None:
+    if result.status not in _GOOD:
+        raise errors.error_from_result(result)
 
 
 def hang_up(pg: pq.abc.PGconn) -> None:

@@ -36,7 +36,9 @@ def coins(tx: Tx) -> int | None:
     return tx.one(int, "SELECT SUM(coins) FROM till")
 
 
-async def test_a_deadlock_is_undone_and_done_again(till: PostgresDatabase) -> None:
+async def test_a_deadlock_is_undone_and_done_again(till: PostgresDatabase, postgres_url: str) -> None:
+    """Of two nodes: units of one share a thread, so none may block it."""
+    neighbour = await PostgresDatabase.open(postgres_url)
     meeting = threading.Barrier(2)
     tries: list[str] = []
 
@@ -50,7 +52,10 @@ async def test_a_deadlock_is_undone_and_done_again(till: PostgresDatabase) -> No
 
         return run
 
-    await asyncio.gather(till.write(move("a", "b")), till.write(move("b", "a")))
+    try:
+        await asyncio.gather(till.write(move("a", "b")), neighbour.write(move("b", "a")))
+    finally:
+        await neighbour.close()
     assert len(tries) == 3
     assert await till.read(lambda tx: tx.all(int, "SELECT coins FROM till ORDER BY id")) == [100, 100]
 
@@ -167,6 +172,25 @@ async def test_what_is_essential_goes_before_what_waits(postgres_url: str) -> No
         assert order[0] == -1 and sorted(order) == list(range(-1, 20))
     finally:
         await db.close()
+
+
+async def test_fewer_connections_than_wanted_hold_nobody_up(
+    postgres_server: PostgresServer, postgres_url: str, till: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waited for a lane that cannot be had was refused after that time."""
+    monkeypatch.setattr("chatserver_postgres.crew.PATIENCE_S", 0.5)
+    postgres_server.execute("CREATE ROLE few LOGIN CONNECTION LIMIT 3")
+    with psycopg.connect(postgres_url, autocommit=True) as owner:
+        owner.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO few")
+        db = await PostgresDatabase.open(postgres_url.replace("://postgres@", "://few@"))
+        try:
+            add = "UPDATE till SET coins = coins + 1 WHERE id = 'a'"
+            await asyncio.gather(*(db.write(lambda tx: tx.run(add)) for _ in range(200)))
+            assert await till.read(coins) == 400
+        finally:
+            await db.close()
+            owner.execute("DROP OWNED BY few")
+            owner.execute("DROP ROLE few")
 
 
 @pytest.fixture
