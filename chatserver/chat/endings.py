@@ -78,9 +78,11 @@ def write_ending(tx: Tx, ending: Ending, now: int) -> bool:
     conversation_rows.lock_conversation(tx, ending.turn.conversation_id)
     end = EndDelta(ending.state, ending.usage, ending.error)
     parts = with_duration(assemble_parts(ending.deltas), ending.reasoning_ms)
-    while (stored := turn_rows.last_stored(tx, ending.turn)) is not None:
+    while (at := turn_rows.standing(tx, ending.turn)) is not None:
         # a batch of this turn's may be stored between the look and the end: then look again
-        if _end(tx, ending, parts, stored + 1, [*ending.deltas[stored:], end], now, held_at=stored):
+        deltas = [*ending.deltas[at.last_seq :], end]
+        is_visible = bool(at.is_visible)
+        if _end(tx, ending, parts, at.last_seq + 1, deltas, now, held_at=at.last_seq, is_visible=is_visible):
             return True
     return False
 
@@ -101,7 +103,9 @@ def _end(
     now: int,
     *,
     held_at: int | None = None,
+    is_visible: bool | None = None,
 ) -> bool:
+    """is_visible: None where it is yet to be looked up."""
     turn = ending.turn
     if not turn_rows.end_turn(
         tx,
@@ -122,7 +126,9 @@ def _end(
         prompt_rows.keep_prompt(tx, turn, *ending.prompt)
     message_rows.seal_message(tx, turn.reply_id, ending.state, with_citations(parts, ending.citations))
     text = text_of(parts)
-    if text and message_rows.is_visible(tx, turn.conversation_id, turn.reply_id):
+    if text and is_visible is None:
+        is_visible = message_rows.is_visible(tx, turn.conversation_id, turn.reply_id)
+    if text and is_visible:
         search.index_new_message(
             tx,
             owner_id=turn.account_id,

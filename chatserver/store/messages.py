@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from chatserver.domain.access import Actor
+from chatserver.domain.files import file_ids
 from chatserver.domain.messages import Message, MessageState, Parts, Role, decode_parts, encode_parts, text_of
 from chatserver.domain.tree import Edge
 from chatserver.store import files
@@ -88,17 +89,14 @@ def insert_message(tx: Tx, message: Message) -> None:
     files.name_files(tx, message.id, message.parts)
 
 
-def seal_message(tx: Tx, message_id: str, state: MessageState, parts: Parts) -> bool:
-    """Give a running reply its parts, once; False when it was sealed before."""
-    sealed = tx.run(
-        "UPDATE messages SET state = :state, parts = :parts WHERE id = :id AND state = 'running'",
-        state=state,
-        parts=encode_parts(parts).decode(),
-        id=message_id,
-    )
-    if sealed:
+def seal_message(tx: Tx, message_id: str, state: MessageState, parts: Parts) -> None:
+    """Give a running reply its parts, once."""
+    sql = "UPDATE messages SET state = :state, parts = :parts WHERE id = :id AND state = 'running'"
+    encoded = encode_parts(parts).decode()
+    if not file_ids(parts):
+        tx.queue(sql, state=state, parts=encoded, id=message_id)
+    elif tx.run(sql, state=state, parts=encoded, id=message_id):
         files.name_files(tx, message_id, parts)
-    return bool(sealed)
 
 
 def message_of(tx: Tx, actor: Actor, message_id: str) -> Message | None:

@@ -251,6 +251,25 @@ def last_stored(tx: Tx, turn: Turn) -> int | None:
     )
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """Where a turn stands that is about to end. is_visible: neither its reply nor its conversation is hidden."""
+
+    last_seq: int
+    is_visible: int
+
+
+def standing(tx: Tx, turn: Turn) -> Standing | None:
+    """See last_stored; with what else its end depends on, for whoever holds the conversation's lock."""
+    return tx.one(
+        Standing,
+        "SELECT t.last_seq, m.deletion_id IS NULL AND c.deletion_id IS NULL AS is_visible FROM turns t"
+        " JOIN messages m ON m.id = t.reply_id JOIN conversations c ON c.id = t.conversation_id"
+        " WHERE t.id = :id AND t.state = 'running' AND t.lease_epoch = :epoch",
+        id=turn.id,
+        epoch=turn.lease_epoch,
+    )
+
+
 def request_stop(tx: Tx, turn_id: str) -> None:
     tx.run("UPDATE turns SET stop_requested = 1 WHERE id = :id AND state = 'running'", id=turn_id)
 
