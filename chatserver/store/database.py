@@ -45,8 +45,9 @@ class Readable(Protocol):
 
 
 class Database(Protocol):
-    """An engine. read: a consistent snapshot, writes are an error. write: acknowledged after the durable commit, all
-    or nothing; raises StorageFull when the disk takes no more. essential: may use the space held back for a full disk,
+    """An engine. read: a consistent snapshot, writes are an error. hold: a read whose function may wait for others while
+    it keeps its snapshot; nothing else waits with it. write: acknowledged after the durable commit, all or nothing;
+    raises StorageFull when the disk takes no more. essential: may use the space held back for a full disk,
     for what must go on then: signing in, ending turns, deleting; where units queue it goes first. A cancelled caller
     does not cancel its unit. is_shared: other processes may write here too, so nothing but a lease that ran out proves
     anybody dead."""
@@ -55,6 +56,7 @@ class Database(Protocol):
     is_shared: bool
 
     async def read(self, function: Callable[[Tx], R]) -> R: ...
+    async def hold(self, function: Callable[[Tx], R]) -> R: ...
     async def write(self, function: Callable[[Tx], R], *, essential: bool = False) -> R: ...
     async def migrate(self, sets: list[tuple[str, list[Migration]]]) -> list[str]:
         """Bring every named set up to date; returns what was run, as `set/name`. Refuses a newer or changed schema."""

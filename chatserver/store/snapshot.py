@@ -27,7 +27,7 @@ class Snapshot:
         self._loop = asyncio.get_running_loop()
         self._asked: SimpleQueue[tuple[Callable[[Any], Any], asyncio.Future[Any]] | None] = SimpleQueue()
         self._runs = 0
-        self._holding = asyncio.ensure_future(db.read(self._serve))
+        self._holding = asyncio.ensure_future(db.hold(self._serve))
 
     async def read(self, function: Callable[[Tx], R]) -> R:
         """Raises what the function raises, and Unavailable when the connection broke: the moment is gone with it."""
@@ -72,7 +72,7 @@ def _settle(answer: asyncio.Future[Any], value: Any) -> None:
 
 @contextlib.asynccontextmanager
 async def hold_snapshot(db: Database) -> AsyncIterator[Snapshot]:
-    """Of the moment of the first read. It keeps one of the database's readers busy."""
+    """Of the moment of the first read."""
     snapshot = Snapshot(db)
     try:
         yield snapshot

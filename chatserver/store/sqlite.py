@@ -99,6 +99,10 @@ class SqliteDatabase:
         result: R = await self._send(self._reads, function)
         return result
 
+    async def hold(self, function: Callable[[Tx], R]) -> R:
+        self._check_open()
+        return await asyncio.to_thread(_hold, self.path, function)
+
     async def write(self, function: Callable[[Tx], R], *, essential: bool = False) -> R:
         result: R = await self._send(self._writer.queue, function, essential=essential)
         return result
@@ -142,8 +146,7 @@ class SqliteDatabase:
     def _send(
         self, queue: Queue, function: Callable[[Any], Any], *, essential: bool = False, alone: bool = False
     ) -> asyncio.Future[Any]:
-        if self._is_closed:
-            raise Unavailable("The database is closed; the server is stopping.", retry_after_s=5)
+        self._check_open()
         loop = asyncio.get_running_loop()
         mailbox = self._mailbox
         if mailbox is None or mailbox.loop is not loop:
@@ -151,6 +154,10 @@ class SqliteDatabase:
         future: asyncio.Future[Any] = loop.create_future()
         queue.put(Unit(function, future, mailbox, essential=essential, alone=alone))
         return future
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise Unavailable("The database is closed; the server is stopping.", retry_after_s=5)
 
     def _migrate(self, connection: sqlite3.Connection, sets: migrations.Sets) -> list[str]:
         steps = plan_steps(self.path, connection, sets)
@@ -201,6 +208,20 @@ def _read_queued(queue: Queue, lane: Lane) -> None:
             unit.error = unit.error or explain(error)
             lane.reopen()
         post([unit])
+
+
+def _hold(path: Path, function: Callable[[Tx], R]) -> R:
+    """On a connection of its own."""
+    lane = Lane(path, reads_only=True)
+    tx = lane.begin()
+    try:
+        lane.connection.execute("BEGIN")
+        return function(tx)
+    except sqlite3.Error as error:
+        raise explain(error) from error
+    finally:
+        tx.end()
+        lane.connection.close()
 
 
 def _create(path: Path) -> None:

@@ -160,6 +160,19 @@ class EngineContract:
         assert asked == []
         assert await things.read(lambda tx: tx.one(int, "SELECT COUNT(*) FROM things WHERE id > 'a'")) == 0
 
+    async def test_a_queue_that_is_given_up_changes_nothing_for_later_ones(self, things: Database) -> None:
+        def fill(tx: Tx, name: str) -> None:
+            tx.queue("INSERT INTO things (id, count, is_new) VALUES (:id, 7, 0)", id=name)
+            if name.startswith("no"):
+                raise ZeroDivisionError
+
+        for number in range(12):
+            with pytest.raises(ZeroDivisionError):
+                await things.write(lambda tx, n=number: fill(tx, f"no{n}"))
+        for number in range(12):
+            await things.write(lambda tx, n=number: fill(tx, f"t{n:02d}"))
+        assert await things.read(ids) == [f"t{number:02d}" for number in range(12)]
+
     async def test_bytes_and_growing_numbers(self, things: Database) -> None:
         insert = "INSERT INTO pieces (thing_id, body) VALUES ('a', :body) RETURNING seq"
 
@@ -259,6 +272,30 @@ class EngineContract:
         assert await reading == (["a"], ["a"])
         assert await things.read(ids) == ["a", "b"]
 
+    async def test_a_unit_that_is_held_lets_all_others_go_on(self, things: Database) -> None:
+        await things.write(lambda tx: add_thing(tx, "a"))
+        has_looked, has_written = threading.Event(), threading.Event()
+
+        def look_twice(tx: Tx) -> tuple[list[str], list[str]]:
+            first = ids(tx)
+            has_looked.set()
+            assert has_written.wait(PATIENCE_S)
+            return first, ids(tx)
+
+        holding = [asyncio.ensure_future(things.hold(look_twice)) for _ in range(3)]
+        assert await asyncio.to_thread(has_looked.wait, PATIENCE_S)
+        await things.write(lambda tx: add_thing(tx, "b"))
+        reads = asyncio.gather(*(things.read(ids) for _ in range(20)))
+        assert await asyncio.wait_for(reads, PATIENCE_S / 2) == [["a", "b"]] * 20
+        assert await things.plan([("contract", [THINGS])]) == []
+        has_written.set()
+        for first, second in await asyncio.gather(*holding):
+            assert first == second and "a" in first
+        with pytest.raises(Exception):  # noqa: B017 - each engine has its own words for it
+            await things.hold(lambda tx: add_thing(tx, "c"))
+        with pytest.raises(ZeroDivisionError):
+            await things.hold(lambda tx: len(ids(tx)) // 0)
+
     async def test_fifty_writers_lose_no_step(self, things: Database) -> None:
         await things.write(lambda tx: add_thing(tx, "a", count=500))
         take = "UPDATE things SET count = count - 1 WHERE id = 'a' AND count >= 1"
@@ -341,6 +378,8 @@ class EngineContract:
         await things.close()
         with pytest.raises(Unavailable):
             await things.read(ids)
+        with pytest.raises(Unavailable):
+            await things.hold(ids)
         with pytest.raises(Unavailable):
             await things.write(lambda tx: None)
         await things.close()

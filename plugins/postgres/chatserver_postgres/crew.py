@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import select
 import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from greenlet import getcurrent, greenlet
 
-from chatserver import Mailbox, Unavailable, clock
+from chatserver import Mailbox, Tx, Unavailable, clock
 from chatserver_postgres.hub import Hub
 from chatserver_postgres.lane import Collision, Lane, Lost, Unsure
 
+R = TypeVar("R")
 PATIENCE_S = 4.0
 """How long a unit waits for a server that is away before its caller is told to come back."""
 KNOCK_S = 0.1
@@ -220,6 +222,24 @@ class Crew:
             if any(other.is_open for other in self._lanes):
                 raise _Crowded from error
             raise
+
+
+def hold(conninfo: str, function: Callable[[Tx], R]) -> R:
+    """Run a function that reads on a connection of its own; blocking. Raises Unavailable when that breaks."""
+    lane = Lane(conninfo, reads_only=True, wait=_block)
+    try:
+        lane.open()
+        return lane.run(function)
+    except (psycopg.OperationalError, Lost, Collision) as error:
+        raise away() from error
+    finally:
+        lane.close()
+
+
+def _block(descriptor: int, or_takes_more: bool) -> None:
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN | select.POLLOUT if or_takes_more else select.POLLIN)
+    poller.poll()
 
 
 class _Crowded(Exception):

@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from chatserver import Mailbox, SetupError, Tx, Unavailable, clock, migrations
 from chatserver_postgres import figures
-from chatserver_postgres.crew import KNOCK_S, PATIENCE_S, Crew, Door, Unit
+from chatserver_postgres.crew import KNOCK_S, PATIENCE_S, Crew, Door, Unit, hold
 from chatserver_postgres.lane import conninfo_of
 from chatserver_postgres.statements import widen
 from chatserver_postgres.watch import Watch
@@ -45,6 +45,7 @@ class PostgresDatabase:
     def __init__(self, conninfo: str, *, connections: int) -> None:
         readers = max(1, connections // 3)
         door = Door()
+        self._conninfo = conninfo
         self._reads = Crew("postgres-reads", readers, conninfo, door, reads_only=True)
         self._writes = Crew("postgres-writes", max(1, connections - readers), conninfo, door, reads_only=False)
         self._mailbox: Mailbox | None = None
@@ -66,6 +67,10 @@ class PostgresDatabase:
     async def read(self, function: Callable[[Tx], R]) -> R:
         result: R = await self._send(self._reads, function)
         return result
+
+    async def hold(self, function: Callable[[Tx], R]) -> R:
+        self._check_open()
+        return await asyncio.to_thread(hold, self._conninfo, function)
 
     async def write(self, function: Callable[[Tx], R], *, essential: bool = False) -> R:
         result: R = await self._send(self._writes, function, is_urgent=essential)
@@ -97,9 +102,12 @@ class PostgresDatabase:
             await asyncio.to_thread(self._reads.close)
             await asyncio.to_thread(self._watch.close)
 
-    def _send(self, crew: Crew, function: Callable[[Any], Any], *, is_urgent: bool = False) -> asyncio.Future[Any]:
+    def _check_open(self) -> None:
         if self._is_closed:
             raise Unavailable("The database is closed; the server is stopping.", retry_after_s=5)
+
+    def _send(self, crew: Crew, function: Callable[[Any], Any], *, is_urgent: bool = False) -> asyncio.Future[Any]:
+        self._check_open()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         mailbox = self._mailbox

@@ -251,6 +251,12 @@ class Lane:
         self._prepared[sql, types] = name
         return name
 
+    def _unlearn(self, orders: list[Order]) -> None:
+        """Whether the server ever came to these is not known: what they were to prepare is prepared anew."""
+        doubtful = {order.name for order in orders if order.is_new}
+        if doubtful:
+            self._prepared = {key: name for key, name in self._prepared.items() if name not in doubtful}
+
     def _exchange(self) -> pq.abc.PGresult:
         """Send what is queued in one go; the result of the last. Raises psycopg.Error of the first that failed: the
         server passes over those behind it."""
@@ -260,9 +266,7 @@ class Lane:
         for result in results:
             if result.status not in _GOOD:
                 self._has_failed = self._is_begun = True  # a commit behind it was passed over, too
-                doubtful = {order.name for order in sent if order.is_new}
-                if doubtful:
-                    self._prepared = {key: name for key, name in self._prepared.items() if name not in doubtful}
+                self._unlearn(sent)
                 raise errors.error_from_result(result)
         return results[-1]
 
@@ -339,6 +343,7 @@ class Lane:
 
     def _roll_back(self) -> None:
         """To a clean connection, or none."""
+        self._unlearn(self._queued)
         self._queued = []
         if self._pg is None or not self._is_begun:
             return
