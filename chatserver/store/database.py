@@ -45,9 +45,9 @@ class Readable(Protocol):
 
 
 class Database(Protocol):
-    """An engine. read: a consistent snapshot, writes are an error. hold: a read whose function may wait for others while
-    it keeps its snapshot; nothing else waits with it. write: acknowledged after the durable commit, all or nothing;
-    raises StorageFull when the disk takes no more. essential: may use the space held back for a full disk,
+    """An engine. read: a consistent snapshot, writes are an error. hold: a read whose function may wait for others, and
+    nothing else waits with it. write: acknowledged after the durable commit, all or nothing; raises StorageFull when
+    the disk takes no more. essential: may use the space held back for a full disk,
     for what must go on then: signing in, ending turns, deleting; where units queue it goes first. A cancelled caller
     does not cancel its unit. is_shared: other processes may write here too, so nothing but a lease that ran out proves
     anybody dead."""

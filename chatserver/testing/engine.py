@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -161,17 +162,18 @@ class EngineContract:
         assert await things.read(lambda tx: tx.one(int, "SELECT COUNT(*) FROM things WHERE id > 'a'")) == 0
 
     async def test_a_queue_that_is_given_up_changes_nothing_for_later_ones(self, things: Database) -> None:
-        def fill(tx: Tx, name: str) -> None:
+        def fill(tx: Tx, name: str, gives_up: bool) -> None:
             tx.queue("INSERT INTO things (id, count, is_new) VALUES (:id, 7, 0)", id=name)
-            if name.startswith("no"):
+            if gives_up:
                 raise ZeroDivisionError
 
-        for number in range(12):
+        names = [f"t{number:02d}" for number in range(12)]
+        for name in names:
             with pytest.raises(ZeroDivisionError):
-                await things.write(lambda tx, n=number: fill(tx, f"no{n}"))
-        for number in range(12):
-            await things.write(lambda tx, n=number: fill(tx, f"t{n:02d}"))
-        assert await things.read(ids) == [f"t{number:02d}" for number in range(12)]
+                await things.write(partial(fill, name=name, gives_up=True))
+        for name in names:
+            await things.write(partial(fill, name=name, gives_up=False))
+        assert await things.read(ids) == names
 
     async def test_bytes_and_growing_numbers(self, things: Database) -> None:
         insert = "INSERT INTO pieces (thing_id, body) VALUES ('a', :body) RETURNING seq"
