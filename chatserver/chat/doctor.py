@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 
 import msgspec
 
 from chatserver.chat import mending
+from chatserver.chat.flusher import LEASE_US
 from chatserver.clock import now_us
 from chatserver.domain.tree import find_faults, leaves_of
 from chatserver.store import integrity, outbox
@@ -17,6 +19,7 @@ from chatserver.store.database import Database, Readable, Tx
 PAGE = 200
 EVENTS_CHECKED_US = 9 * 60_000_000
 """Events of turns that ended longer ago may have been purged."""
+LEFT = "turn_left"
 LEFT_US = 60_000_000
 """A lease that was over for so long should have been noticed by any server that runs."""
 
@@ -42,11 +45,25 @@ async def examine(db: Readable) -> list[Finding]:
     return findings
 
 
-async def repair(db: Database) -> list[Finding]:
+async def repair(db: Database, *, watch_s: float = LEASE_US / 1e6) -> list[Finding]:
     """Everything that was wrong, after what could be mended was mended. Safe beside a server: each is looked at again
-    in the transaction that mends it."""
+    in the transaction that mends it, and turns of other nodes, whose clocks may be behind ours, are watched for a lease
+    first."""
     findings = await examine(db)
+    left = [finding.subject for finding in findings if finding.kind == LEFT]
+    if left and db.is_shared:
+        renewed = await _renewed(db, left, watch_s)
+        findings = [finding for finding in findings if finding.kind != LEFT or finding.subject not in renewed]
     return [await db.write(partial(_mend, finding=finding)) for finding in findings]
+
+
+async def _renewed(db: Database, turn_ids: list[str], watch_s: float) -> set[str]:
+    """Those that run and whose holder gave a sign while we looked."""
+    before = await db.read(partial(turn_rows.running_turns, turn_ids=turn_ids))
+    await asyncio.sleep(watch_s)
+    after = await db.read(partial(turn_rows.running_turns, turn_ids=turn_ids))
+    marks = {turn.id: turn.lease_until for turn in before}
+    return {turn.id for turn in after if marks.get(turn.id) != turn.lease_until}
 
 
 def _mend(tx: Tx, finding: Finding) -> Finding:
@@ -88,7 +105,7 @@ def _left(tx: Tx, now: int) -> list[Finding]:
             f"{suspect.id} in conversation {suspect.conversation_id} is a turn whose server is gone: it is ended, with"
             " the text so far, at the next start, or as soon as somebody looks at it."
         )
-        found.append(Finding("turn_left", suspect.id, sentence, passes=True))
+        found.append(Finding(LEFT, suspect.id, sentence, passes=True))
     if parked := outbox.count_parked(tx):
         sentence = (
             f"Events that were put by because a plugin failed at each of them {outbox.MAX_ATTEMPTS} times: {parked}."
