@@ -192,6 +192,34 @@ async def test_a_zombie_is_refused_and_its_readers_are_told(place: Place, fake_u
         assert await examine(there.house.db) == []
 
 
+async def test_who_took_a_turn_over_is_alone_with_it_while_it_still_runs(
+    place: Place, fake_upstream: FakeUpstream
+) -> None:
+    """Its former holder keeps no further word, and ends it no more."""
+    async with two_nodes(place, fake_upstream) as (here, there):
+        sent = await here.house.sending.send(here.actor, await here.start(), None, "go", LONG)
+        live = here.house.live.get(sent.turn_id or "")
+        assert live is not None
+        await until(lambda: live.stored_seq > 5)
+        await here.house.recovery.stop()
+        await there.house.recovery.stop()
+        id = live.turn.id
+
+        def take(tx: turn_rows.Tx) -> turn_rows.Turn | None:
+            (turn,) = turn_rows.running_turns(tx, [id])
+            return turn_rows.take_over(tx, turn)
+
+        taken = None
+        while taken is None:  # the lease may be renewed between the look and the taking
+            taken = await there.house.db.write(take)
+        await until(lambda: here.house.live.get(id) is None)
+        (after,) = await there.house.db.read(lambda tx: turn_rows.running_turns(tx, [id]))
+        assert (after.state, after.last_seq) == ("running", taken.last_seq)
+        newest = "SELECT MAX(last_seq) FROM turn_events WHERE turn_id = :id"
+        assert await there.house.db.read(lambda tx: tx.one(int, newest, id=id)) == taken.last_seq
+        await there.house.db.write(lambda tx: turn_rows.renew_leases(tx, [id], taken.lease_owner, 0))
+
+
 async def test_what_a_clock_says_ends_no_turn_and_keeps_none(
     place: Place, fake_upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
