@@ -59,7 +59,7 @@ def supervise(count: int, work: Callable[[int, bool], int]) -> int:
                 is_stopping = True
                 # Control-C in a terminal reaches the whole group by itself; a second one would end their grace.
                 if told.si_code <= 0:
-                    _tell(places, told.si_signo)
+                    _tell(places, signal.SIGTERM if told.si_signo == signal.SIGHUP else told.si_signo)
             for place, ended in _reap(places):
                 if is_stopping:
                     # ended by the signal itself: it had not begun to serve

@@ -119,9 +119,9 @@ class RunningServer:
         """kill -9, at once."""
         self._end(signal.SIGKILL)
 
-    def stop(self, timeout_s: float = 45.0) -> int:
-        """SIGTERM; the exit code."""
-        return self._end(signal.SIGTERM, timeout_s)
+    def stop(self, timeout_s: float = 45.0, sign: int = signal.SIGTERM) -> int:
+        """Politely; the exit code."""
+        return self._end(sign, timeout_s)
 
     def _end(self, sign: int, timeout_s: float = 10.0) -> int:
         if self.process is None:

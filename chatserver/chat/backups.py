@@ -10,11 +10,11 @@ import msgspec
 from chatserver.chat.doctor import examine
 from chatserver.domain.extend import Migration
 from chatserver.errors import SetupError
-from chatserver.store.backups import DatabaseFile, Manifest, make_backup, put_in_place
+from chatserver.store.backups import DatabaseFile, Manifest, check_target, make_backup, put_in_place
 
 Sets = list[tuple[str, list[Migration]]]
 
-__all__ = ["Manifest", "Restored", "Soundness", "check_backup", "inspect", "make_backup", "restore"]
+__all__ = ["Manifest", "Restored", "Soundness", "check_backup", "check_target", "inspect", "make_backup", "restore"]
 
 
 class Soundness(msgspec.Struct, frozen=True):

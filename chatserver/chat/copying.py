@@ -44,7 +44,7 @@ async def copy_house(
     """
     names = tables.tables_of(sets_of(source.engine))
     left = await _check_source(source, sets_of(source.engine))
-    await _open_target(target, sets_of(target.engine), names, resumes)
+    await open_target(target, sets_of, source.engine, resumes=resumes)
     copied = [await _describe(source, target, named) for named in names]
     numbers: dict[str, int] = {}
     for table in copied:
@@ -72,8 +72,10 @@ async def _check_source(source: Source, sets: Sets) -> tuple[str, ...]:
     return tuple(name for name in await source.read(sets_in) if name not in known)
 
 
-async def _open_target(target: Database, sets: Sets, names: list[Named], resumes: bool) -> None:
-    """Bring the target to where the first, or the next, page can be written."""
+async def open_target(target: Database, sets_of: Callable[[str], Sets], engine: str, *, resumes: bool) -> None:
+    """Bring the target to where the first, or the next, page can be written. engine: the source's. Raises SetupError
+    for a target that holds something else than an unfinished copy."""
+    names, sets = tables.tables_of(sets_of(engine)), sets_of(target.engine)
     started = await copies.waiting(target, [*sets, *copies.SETS])
     is_begun = f"{COPY_SET}/{copies.SETS[0][1][0].name}" not in started
     if is_begun and not resumes:

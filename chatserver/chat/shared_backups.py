@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
-from chatserver.chat.backups import Manifest, Restored, Sets, check_backup, make_backup
-from chatserver.chat.copying import copy_house
+from chatserver.chat.backups import Manifest, Restored, Sets, check_backup, check_target, make_backup
+from chatserver.chat.copying import copy_house, open_target
 from chatserver.clock import now_us
 from chatserver.errors import SetupError, StorageFull
 from chatserver.store.database import Database
@@ -34,6 +34,7 @@ async def back_up_shared(
     `target` appears whole or not at all. read: what files hold, to be enclosed. Tables of plugins that are not here are
     not in it: raises SetupError then.
     """
+    check_target(target)
     with _scratch(target.parent) as path:
         copy = SqliteDatabase.open(path, reserve_bytes=0)
         try:
@@ -49,13 +50,18 @@ async def back_up_shared(
         return await asyncio.to_thread(make_backup, path, target, version, read)
 
 
-async def restore_shared(source: Path, db: Database, sets_of: SetsOf, scratch: Path) -> Restored:
+async def restore_shared(
+    source: Path, db: Database, sets_of: SetsOf, scratch: Path, put_files: Callable[[], Awaitable[None]]
+) -> Restored:
     """Fill an empty database from a backup, made on either engine. Raises SetupError for a damaged or newer one, and
     for a database that holds something: what is there is never overwritten. Broken off, it goes on when it is repeated.
 
-    scratch: a folder with room for a copy of the backup.
+    scratch: a folder with room for a copy of the backup. put_files: puts back what files hold, before the rows that
+    name it.
     """
     found = check_backup(source, sets_of("sqlite"))
+    await open_target(db, sets_of, "sqlite", resumes=True)
+    await put_files()
     with _scratch(scratch) as path:
         shutil.copyfile(source, path)
         copy = SqliteDatabase.open(path, reserve_bytes=0)

@@ -115,17 +115,20 @@ async def _put_back(settings: Settings, file: Path, plugins: Plugins) -> None:
 
 
 async def _restore_shared(settings: Settings, file: Path) -> Restored:
-    from chatserver.chat.backups import check_backup
     from chatserver.chat.shared_backups import restore_shared
     from chatserver.databases import open_database
     from chatserver.house import migration_sets
 
     plugins = load_plugins(settings)
-    check_backup(file, migration_sets("sqlite", plugins))
-    await _put_back(settings, file, plugins)
     db = await open_database(settings, plugins, alone=False)
     try:
-        return await restore_shared(file, db, lambda engine: migration_sets(engine, plugins), scratch=settings.data_dir)
+        return await restore_shared(
+            file,
+            db,
+            lambda engine: migration_sets(engine, plugins),
+            settings.data_dir,
+            lambda: _put_back(settings, file, plugins),
+        )
     finally:
         await db.close()
 

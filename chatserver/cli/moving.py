@@ -199,6 +199,10 @@ def _writing(out: Path | None) -> Iterator[BinaryIO]:
         except BrokenPipeError:  # whoever read it has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
+    if out.exists() and not out.is_file():  # a pipe or a device: nothing takes its place
+        with out.open("wb") as stream:
+            yield stream
+        return
     part = out.with_name(out.name + ".part")
     try:
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:

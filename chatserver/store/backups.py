@@ -65,8 +65,7 @@ def make_backup(path: Path, target: Path, version: str, read: ReadContent | None
     `target` appears whole or not at all; one that is there is replaced. Raises StorageFull, and SetupError for a
     target that is in use by this database.
     """
-    if target.is_dir():
-        raise SetupError(f"{target} is a folder. Name the file the backup is to be written to.")
+    check_target(target)
     if target.exists() and path.exists() and target.samefile(path):
         raise SetupError(f"{target} is the database itself. Name another file for the backup.")
     made: list[Manifest] = []
@@ -87,6 +86,14 @@ def make_backup(path: Path, target: Path, version: str, read: ReadContent | None
     except sqlite3.Error as error:
         raise SetupError(f"The database {path} cannot be copied: {error}. `chatserver verify` says more.") from error
     return made[0]
+
+
+def check_target(target: Path) -> None:
+    """Raises SetupError for what a file cannot take the place of."""
+    if target.is_dir():
+        raise SetupError(f"{target} is a folder. Name the file the backup is to be written to.")
+    if target.exists() and not target.is_file():
+        raise SetupError(f"{target} is a device or a pipe, and a backup is a file. Name another.")
 
 
 class DatabaseFile:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import shutil
 import signal
 import sqlite3
@@ -334,10 +335,16 @@ def test_the_commands_beside_and_without_a_server(tmp_path: Path, fake_upstream:
     assert "no account with the address bob@" in run(server, "key", "create", "--account", "bob@example.org").stderr
     assert server.run("key", "create", "--account", "ann@example.org").startswith("cs_")
     assert "is sound: " in server.run("verify", str(file))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE) as reader:
+        server.run("export", "--out", str(pipe))
+        assert b"chatserver" in reader.communicate()[0]
     file.write_bytes(file.read_bytes()[:-5000])
-    for words in (("verify", str(file)), ("restore", str(file)), ("backup", str(tmp_path))):
+    for words in (("verify", str(file)), ("restore", str(file)), ("backup", str(tmp_path)), ("backup", str(pipe))):
         refused = run(server, *words)
         assert refused.returncode == 1 and len(refused.stderr.splitlines()) == 1, refused.stderr
+    assert pipe.is_fifo()
 
 
 @pytest.mark.torture

@@ -182,7 +182,7 @@ async def test_workers_share_a_socket_and_a_dead_one_is_replaced(place: str, nod
     started = re.findall(r'^chatserver_turns_started_total{origin="api",worker="[01]"} (\d+)$', told, re.MULTILINE)
     assert sum(map(int, started)) == 6, "whichever process is asked answers for both"
     assert len(server.log.read_text().split("/setup/")) == 2, "the link is printed by one of them, once"
-    assert await asyncio.to_thread(server.stop) == 0
+    assert await asyncio.to_thread(server.stop, sign=signal.SIGHUP) == 0, "whose terminal closes is as polite"
     assert not any(is_alive(pid) for pid in now)
 
 
