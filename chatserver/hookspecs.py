@@ -20,7 +20,7 @@ from chatserver.domain.attempts import AttemptEnd, AttemptStart
 from chatserver.domain.buses import BusKind
 from chatserver.domain.covers import Cover, CoverContext
 from chatserver.domain.endpoints import Endpoint
-from chatserver.domain.events import Delivery
+from chatserver.domain.events import Delivery, Event, name_of_event
 from chatserver.domain.extend import (
     Admission,
     AuthBackend,
@@ -73,6 +73,7 @@ class Mark(msgspec.Struct, frozen=True):
 
     order: int = 100
     slots: frozenset[str] = frozenset()
+    events: frozenset[str] = frozenset()
 
 
 RULE, MARK = "chatserver_rule", "chatserver_mark"
@@ -94,18 +95,26 @@ def hookspec(
 @overload
 def hookimpl(function: F) -> F: ...
 @overload
-def hookimpl(*, order: int = 100, optional: bool = False, slots: Sequence[str] = ()) -> Callable[[F], F]: ...
 def hookimpl(
-    function: F | None = None, *, order: int = 100, optional: bool = False, slots: Sequence[str] = ()
+    *, order: int = 100, optional: bool = False, slots: Sequence[str] = (), events: Sequence[type[Event]] = ()
+) -> Callable[[F], F]: ...
+def hookimpl(
+    function: F | None = None,
+    *,
+    order: int = 100,
+    optional: bool = False,
+    slots: Sequence[str] = (),
+    events: Sequence[type[Event]] = (),
 ) -> F | Callable[[F], F]:
     """Mark a plugin's function as the implementation of the hook of its name; with or without parentheses.
 
     order: lower runs earlier. optional: skipped without an error when the hook belongs to a plugin that is absent.
     slots: of render_slot, the places it may fill; it is asked for no others.
+    events: of handle_event, the kinds it is told of; it hears of no others.
     """
 
     def mark(function: F) -> F:
-        function.__dict__[MARK] = Mark(order, frozenset(slots))
+        function.__dict__[MARK] = Mark(order, frozenset(slots), frozenset(map(name_of_event, events)))
         return _pluggy_impl(function, optionalhook=True) if optional else _pluggy_impl(function)
 
     return mark if function is None else mark(function)

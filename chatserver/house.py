@@ -58,6 +58,7 @@ from chatserver.chat.wakes import Wakes
 from chatserver.clock import keep_after, new_id
 from chatserver.domain.access import Actor
 from chatserver.domain.buses import Bus
+from chatserver.domain.events import AccountErased, CallEnded, FeedbackGiven, TurnEnded
 from chatserver.domain.extend import BlobStore, Egress, Migration
 from chatserver.domain.house_settings import SettingLine
 from chatserver.domain.models import Channel, Model
@@ -157,7 +158,7 @@ class House:
             self.meters,
             self.permissions,
             self.node_id,
-            wake=lambda: self._wake(False),
+            wake=lambda: self.pump.wake(CallEnded),
             still_valid=lambda actors: self.accounts.still_valid(actors),
         )
         self.speeches = Speeches(
@@ -167,7 +168,7 @@ class House:
             self.meters,
             self.permissions,
             self.node_id,
-            wake=lambda: self._wake(False),
+            wake=lambda: self.pump.wake(CallEnded),
             watched=self.directs.watched,
         )
         self.probes = Probes(self.catalog, self.asides)
@@ -177,7 +178,8 @@ class House:
         self.consents = Consents(db, self.wakes)
         self.tooling = Tooling(plugins, self.consents)
         rounds = partial(Rounds, db, self.calling, self.estimates, self.tooling, self.meters)
-        self.runner = Runner(db, self.live, self.prompts, rounds, self.titles, self._wake, self.wakes, self.meters)
+        ended = self._turn_ended
+        self.runner = Runner(db, self.live, self.prompts, rounds, self.titles, ended, self.wakes, self.meters)
         self.drafts = Drafts(
             db,
             self.calling,
@@ -199,9 +201,9 @@ class House:
         self.own_exports = OwnExports(db, self.blobs)
         importers = [one for _, one in plugins.registered("register_importers")]
         self.bringing = Bringing(db, self.files, self.blobs.spool, importers)
-        self.leaving = Leaving(db, self.accounts, self.conversations, self._wake)
+        self.leaving = Leaving(db, self.accounts, self.conversations, self._account_left)
         self.shares = Shares(db, self.accounts, self.files)
-        self.feedback = FeedbackBox(db, lambda: self._wake(False))
+        self.feedback = FeedbackBox(db, lambda: self.pump.wake(FeedbackGiven))
         self.sent_prompts = SentPrompts(db)
         self.channels = Channels(db, plugins, self.catalog, self.asides, self.permissions, secret_key)
         self.overviews = Overviews(db, self.permissions)
@@ -222,9 +224,15 @@ class House:
     def _set_grace(self, text: str) -> None:
         self.grace_s = float(text)
 
-    def _wake(self, has_job: bool) -> None:
-        self.pump.wake()
-        if has_job:
+    def _turn_ended(self, wants_title: bool) -> None:
+        self.pump.wake(TurnEnded, CallEnded)
+        if wants_title:
+            self.jobs.wake()
+
+    def _account_left(self, is_erased: bool) -> None:
+        if is_erased:
+            self.pump.wake(AccountErased)
+        else:
             self.jobs.wake()
 
     async def start(self) -> None:

@@ -17,10 +17,13 @@ import pytest
 import chatserver
 from chatserver import (
     Account,
+    AccountCreated,
     Actor,
     Admission,
+    CallEnded,
     Candidate,
     Channel,
+    Delivery,
     Migration,
     Model,
     ModelUse,
@@ -32,7 +35,9 @@ from chatserver import (
     SetupError,
     SlotContext,
     TextPart,
+    TurnEnded,
     UpstreamError,
+    Usage,
     clock,
     hookimpl,
     hookspec,
@@ -47,6 +52,7 @@ ACTOR = Actor(ACCOUNT, "web")
 MODEL = Model("small")
 PROMPT = Prompt((PromptMessage("user", (TextPart("hello"),)),), MODEL, ACCOUNT)
 ADMISSION = Admission("c1", ACCOUNT, "web", "chat", "small", 10)
+DELIVERY = Delivery(1, AccountCreated("a1"), 1)
 SLOT = SlotContext("head", ACCOUNT)
 
 
@@ -367,8 +373,28 @@ async def test_notify_tells_everybody_and_says_who_took_it() -> None:
         b=holder(handle_event=lambda delivery: told.append(delivery)),
         c=holder(handle_event=lambda delivery: told.append("c")),
     )
-    assert await plugins.notify_each("handle_event", delivery=1, skip=["c"]) == {"a": False, "b": True}
-    assert told == [1]
+    assert await plugins.deliver(DELIVERY, skip=["c"]) == {"a": False, "b": True}
+    assert told == [DELIVERY]
+
+
+async def test_who_names_events_hears_of_no_others() -> None:
+    class Ledger:
+        told: list[Any] = []
+
+        @hookimpl(events=(CallEnded, TurnEnded))
+        async def handle_event(self, delivery: Delivery) -> None:
+            self.told.append(delivery)
+
+    plugins = load(a=Ledger(), b=holder(nav_items=lambda actor: []))
+    assert [plugins.wants(name) for name in ("turn.ended", "call.ended", "account.created")] == [True, True, False]
+    assert await plugins.deliver(DELIVERY) == {}
+    ended = Delivery(2, CallEnded("c1", "a1", "chat", "web", "small", "", "done", Usage()), 1)
+    assert await plugins.deliver(ended) == {"a": True}
+    assert Ledger.told == [ended]
+    all_ears = load(a=Ledger(), b=holder(handle_event=lambda delivery: None))
+    assert all_ears.wants("account.created")
+    with pytest.raises(SetupError, match="names events at nav_items"):
+        load(a=SimpleNamespace(nav_items=hookimpl(events=(CallEnded,))(lambda actor: [])))
 
 
 async def test_a_hook_nobody_implements_costs_next_to_nothing() -> None:
@@ -579,7 +605,7 @@ async def test_sign_in_and_providers_are_reported_and_never_set_aside() -> None:
 async def test_events_of_a_plugin_set_aside_wait_for_it() -> None:
     plugins = load(a=holder(handle_event=lambda delivery: 1 / 0), b=holder(handle_event=lambda delivery: None))
     for _ in range(6):
-        assert await plugins.notify_each("handle_event", delivery=1) == {"a": False, "b": True}
+        assert await plugins.deliver(DELIVERY) == {"a": False, "b": True}
     assert states(plugins) == {"a": "set aside", "b": "on"}
 
 

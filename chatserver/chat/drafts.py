@@ -326,7 +326,8 @@ def _write_messages(tx: Tx, actor: Actor, draft: Draft, now: int) -> None:
         now=now,
         model=draft.replies[0].model,
         more_branches=(1 if forks else 0) + len(draft.replies) - 1,
+        tip_id=draft.replies[0].id,
     )
     if draft.parent_id is not None:
         conversation_rows.forget_view(tx, draft.conversation_id, draft.parent_id)
-    conversation_rows.move_tip(tx, actor, draft.conversation_id, draft.replies[0].id, now)
+    conversation_rows.note_view(tx, draft.conversation_id, draft.replies[0].id, now)

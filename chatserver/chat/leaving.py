@@ -34,7 +34,7 @@ class Leaving:
     def __init__(
         self, db: Database, accounts: Accounts, conversations: Conversations, wake: Callable[[bool], None]
     ) -> None:
-        """wake: told that a job waits."""
+        """wake: told that an account is to be erased (False), or was (True)."""
         self._db = db
         self._accounts = accounts
         self._conversations = conversations
@@ -63,7 +63,7 @@ class Leaving:
         log.info("account_left", account=actor.account_id)
         for turn_id in running:
             await self._conversations.stop(actor, turn_id)
-        self._wake(True)
+        self._wake(False)
 
     def job(self) -> JobSpec:
         return JobSpec(JOB, self.erase_leavers, every_s=120, lease_s=300)
@@ -83,7 +83,7 @@ class Leaving:
         await self._accounts.forget_secrets(account_id)
         if await self._db.write(lambda tx: leaving_rows.erase_account(tx, account_id), essential=True):
             log.info("account_erased", account=account_id)
-            self._wake(False)
+            self._wake(True)
 
 
 def _erase_conversation(tx: Tx, conversation_id: str) -> None:

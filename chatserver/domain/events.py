@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -67,6 +67,14 @@ Event = AccountCreated | AccountErased | CallEnded | TurnEnded | FeedbackGiven
 
 encode_event = msgspec.json.Encoder().encode
 decode_event = msgspec.json.Decoder(Event).decode
+
+
+def name_of_event(event: Event | type[Event]) -> str:
+    """`turn.ended`, as it is stored and told."""
+    return str(event.__struct_config__.tag)
+
+
+EVENT_NAMES = tuple(name_of_event(one) for one in get_args(Event))
 
 
 class Delivery(msgspec.Struct, frozen=True):

@@ -35,6 +35,11 @@ class Implementation(msgspec.Struct, frozen=True):
     is_async: bool
     order: int
     slots: frozenset[str] = frozenset()
+    events: frozenset[str] = frozenset()
+
+    def wants(self, event: str) -> bool:
+        """Whether it is to be told of events of this name; one that names none is told of all."""
+        return not self.events or event in self.events
 
     def fills(self, slot: str) -> bool:
         """Whether it is to be asked for this place; one that names none is asked for all."""
@@ -134,4 +139,6 @@ def _read_implementation(plugin: str, spec: Spec, function: Callable[..., Any]) 
     mark: Mark = getattr(function, MARK, Mark())
     if mark.slots and spec.name != "render_slot":
         raise SetupError(f"The plugin {plugin} names slots at {spec.name}, which fills none; only render_slot does.")
-    return Implementation(plugin, spec, function, tuple(asked), is_async, mark.order, mark.slots)
+    if mark.events and spec.name != "handle_event":
+        raise SetupError(f"The plugin {plugin} names events at {spec.name}, which is told none; handle_event is.")
+    return Implementation(plugin, spec, function, tuple(asked), is_async, mark.order, mark.slots, mark.events)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from chatserver.domain.events import Delivery, name_of_event
 from chatserver.domain.extend import Migration, Refusal, Setting, SlotContext
 from chatserver.errors import ChatserverError, Conflict, NotFound, SetupError, UpstreamError
 from chatserver.plugins.asking import Asker, ask_all
@@ -237,18 +238,27 @@ class Plugins:
 
     async def notify(self, hook: str, **arguments: Any) -> None:
         """Tell everybody; failures are logged and counted, nothing else."""
-        await self.notify_each(hook, **arguments)
+        await ask_all(self._tell(one, arguments) for one in self._asked(hook, "notify", arguments))
 
-    async def notify_each(self, hook: str, *, skip: Collection[str] = (), **arguments: Any) -> dict[str, bool]:
-        """Tell everybody but `skip`; by plugin, whether it took it. One that is set aside did not: try again later."""
-        asked = [one for one in self._asked(hook, "notify", arguments) if one.plugin not in skip]
-        taken = {
-            one.plugin: False
-            for one in self._implementations.get(hook, ())
-            if one.plugin not in skip and self._plugins[one.plugin].state == "set aside"
-        }
+    def wants(self, event: str) -> bool:
+        """Whether anybody is to be told of events of this name, be it later."""
+        listening = [*self._live.get("handle_event", ()), *self._set_aside("handle_event")]
+        return any(one.wants(event) for one in listening)
+
+    async def deliver(self, delivery: Delivery, *, skip: Collection[str] = ()) -> dict[str, bool]:
+        """Tell everybody who wants this event but `skip`; by plugin, whether it took it. One that is set aside did not:
+        try again later."""
+        name = name_of_event(delivery.event)
+        arguments = {"delivery": delivery}
+        asked = [one for one in self._asked("handle_event", "notify", arguments) if one.wants(name)]
+        taken = {one.plugin: False for one in self._set_aside("handle_event") if one.wants(name)}
+        asked = [one for one in asked if one.plugin not in skip]
         outcomes = await ask_all(self._tell(one, arguments) for one in asked)
-        return taken | {one.plugin: outcome for one, outcome in zip(asked, outcomes, strict=True)}
+        taken |= {one.plugin: outcome for one, outcome in zip(asked, outcomes, strict=True)}
+        return {plugin: is_taken for plugin, is_taken in taken.items() if plugin not in skip}
+
+    def _set_aside(self, hook: str) -> list[Implementation]:
+        return [one for one in self._implementations.get(hook, ()) if self._plugins[one.plugin].state == "set aside"]
 
     async def _tell(self, one: Implementation, arguments: dict[str, Any]) -> bool:
         try:

@@ -212,13 +212,17 @@ def move_tip(tx: Tx, actor: Actor, conversation_id: str, tip_id: str | None, now
         owner=actor.account_id,
     )
     if tip_id is not None:
-        tx.queue(
-            "INSERT INTO views (conversation_id, tip_id, seen_at) VALUES (:id, :tip, :now)"
-            " ON CONFLICT (conversation_id, tip_id) DO UPDATE SET seen_at = excluded.seen_at",
-            id=conversation_id,
-            tip=tip_id,
-            now=now,
-        )
+        note_view(tx, conversation_id, tip_id, now)
+
+
+def note_view(tx: Tx, conversation_id: str, tip_id: str, now: int) -> None:
+    tx.queue(
+        "INSERT INTO views (conversation_id, tip_id, seen_at) VALUES (:id, :tip, :now)"
+        " ON CONFLICT (conversation_id, tip_id) DO UPDATE SET seen_at = excluded.seen_at",
+        id=conversation_id,
+        tip=tip_id,
+        now=now,
+    )
 
 
 def forget_view(tx: Tx, conversation_id: str, tip_id: str) -> None:
@@ -231,17 +235,19 @@ def forget_view(tx: Tx, conversation_id: str, tip_id: str) -> None:
 
 
 def touch_conversation(
-    tx: Tx, conversation_id: str, owner_id: str, *, now: int, model: str = "", more_branches: int = 0
+    tx: Tx, conversation_id: str, owner_id: str, *, now: int, model: str = "", more_branches: int = 0, tip_id: str = ""
 ) -> None:
-    """A message came: the conversation rises in the list, and remembers the model last used."""
+    """A message came: the conversation rises in the list, and remembers the model last used and where it opens."""
     tx.queue(
         "UPDATE conversations SET updated_at = :now, branches = branches + :more,"
         " model = CASE WHEN :model = '' THEN model ELSE :model END, archived = 0,"
+        " tip_id = CASE WHEN :tip = '' THEN tip_id ELSE :tip END,"
         " ends_at = CASE WHEN temporary = 1 AND deletion_id IS NULL THEN :ends_at ELSE ends_at END"
         " WHERE id = :id AND owner_id = :owner",
         now=now,
         more=more_branches,
         model=model,
+        tip=tip_id,
         ends_at=now + TEMPORARY_US,
         id=conversation_id,
         owner=owner_id,

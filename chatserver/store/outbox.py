@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from chatserver.clock import now_us
-from chatserver.domain.events import Delivery, Event, decode_event, encode_event
+from chatserver.domain.events import Delivery, Event, decode_event, encode_event, name_of_event
 from chatserver.store.batches import parameters_of, runs_of, values_of
 from chatserver.store.database import Tx
 
@@ -50,7 +50,7 @@ def append(tx: Tx, event: Event) -> None:
     tx.queue(
         "INSERT INTO outbox (name, payload, created_at, available_at, attempts)"
         " VALUES (:name, :payload, :now, :now, 0)",
-        name=event.__struct_config__.tag,
+        name=name_of_event(event),
         payload=encode_event(event).decode(),
         now=now_us(),
     )
@@ -79,6 +79,16 @@ def claim(tx: Tx, *, now: int, lease_us: int = LEASE_US, limit: int = 100) -> li
         plugins = tuple(delivered.get(one.seq, ()))
         claimed.append(Claimed(Delivery(one.seq, event, one.created_at), plugins, one.attempts + 1))
     return claimed
+
+
+def pass_over(tx: Tx, names: Sequence[str], *, now: int) -> None:
+    """Take what is due of these kinds as delivered: nobody listens to them."""
+    tx.queue(
+        "UPDATE outbox SET done_at = :now WHERE done_at IS NULL AND available_at <= :now"
+        f" AND name IN (VALUES {values_of(('{}',), len(names))})",
+        now=now,
+        **parameters_of([(name,) for name in names]),
+    )
 
 
 def _take(tx: Tx, due: Sequence[Due], until: int) -> set[int]:
@@ -192,7 +202,8 @@ def purge(tx: Tx, *, before: int, limit: int = 1_000) -> int:
     """Remove events finished before a time. Returns how many; call again while it is `limit`."""
     sql = "SELECT seq FROM outbox WHERE done_at < :before ORDER BY done_at LIMIT :limit"
     seqs = tx.all(int, sql, before=before, limit=limit)
-    for seq in seqs:
-        tx.run("DELETE FROM outbox_deliveries WHERE seq = :seq", seq=seq)
-        tx.run("DELETE FROM outbox WHERE seq = :seq", seq=seq)
+    for run in runs_of(seqs):
+        these = values_of(("{}",), len(run))
+        for table in ("outbox_deliveries", "outbox"):
+            tx.queue(f"DELETE FROM {table} WHERE seq IN (VALUES {these})", **parameters_of([(seq,) for seq in run]))
     return len(seqs)

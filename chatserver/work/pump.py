@@ -7,6 +7,7 @@ import asyncio
 import structlog
 
 from chatserver.clock import now_us
+from chatserver.domain.events import EVENT_NAMES, Event, name_of_event
 from chatserver.plugins import Plugins
 from chatserver.store import outbox
 from chatserver.store.database import Database, Tx
@@ -29,9 +30,11 @@ class Pump:
     def start(self) -> None:
         self._task = asyncio.create_task(self._keep_pumping(), name="pump")
 
-    def wake(self) -> None:
-        """Something was committed; do not wait for the next look."""
-        self._news.set()
+    def wake(self, *events: type[Event]) -> None:
+        """Events of these kinds were committed, of any if none is named: do not wait for the next look, unless nobody
+        listens."""
+        if not events or any(self._plugins.wants(name_of_event(event)) for event in events):
+            self._news.set()
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -54,16 +57,25 @@ class Pump:
                     continue
 
     async def pump_once(self) -> int:
-        """Deliver what is due; returns how many events were looked at. While nobody listens, events wait."""
+        """Deliver what is due; returns how many events were looked at. While nobody listens to any, events wait; else
+        those that nobody wants are done."""
         if not self._plugins.has("handle_event"):
             return 0
-        claimed = await self._db.write(lambda tx: outbox.claim(tx, now=now_us(), limit=BATCH))
+        unwanted = [name for name in EVENT_NAMES if not self._plugins.wants(name)]
+
+        def claim(tx: Tx) -> list[outbox.Claimed]:
+            now = now_us()
+            if unwanted:
+                outbox.pass_over(tx, unwanted, now=now)
+            return outbox.claim(tx, now=now, limit=BATCH)
+
+        claimed = await self._db.write(claim)
         if not claimed:
             return 0
         failed: set[int] = set()
         handled: dict[int, list[str]] = {}
         for one in claimed:
-            results = await self._plugins.notify_each("handle_event", skip=one.delivered, delivery=one.delivery)
+            results = await self._plugins.deliver(one.delivery, skip=one.delivered)
             handled[one.delivery.seq] = [name for name, is_well in results.items() if is_well]
             if not all(results.values()):
                 failed.add(one.delivery.seq)
@@ -72,11 +84,12 @@ class Pump:
             now = now_us()
             for one in claimed:
                 seq = one.delivery.seq
-                outbox.mark_delivered(tx, seq, handled.get(seq, ()), now=now)
                 if seq not in failed:
                     outbox.finish(tx, seq, now=now)
-                elif not outbox.retry(tx, one, now=now):
-                    log.error("event_parked", seq=seq, name=one.delivery.event.__struct_config__.tag)
+                    continue
+                outbox.mark_delivered(tx, seq, handled.get(seq, ()), now=now)
+                if not outbox.retry(tx, one, now=now):
+                    log.error("event_parked", seq=seq, name=name_of_event(one.delivery.event))
 
         await self._db.write(record, essential=True)
         return len(claimed)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from chatserver.clock import now_us
-from chatserver.domain.events import AccountCreated
+from chatserver.domain.calls import Usage
+from chatserver.domain.events import AccountCreated, CallEnded
 from chatserver.store import outbox
 from chatserver.store.database import Database, Tx
 from chatserver.store.outbox import Claimed
@@ -103,6 +104,19 @@ async def test_an_event_nobody_here_knows_is_parked_and_stops_no_other(db: Datab
     await db.write(add)
     assert [claimed.delivery.event for claimed in await claim(db, now_us())] == [AccountCreated("b")]
     assert await db.read(outbox.count_parked) == 1
+
+
+async def test_what_nobody_wants_is_passed_over_and_what_waits_is_not(db: Database) -> None:
+    ended = CallEnded("c", "a", "chat", "web", "small", "", "done", Usage())
+    await db.write(lambda tx: [outbox.append(tx, event) for event in (AccountCreated("a"), ended)] and None)
+    now = now_us()
+    held, _ = await claim(db, now)
+    assert held.delivery.event == AccountCreated("a")
+    await db.write(lambda tx: outbox.append(tx, AccountCreated("b")))
+    later = now_us() + SECOND
+    await db.write(lambda tx: outbox.pass_over(tx, ["account.created", "turn.ended"], now=later))
+    assert await claim(db, later) == [], "one is done, two are somebody's"
+    assert [one.delivery.event for one in await claim(db, later + 3600 * SECOND)] == [AccountCreated("a"), ended]
 
 
 async def test_finished_events_are_purged_and_no_others(db: Database) -> None:

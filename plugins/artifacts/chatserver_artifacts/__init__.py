@@ -67,7 +67,7 @@ class Artifacts:
     async def prepare_prompt(self, prompt: Prompt) -> Prompt | None:
         return self.instruction.add(prompt)
 
-    @hookimpl
+    @hookimpl(events=(AccountErased,))
     async def handle_event(self, delivery: Delivery) -> None:
         if isinstance(delivery.event, AccountErased):
             await self.edits.forget(delivery.event.account_id)

@@ -114,7 +114,7 @@ class Knowledge:
     async def prepare_prompt(self, prompt: Prompt) -> Prompt | None:
         return await self.answering.add(prompt)
 
-    @hookimpl
+    @hookimpl(events=(AccountErased,))
     async def handle_event(self, delivery: Delivery) -> None:
         if isinstance(delivery.event, AccountErased):
             await self.shelf.forget(delivery.event.account_id)

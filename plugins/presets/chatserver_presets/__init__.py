@@ -64,7 +64,7 @@ class Presets:
     async def prepare_prompt(self, prompt: Prompt) -> Prompt | None:
         return await self.applying.apply(prompt)
 
-    @hookimpl
+    @hookimpl(events=(AccountErased,))
     async def handle_event(self, delivery: Delivery) -> None:
         if isinstance(delivery.event, AccountErased):
             await self.shelf.forget(delivery.event.account_id)

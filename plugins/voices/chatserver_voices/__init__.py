@@ -68,7 +68,7 @@ class Voices:
         for one in (self.espeak, self.pictures, self.endpoints, self.clips, self.reading, self.pages):
             one.open(ctx)
 
-    @hookimpl
+    @hookimpl(events=(AccountErased,))
     async def handle_event(self, delivery: Delivery) -> None:
         if isinstance(delivery.event, AccountErased):
             await self.reading.forget(delivery.event.account_id)
