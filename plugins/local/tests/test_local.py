@@ -97,7 +97,7 @@ async def test_it_keeps_to_a_schema(provider: LocalProvider) -> None:
     kind = {"enum": ["oak", "elm"]}
     schema = {"type": "object", "properties": {"kind": kind}, "required": ["kind"], "additionalProperties": False}
     wanted = {"type": "json_schema", "json_schema": {"name": "tree", "schema": schema}}
-    deltas, error = await answer(provider, "Name a tree.", max_output=30, parameters={"response_format": wanted})
+    deltas, error = await answer(provider, "Name a tree.", max_output=300, parameters={"response_format": wanted})
     assert error is None
     assert msgspec.json.decode(said(deltas))["kind"] in kind["enum"]
 
