@@ -42,7 +42,7 @@ from chatserver import (
     hookimpl,
     hookspec,
 )
-from chatserver.errors import Conflict, NotFound
+from chatserver.errors import ChatserverError, Conflict, NotFound, StorageFull, Unavailable
 from chatserver.plugins import Found, PluginFault, Plugins
 from chatserver.plugins.found import BUNDLED, judge
 from chatserver.plugins.watchdog import Watchdog, blame
@@ -455,6 +455,27 @@ async def test_an_upstream_failure_is_raised_as_it_is_and_is_no_fault() -> None:
     for _ in range(10):
         with pytest.raises(UpstreamError):
             await plugins.chain("prepare_prompt", PROMPT)
+    assert states(plugins) == {"a": "on"}
+
+
+@pytest.mark.parametrize("kind", [StorageFull, Unavailable])
+async def test_a_full_disk_and_a_database_that_is_away_set_no_plugin_aside(kind: type[ChatserverError]) -> None:
+    def fails(**_: Any) -> Any:
+        raise kind("Not now.")
+
+    plugins = load(
+        a=holder(
+            prepare_prompt=lambda prompt: fails(),
+            nav_items=lambda actor: fails(),
+            handle_event=lambda delivery: fails(),
+        )
+    )
+    for _ in range(10):
+        with pytest.raises(kind):
+            await plugins.chain("prepare_prompt", PROMPT)
+        assert await plugins.gather("nav_items", actor=ACTOR) == []
+        assert await plugins.deliver(DELIVERY) == {"a": False}
+        plugins.report_fault("a", "/x/a/things", kind("Not now."))
     assert states(plugins) == {"a": "on"}
 
 

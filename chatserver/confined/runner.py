@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ log = structlog.get_logger("chatserver.confined")
 JAIL = Path(__file__).with_name("jail.py")
 ANSWER_BYTES = 1_000_000
 SAID_BYTES = 4_000
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 
 
@@ -31,7 +33,8 @@ class Bounds(msgspec.Struct, frozen=True):
 
 
 class Broke(Exception):
-    """The script did not come to an answer: it crashed, or went over a bound. reason: crash | time | memory."""
+    """The script did not come to an answer: it crashed, went over a bound, or had no room for what it writes. reason:
+    crash | time | memory | disk."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -83,4 +86,6 @@ async def _read(stream: asyncio.StreamReader, limit_bytes: int) -> bytes:
 def _reason(code: int, said: bytes) -> str:
     if code in (-signal.SIGXCPU, -signal.SIGKILL):
         return "time"
-    return "memory" if b"MemoryError" in said else "crash"
+    if b"MemoryError" in said:
+        return "memory"
+    return "disk" if any(os.strerror(one).encode() in said for one in NO_ROOM) else "crash"

@@ -12,7 +12,15 @@ import structlog
 
 from chatserver.domain.events import Delivery, name_of_event
 from chatserver.domain.extend import Migration, Refusal, Setting, SlotContext
-from chatserver.errors import ChatserverError, Conflict, NotFound, SetupError, UpstreamError
+from chatserver.errors import (
+    ChatserverError,
+    Conflict,
+    NotFound,
+    SetupError,
+    StorageFull,
+    Unavailable,
+    UpstreamError,
+)
 from chatserver.plugins.asking import Asker, ask_all
 from chatserver.plugins.context import Context, SettingValue, convert_settings
 from chatserver.plugins.faults import Faults, Notice
@@ -421,7 +429,10 @@ class Plugins:
 
 
 def is_declared(error: BaseException) -> bool:
-    """Whether this is a plugin's polite way of saying no: an upstream's failure, a refusal, a limit, bad input."""
+    """Whether this is a plugin's polite way of saying no: an upstream's failure, a refusal, a limit, bad input. Nor is
+    it its fault that the database is away or the disk full."""
     if isinstance(error, (PluginFault, FenceCrossed)):
         return False
-    return isinstance(error, UpstreamError) or (isinstance(error, ChatserverError) and error.status < 500)
+    if isinstance(error, (UpstreamError, Unavailable, StorageFull)):
+        return True
+    return isinstance(error, ChatserverError) and error.status < 500

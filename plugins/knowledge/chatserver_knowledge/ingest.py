@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import tempfile
 from contextlib import aclosing
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from chatserver import Account, Actor, Bounds, Broke, ChatserverError, Context, NotFound, run_confined
+from chatserver import Account, Actor, Bounds, Broke, ChatserverError, Context, NotFound, StorageFull, run_confined
 from chatserver_knowledge import reading
 from chatserver_knowledge.chunks import Chunks
 from chatserver_knowledge.embedding import Embedder
@@ -35,8 +36,10 @@ BROKEN = {
     "memory": _("Reading this file takes too much memory. Cut it into smaller ones."),
     "crash": _("This file could not be read: it is damaged, or too much. Save it anew and try again."),
 }
+FULL = _("The server's disk is too full to read this file. Try again when there is room.")
 GONE = _("The file is not there any more.")
 NO_VECTORS = _("The model for embeddings does not answer. Try again later.")
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 SURPRISED = _("Something went wrong here. Try again.")
 
 
@@ -72,6 +75,8 @@ class Ingest:
                 await self._ctx.jobs.enqueue("knowledge.read", {"file": file.id})
         except NotFound:
             await self._shelf.mark(file.id, "failed", GONE)
+        except StorageFull:  # where not even this can be kept, the house tries the job again
+            await self._shelf.mark(file.id, "failed", FULL)
         except Exception as error:  # the job is over whatever happened; the file can be read again
             self._ctx.log.error("knowledge_not_read", file=file.id, reason=str(error)[:200])
             await self._shelf.mark(file.id, "failed", SURPRISED)
@@ -91,6 +96,8 @@ class Ingest:
         try:
             if not await self.embed_missing(file, model, account, until_s, tells=True):
                 return False
+        except StorageFull:
+            raise
         except ChatserverError as error:
             self._ctx.log.warning("knowledge_not_embedded", file=file.id, code=error.code)
             await self._shelf.mark(file.id, "failed", NO_VECTORS)
@@ -131,11 +138,17 @@ class Ingest:
             try:
                 await run_confined(Path(reading.__file__), (str(source), file.name, str(answer), charset), READING)
             except Broke as broke:
+                if broke.reason == "disk":
+                    raise StorageFull(FULL) from broke
                 return _Read(refused=BROKEN.get(broke.reason, BROKEN["crash"]))
             finally:
                 telling.cancel()
                 await asyncio.gather(telling, return_exceptions=True)
             return await asyncio.to_thread(lambda: msgspec.json.decode(answer.read_bytes(), type=_Read))
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            raise StorageFull(FULL) from error
         finally:
             await asyncio.to_thread(folder.cleanup)
 

@@ -1,6 +1,7 @@
 """Read a file into passages. Runs confined and by path: `reading.py IN NAME OUT [CHARSET]`; writes JSON to OUT:
 `{"passages": [{"page", "heading", "text"}]}`, or `{"refused": SENTENCE}`. Meanwhile `OUT.pages` says `DONE TOTAL`."""
 
+import contextlib
 import csv
 import html.parser
 import io
@@ -127,9 +128,10 @@ def read_pdf(source: Path, told: Path | None):
     for number, page in enumerate(reader.pages, 1):
         if told is not None and time.monotonic() > again_s:
             again_s = time.monotonic() + TELL_S
-            whole = told.with_suffix(".new")
-            whole.write_text(f"{number - 1} {len(reader.pages)}")
-            os.replace(whole, told)
+            with contextlib.suppress(OSError):  # it is only for who looks on
+                whole = told.with_suffix(".new")
+                whole.write_text(f"{number - 1} {len(reader.pages)}")
+                os.replace(whole, told)
         yield number, "", page.extract_text() or ""
 
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import io
+import re
+import subprocess
+import tempfile
 import zipfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from chatserver_knowledge import ingest
 
+from chatserver import clock
 from chatserver.testing.server import Site
 from chatserver.testing.upstream import FakeUpstream
 
@@ -142,6 +149,39 @@ async def test_what_cannot_be_read_says_why(site: Site) -> None:
         known = await put_in(ada, shelf, await bring(ada, name, content))
         assert known["state"] == "failed" and said in known["error"], (name, known)
     assert await search(ada, "secret", shelf) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 kB, in memory."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)], check=True, timeout=10)
+    yield tmp_path
+    left = list(tmp_path.iterdir())
+    subprocess.run(["umount", "--lazy", str(tmp_path)], check=True, timeout=10)
+    assert not left
+
+
+async def test_a_disk_without_room_is_said_and_is_not_the_files_fault(
+    site: Site, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = await site.sign_up(f"{small_disk.name}@example.org".replace("_", "."))
+    shelf = await make(ann)
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    file = ""
+    for kilobytes in (40, 80):  # what is made of it has no room, it has none itself
+        words = b"".join(b"The elm number %d is green.\n" % number for number in range(40 * kilobytes))
+        file = await bring(ann, f"{kilobytes}.txt", words[: kilobytes * 1_000])
+        told = await put_in(ann, shelf, file)
+        assert (told["state"], told["error"]) == ("failed", ingest.FULL)
+    monkeypatch.undo()
+    left = (await ann.get(f"/x/knowledge/collections/{shelf}")).json()["files"]
+    page = (await ann.get(f"/x/knowledge/c/{shelf}")).text
+    for known in set(re.findall(r'name="file" value="([^"]+)"', page)):
+        await ann.post(f"/x/knowledge/c/{shelf}/retry", data={"file": known})
+    deadline = clock.monotonic_s() + 30
+    while not all(one["state"] == "ready" or (one["progress"] or {}).get("step") == "embedding" for one in left):
+        assert clock.monotonic_s() < deadline, left
+        left = (await ann.get(f"/x/knowledge/collections/{shelf}")).json()["files"]
 
 
 async def test_the_same_file_is_in_it_once_and_read_again_is_the_same(site: Site) -> None:
