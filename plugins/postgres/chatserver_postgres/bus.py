@@ -8,7 +8,6 @@ import logging
 import select
 import socket
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -42,7 +41,7 @@ class NotifyBus:
         self._lock = threading.Lock()
         self._news = threading.Event()
         self._connections: list[Connection] = []
-        self._is_closed = False
+        self._is_over = threading.Event()
         self._woken, self._waker = socket.socketpair()
         self._threads = [
             threading.Thread(target=self._keep, args=(self._send_all,), name="postgres-notify", daemon=True),
@@ -63,7 +62,7 @@ class NotifyBus:
         self._news.set()
 
     async def close(self) -> None:
-        self._is_closed = True
+        self._is_over.set()
         self._news.set()
         self._waker.send(b"x")
         await asyncio.to_thread(self._join)
@@ -82,7 +81,7 @@ class NotifyBus:
 
     def _keep(self, work: Callable[[Connection], None]) -> None:
         """A thread's life: connect, work until the connection breaks, again."""
-        while not self._is_closed:
+        while not self._is_over.is_set():
             with (
                 contextlib.suppress(psycopg.Error),
                 psycopg.connect(self._conninfo, autocommit=True) as connection,
@@ -93,22 +92,21 @@ class NotifyBus:
                 finally:
                     with self._lock:
                         self._connections.remove(connection)
-            if not self._is_closed:
-                time.sleep(PAUSE_S)
+            self._is_over.wait(PAUSE_S)
 
     def _send_all(self, connection: Connection) -> None:
         connection.execute("SET synchronous_commit = off")  # a hint need not reach the disk
         while True:
             self._news.wait()
             self._news.clear()
-            if self._is_closed:
+            if self._is_over.is_set():
                 return
             with self._lock:
                 waiting, self._waiting = self._waiting, {}
             if waiting:
                 for payload in pack_wakes(self._node, waiting, MAX_PAYLOAD_BYTES):
                     connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))
-                time.sleep(GATHER_S)
+                self._is_over.wait(GATHER_S)
 
     def _listen(self, connection: Connection) -> None:
         connection.execute(f"LISTEN {CHANNEL}")
@@ -116,7 +114,7 @@ class NotifyBus:
         ready = select.poll()  # select() takes no descriptor above 1,023, and a thousand readers are as many files
         ready.register(pgconn.socket, select.POLLIN)
         ready.register(self._woken, select.POLLIN)
-        while not self._is_closed:
+        while not self._is_over.is_set():
             ready.poll()
             pgconn.consume_input()
             heard: dict[str, int] = {}
