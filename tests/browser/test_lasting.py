@@ -135,6 +135,10 @@ def test_slow_model_is_talked_about(visit: Visit, site: Site) -> None:
     page.clock.fast_forward(3_000)
     page.clock.fast_forward(20_000)
     expect(replies(page).nth(1)).to_contain_text("The model is slow to start")
+    site.actor.pause_s = 1.5
     site.actor.held.set()
+    expect(replies(page).nth(1)).to_contain_text("You")
+    assert "slow to start" not in replies(page).nth(1).inner_text()
+    assert replies(page).nth(1).get_attribute("aria-busy") == "true"
     expect(replies(page).nth(1)).to_contain_text("You said: Anyone there?")
     expect(replies(page).nth(1)).not_to_contain_text("slow to start")

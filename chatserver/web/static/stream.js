@@ -83,6 +83,7 @@ function arrived(article, part) {
   } else if (part === "text" && !article.classList.contains("has-text") && $("[data-part=text]", article).textContent) {
     article.classList.add("has-text")
     $("[data-status]", article).classList.remove("slow")
+    $(".late", article)?.remove()
     const spent = Math.round((now - article.thoughtAt) / 1000)
     if (spent > 0) $("[data-thought]", article).textContent = words.thought.replace("{seconds}", spent)
   }
@@ -122,7 +123,7 @@ setInterval(() => {
     const waits = !article.classList.contains("has-text") && !article.thoughtAt
     if (waits && performance.now() - article.waitsSince > 12_000 && !status.classList.contains("slow")) {
       status.classList.add("slow")
-      status.append(Object.assign(document.createElement("span"), { textContent: words.slow }))
+      status.append(Object.assign(document.createElement("span"), { className: "late", textContent: words.slow }))
     }
   }
   // chats that are answered elsewhere: their dots go out by themselves
