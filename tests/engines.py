@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from chatserver.store import search
@@ -48,3 +48,15 @@ async def postgres_with_schema(server: PostgresServer) -> AsyncIterator[str]:
         yield server.url(name)
     finally:
         server.drop(name)
+
+
+@asynccontextmanager
+async def core_database(engine: str, folder: Path, server: Callable[[], PostgresServer]) -> AsyncIterator[Database]:
+    """Open, with the core's tables and search. server: asked for where the engine needs one."""
+    async with AsyncExitStack() as stack:
+        if engine == "sqlite":
+            opened: Database = await with_schema(open_sqlite(folder / "chat.db"))
+        else:
+            opened = await open_postgres(await stack.enter_async_context(postgres_with_schema(server())))
+        stack.push_async_callback(opened.close)
+        yield opened

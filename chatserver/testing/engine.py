@@ -66,6 +66,19 @@ def ids(tx: Tx) -> list[str]:
     return tx.all(str, "SELECT id FROM things ORDER BY id")
 
 
+class TwoLooks:
+    """A unit that looks twice, and waits in between until it may end."""
+
+    def __init__(self) -> None:
+        self.has_begun, self.may_end = threading.Event(), threading.Event()
+
+    def __call__(self, tx: Tx) -> tuple[list[str], list[str]]:
+        first = ids(tx)
+        self.has_begun.set()
+        assert self.may_end.wait(PATIENCE_S)
+        return first, ids(tx)
+
+
 class EngineContract:
     """What `Database` promises, whatever stands behind it."""
 
@@ -259,38 +272,24 @@ class EngineContract:
 
     async def test_a_read_sees_one_moment(self, things: Database) -> None:
         await things.write(lambda tx: add_thing(tx, "a"))
-        has_looked, has_written = threading.Event(), threading.Event()
-
-        def look_twice(tx: Tx) -> tuple[list[str], list[str]]:
-            first = ids(tx)
-            has_looked.set()
-            assert has_written.wait(PATIENCE_S)
-            return first, ids(tx)
-
-        reading = asyncio.ensure_future(things.read(look_twice))
-        assert await asyncio.to_thread(has_looked.wait, PATIENCE_S)
+        look = TwoLooks()
+        reading = asyncio.ensure_future(things.read(look))
+        assert await asyncio.to_thread(look.has_begun.wait, PATIENCE_S)
         await things.write(lambda tx: add_thing(tx, "b"))
-        has_written.set()
+        look.may_end.set()
         assert await reading == (["a"], ["a"])
         assert await things.read(ids) == ["a", "b"]
 
     async def test_a_unit_that_is_held_lets_all_others_go_on(self, things: Database) -> None:
         await things.write(lambda tx: add_thing(tx, "a"))
-        has_looked, has_written = threading.Event(), threading.Event()
-
-        def look_twice(tx: Tx) -> tuple[list[str], list[str]]:
-            first = ids(tx)
-            has_looked.set()
-            assert has_written.wait(PATIENCE_S)
-            return first, ids(tx)
-
-        holding = [asyncio.ensure_future(things.hold(look_twice)) for _ in range(3)]
-        assert await asyncio.to_thread(has_looked.wait, PATIENCE_S)
+        look = TwoLooks()
+        holding = [asyncio.ensure_future(things.hold(look)) for _ in range(3)]
+        assert await asyncio.to_thread(look.has_begun.wait, PATIENCE_S)
         await things.write(lambda tx: add_thing(tx, "b"))
         reads = asyncio.gather(*(things.read(ids) for _ in range(20)))
         assert await asyncio.wait_for(reads, PATIENCE_S / 2) == [["a", "b"]] * 20
         assert await things.plan([("contract", [THINGS])]) == []
-        has_written.set()
+        look.may_end.set()
         for first, second in await asyncio.gather(*holding):
             assert first == second and "a" in first
         with pytest.raises(Exception):  # noqa: B017 - each engine has its own words for it

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chatserver.store.database import Database
-from tests.engines import ENGINES, open_postgres, open_sqlite, postgres_with_schema, with_schema
+from tests.engines import ENGINES, core_database, open_postgres, open_sqlite
 
 
 @pytest.fixture(params=ENGINES)
@@ -31,12 +31,5 @@ async def database(engine: str, tmp_path: Path, request: pytest.FixtureRequest) 
 @pytest.fixture
 async def db(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
     """Open, with the core's tables and search."""
-    if engine == "sqlite":
-        opened = await with_schema(open_sqlite(tmp_path / "chat.db"))
+    async with core_database(engine, tmp_path, lambda: request.getfixturevalue("postgres_server")) as opened:
         yield opened
-        await opened.close()
-        return
-    async with postgres_with_schema(request.getfixturevalue("postgres_server")) as url:
-        opened = await open_postgres(url)
-        yield opened
-        await opened.close()

@@ -13,7 +13,7 @@ from chatserver.plugins import Plugins
 from chatserver.store import outbox
 from chatserver.store.database import Database, Tx
 from chatserver.work.pump import Pump
-from tests.engines import open_postgres, open_sqlite, postgres_with_schema, with_schema
+from tests.engines import core_database
 
 CALL = CallEnded("c", "a", "chat", "web", "small", "", "done", Usage())
 TURN = TurnEnded("t", "k", "a", "q", "r", "done", Usage())
@@ -34,15 +34,8 @@ class Listener:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 async def db(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
-    if request.param == "sqlite":
-        opened = await with_schema(open_sqlite(tmp_path / "chat.db"))
+    async with core_database(request.param, tmp_path, lambda: request.getfixturevalue("postgres_server")) as opened:
         yield opened
-        await opened.close()
-        return
-    async with postgres_with_schema(request.getfixturevalue("postgres_server")) as url:
-        opened = await open_postgres(url)
-        yield opened
-        await opened.close()
 
 
 async def counted(db: Database) -> tuple[int, int]:
