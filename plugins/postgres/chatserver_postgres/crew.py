@@ -229,8 +229,11 @@ def hold(conninfo: str, function: Callable[[Tx], R]) -> R:
     lane = Lane(conninfo, reads_only=True, wait=_block)
     try:
         lane.open()
+    except psycopg.Error as error:
+        raise away() from error
+    try:
         return lane.run(function)
-    except (psycopg.OperationalError, Lost, Collision) as error:
+    except (Lost, Collision) as error:
         raise away() from error
     finally:
         lane.close()
